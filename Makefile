@@ -1,0 +1,36 @@
+# make explore: set up, then explore the quick study. make test: set up, then test. Nothing but Python 3.11+ and make is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: explore test lint types check bench lock clean
+
+explore: $(VENV)/.installed
+	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lock: $(VENV)/.installed-dev
+	(head -n 1 constraints.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

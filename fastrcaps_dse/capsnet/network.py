@@ -1,0 +1,153 @@
+"""CapsNet and LeNet5 as torch modules. Both give `scores` (class scores) and `losses` (classification, reconstruction)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastrcaps_dse.capsnet import sizes
+from fastrcaps_dse.capsnet.functional import (
+    capsule_length,
+    margin_loss,
+    one_hot,
+    prediction_vectors,
+    reconstruction_loss,
+    route,
+    squash,
+)
+from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.space import DesignPoint
+
+Precision = Literal["float32", "bfloat16"]
+"""Of the matrix work of the convolutions; parameters, routing, losses and optimizer state are float32 in both."""
+
+
+class CapsNet(nn.Module):
+    """Conv1, PrimaryCaps, DigitCaps with dynamic routing, decoder (FasTrCaps, Section II; Sabour et al.)."""
+
+    def __init__(self, point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> None:
+        super().__init__()
+        grid = sizes.primary_grid(shape)
+        self.shape = shape
+        self.decoder_input = point.decoder
+        self.routing_iterations = point.routing_iterations
+        self.work_type = torch.bfloat16 if precision == "bfloat16" else None
+        self.conv1 = nn.Conv2d(shape.channels, sizes.CONV_CHANNELS, sizes.KERNEL)
+        self.primary = nn.Conv2d(
+            sizes.CONV_CHANNELS, sizes.CAPSULE_TYPES * sizes.PRIMARY_DIM, sizes.KERNEL, stride=sizes.PRIMARY_STRIDE
+        )
+        matrices = sizes.CAPSULE_TYPES * (1 if point.weight_sharing else grid[0] * grid[1])
+        self.W_IJDE = nn.Parameter(torch.empty(matrices, shape.classes, sizes.DIGIT_DIM, sizes.PRIMARY_DIM))
+        self.bias_JD = nn.Parameter(torch.empty(shape.classes, sizes.DIGIT_DIM))
+        widths = sizes.decoder_sizes(point, shape)
+        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in); W normal(0, .1), its bias 0."""
+        with torch.no_grad():
+            for layer in (self.conv1, self.primary):
+                _uniform(layer, generator)
+            self.W_IJDE.normal_(0, 0.1, generator=generator)
+            self.bias_JD.zero_()
+            for dense in self.decoder:
+                _uniform(dense, generator)
+
+    def input_capsules(self, images_BCHW: Tensor) -> Tensor:
+        """The primary capsules u [B, I, E]; input capsule i = positions * type + position."""
+        x = F.relu(self._conv(self.conv1, images_BCHW))
+        x = self._conv(self.primary, x).to(images_BCHW.dtype)
+        batch = x.shape[0]
+        types, dim = sizes.CAPSULE_TYPES, sizes.PRIMARY_DIM
+        return squash(x.reshape(batch, types, dim, -1).transpose(2, 3).reshape(batch, -1, dim))
+
+    def _conv(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """The convolution in the work type; channels last is the faster layout on every device."""
+        kind = self.work_type or x.dtype
+        weight = layer.weight.to(dtype=kind, memory_format=torch.channels_last)
+        assert layer.bias is not None
+        x = x.to(dtype=kind, memory_format=torch.channels_last)
+        return F.conv2d(x, weight, layer.bias.to(kind), stride=layer.stride)
+
+    def output_capsules(self, images_BCHW: Tensor) -> Tensor:
+        """The digit capsules v [B, J, D]."""
+        u_hat_BJID = prediction_vectors(self.input_capsules(images_BCHW), self.W_IJDE)
+        return route(u_hat_BJID, self.bias_JD, self.routing_iterations)
+
+    def decode(self, v_BJD: Tensor, chosen_B: Tensor) -> Tensor:
+        """The images [B, C*H*W] that the decoder draws from the `chosen_B` capsule of each sample."""
+        if self.decoder_input == "full":
+            x = (v_BJD * one_hot(chosen_B, v_BJD[:, :, 0]).unsqueeze(-1)).flatten(1)
+        else:
+            x = v_BJD[torch.arange(len(chosen_B), device=v_BJD.device), chosen_B]
+        *hidden, last = self.decoder
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return torch.sigmoid(last(x))
+
+    def scores(self, images_BCHW: Tensor) -> Tensor:
+        """Class scores [B, J]: the lengths of the digit capsules. The decoder does no work."""
+        return capsule_length(self.output_capsules(images_BCHW))
+
+    def losses(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """(margin loss, weighted reconstruction loss) of a batch; the decoder sees the true class's capsule."""
+        v_BJD = self.output_capsules(images_BCHW)
+        reconstruction = self.decode(v_BJD, labels_B)
+        return margin_loss(capsule_length(v_BJD), labels_B), reconstruction_loss(reconstruction, images_BCHW.flatten(1))
+
+    def reconstruct(self, images_BCHW: Tensor) -> Tensor:
+        """The images drawn from each sample's longest capsule, [B, C, H, W]."""
+        v_BJD = self.output_capsules(images_BCHW)
+        return self.decode(v_BJD, capsule_length(v_BJD).argmax(1)).view_as(images_BCHW)
+
+
+class LeNet5(nn.Module):
+    """The paper's yardstick: two convolutions, three dense layers, cross-entropy; small images are padded to 32x32."""
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        grid = sizes.lenet_grid(shape)
+        gap = [max(0, sizes.LENET_SIDE - side) for side in (shape.width, shape.height)]
+        self.padding = [gap[0] // 2, gap[0] - gap[0] // 2, gap[1] // 2, gap[1] - gap[1] // 2]
+        self.convolutions = nn.ModuleList([nn.Conv2d(shape.channels, 6, 5), nn.Conv2d(6, 16, 5)])
+        widths = (16 * grid[0] * grid[1], 120, 84, shape.classes)
+        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in)."""
+        with torch.no_grad():
+            for layer in (*self.convolutions, *self.dense):
+                _uniform(layer, generator)
+
+    def scores(self, images_BCHW: Tensor) -> Tensor:
+        """Class scores [B, J]."""
+        x = F.pad(images_BCHW, self.padding)
+        for convolution in self.convolutions:
+            x = F.max_pool2d(F.relu(convolution(x)), 2)
+        x = x.flatten(1)
+        *hidden, last = self.dense
+        for layer in hidden:
+            x = F.relu(layer(x))
+        scores: Tensor = last(x)
+        return scores
+
+    def losses(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """(cross-entropy, 0): there is nothing to reconstruct."""
+        loss = F.cross_entropy(self.scores(images_BCHW), labels_B)
+        return loss, torch.zeros_like(loss)
+
+
+def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
+    assert isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    layer.weight.uniform_(-bound, bound, generator=generator)
+    layer.bias.uniform_(-bound, bound, generator=generator)
+
+
+def build_network(point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> CapsNet | LeNet5:
+    """The network of a design for such images, its weights not yet drawn. Raises InputError for images it does not admit."""
+    return LeNet5(shape) if point.network == "lenet5" else CapsNet(point, shape, precision)

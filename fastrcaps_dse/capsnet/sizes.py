@@ -1,0 +1,83 @@
+"""Layer sizes and parameter counts, known without allocating anything (and without torch)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from fastrcaps_dse.errors import InputError
+from fastrcaps_dse.space import DesignPoint
+
+CONV_CHANNELS = 256
+KERNEL = 9  # pixels, of both convolutions
+PRIMARY_STRIDE = 2
+CAPSULE_TYPES = 32
+PRIMARY_DIM = 8
+DIGIT_DIM = 16
+DECODER_HIDDEN = (512, 1024)
+LENET_SIDE = 32  # pixels; smaller images are padded to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageShape:
+    """What a data set asks of a network."""
+
+    channels: int
+    height: int  # pixels
+    width: int  # pixels
+    classes: int
+
+    @property
+    def pixels(self) -> int:
+        """Values of one image, channels included."""
+        return self.channels * self.height * self.width
+
+
+def primary_grid(shape: ImageShape) -> tuple[int, int]:
+    """Height and width of the grid of primary capsules (6x6 for 28x28 images). Raises InputError for too small an image."""
+    sides = [(side - KERNEL + 1 - KERNEL) // PRIMARY_STRIDE + 1 for side in (shape.height, shape.width)]
+    smallest = 2 * KERNEL - 1
+    if min(shape.height, shape.width) < smallest:
+        raise InputError(
+            f"images of {shape.height}x{shape.width} pixels are too small for two {KERNEL}x{KERNEL} convolutions",
+            f"use images of at least {smallest}x{smallest} pixels",
+        )
+    if shape.classes < 2 or shape.channels < 1:
+        raise InputError(
+            f"a network needs at least 2 classes and 1 channel, got {shape.classes} and {shape.channels}",
+            "is this the data set you meant?",
+        )
+    return sides[0], sides[1]
+
+
+def decoder_sizes(point: DesignPoint, shape: ImageShape) -> tuple[int, ...]:
+    """Widths of the decoder, from input to output (160, 512, 1024, 784 for the full one)."""
+    inputs = DIGIT_DIM * (shape.classes if point.decoder == "full" else 1)
+    return (inputs, *DECODER_HIDDEN, shape.pixels)
+
+
+def lenet_grid(shape: ImageShape) -> tuple[int, int]:
+    """Height and width after LeNet5's convolutions (5x5 for 32x32 images)."""
+    sides = [((max(side, LENET_SIDE) - 4) // 2 - 4) // 2 for side in (shape.height, shape.width)]
+    return sides[0], sides[1]
+
+
+def parameter_count(point: DesignPoint, shape: ImageShape) -> int:
+    """Trainable parameters of this design on such images. Raises InputError for images that the layers do not admit."""
+    grid = primary_grid(shape)
+    if point.network == "lenet5":
+        features = 16 * lenet_grid(shape)[0] * lenet_grid(shape)[1]
+        dense = (features, 120, 84, shape.classes)
+        return (25 * shape.channels + 1) * 6 + (25 * 6 + 1) * 16 + sum(_dense(dense))
+    matrices = CAPSULE_TYPES * (1 if point.weight_sharing else grid[0] * grid[1])
+    return (
+        (KERNEL**2 * shape.channels + 1) * CONV_CHANNELS
+        + (KERNEL**2 * CONV_CHANNELS + 1) * CAPSULE_TYPES * PRIMARY_DIM
+        + matrices * shape.classes * DIGIT_DIM * PRIMARY_DIM
+        + shape.classes * DIGIT_DIM
+        + sum(_dense(decoder_sizes(point, shape)))
+    )
+
+
+def _dense(widths: tuple[int, ...]) -> list[int]:
+    return [(n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths)]

@@ -1,0 +1,37 @@
+"""What went wrong and how to mend it: every error that a person can cause or cure is one of these."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """One line that says what is wrong, one that says how to mend it, and the exit code of the command line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+
+class InputError(UserError):
+    """The person's input is at fault (exit code 2)."""
+
+    exit_code = 2
+
+
+class MachineError(UserError):
+    """The machine is at fault: disk, file, data base, network (exit code 1)."""
+
+    exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The mend for an unknown word: the nearest known one, and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    listing = "known: " + ", ".join(names)
+    return f"did you mean {close[0]!r}? {listing}" if close else listing

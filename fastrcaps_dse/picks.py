@@ -1,0 +1,204 @@
+"""The pick: the design on the front that suits a person's limits and preference, and the reasons for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fastrcaps_dse import pareto
+from fastrcaps_dse.errors import InputError, nearest
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, format_value, minimised, parse_quantity
+
+PREFERENCES = (*OBJECTIVES, "knee")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A bound on an objective, inclusive: the most or the least that is allowed."""
+
+    objective: str
+    bound: str  # "max" or "min"
+    value: float  # in the objective's unit
+
+    def admits(self, value: float) -> bool:
+        return value <= self.value if self.bound == "max" else value >= self.value
+
+    def __str__(self) -> str:
+        return f"{self.objective} {'<=' if self.bound == 'max' else '>='} {format_value(self.objective, self.value)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A measured design, as the pick sees it."""
+
+    trial: int
+    label: str
+    values: Mapping[str, float]  # by objective name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """The picked design and why, or the nearest miss where nothing satisfies the limits."""
+
+    trial: int | None
+    why: tuple[str, ...]
+    nearest_miss: int | None
+
+
+def parse_limit(objective: str, bound: str, text: str) -> Limit:
+    """A limit from what a person writes, e.g. ("params", "max", "7M"). Raises InputError."""
+    return Limit(objective=objective, bound=bound, value=parse_quantity(objective, text))
+
+
+def check_limits(limits: Sequence[Limit]) -> None:
+    """Raises InputError where two limits contradict each other."""
+    for low in limits:
+        for high in limits:
+            if low.objective == high.objective and low.bound == "min" and high.bound == "max" and low.value > high.value:
+                raise InputError(f"the limits {low} and {high} contradict each other", "loosen one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is asked of the pick."""
+
+    candidates: Sequence[Candidate]
+    objectives: Sequence[Objective]
+    limits: Sequence[Limit]
+    prefer: str
+
+    def fitting(self) -> list[Candidate]:
+        return [c for c in self.candidates if all(limit.admits(c.values[limit.objective]) for limit in self.limits)]
+
+    def cost(self, candidate: Candidate) -> tuple[float, ...]:
+        return minimised(self.objectives, candidate.values)
+
+    def members(self) -> list[Candidate]:
+        """The front of the fitting candidates."""
+        fitting = self.fitting()
+        return [fitting[m] for m in pareto.front([self.cost(c) for c in fitting])]
+
+    def answer(self) -> Candidate | None:
+        """The picked candidate, or None where none satisfies the limits."""
+        members = self.members()
+        if not members:
+            return None
+        if self.prefer == "knee":
+            best = pareto.knee([self.cost(c) for c in members])
+            assert best is not None
+            return members[best]
+        names = [objective.name for objective in self.objectives]
+        order = [names.index(self.prefer), *(i for i in range(len(names)) if names[i] != self.prefer)]
+        return min(members, key=lambda c: tuple(self.cost(c)[i] for i in order))
+
+
+def pick(
+    candidates: Sequence[Candidate], objectives: Sequence[Objective], limits: Sequence[Limit] = (), prefer: str | None = None
+) -> Pick:
+    """Pick among the non-dominated candidates that satisfy `limits`.
+
+    `prefer` is an objective, whose extreme is picked (ties go to the other objectives, in order), or "knee". Without it, the
+    first objective that no limit binds, in the study's order, is preferred. Raises InputError for an unknown preference.
+    """
+    names = [objective.name for objective in objectives]
+    prefer = prefer or next((n for n in names if all(limit.objective != n for limit in limits)), names[0])
+    if prefer != "knee" and prefer not in names:
+        raise InputError(f"cannot prefer {prefer!r} in this study", nearest(prefer, [*names, "knee"]))
+    check_limits(limits)
+    question = _Question(candidates=candidates, objectives=objectives, limits=limits, prefer=prefer)
+    chosen = question.answer()
+    if chosen is None:
+        return Pick(trial=None, why=_why_nothing(candidates, limits), nearest_miss=_nearest_miss(candidates, limits))
+    return Pick(trial=chosen.trial, why=_why(chosen, question), nearest_miss=None)
+
+
+def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
+    reason = "the knee of" if question.prefer == "knee" else f"the {_superlative(question.prefer)} of"
+    allowed = " within " + ", ".join(map(str, question.limits)) if question.limits else ""
+    others = [c for c in question.candidates if c is not chosen]
+    beaten = sum(_dominates(question.cost(chosen), question.cost(c)) for c in others)
+    return (
+        f"{chosen.label} is {reason} {_count(len(question.fitting()), 'measured design')}{allowed}",
+        f"it dominates {beaten} of the other {_count(len(others), 'design')}, and no measured design dominates it",
+        *_binding(chosen, question),
+        *_next_designs(chosen, question),
+    )
+
+
+def _binding(chosen: Candidate, question: _Question) -> list[str]:
+    """For each limit whether it binds, and what would be picked without it."""
+    lines = []
+    for limit in question.limits:
+        without = replace(question, limits=[other for other in question.limits if other is not limit]).answer()
+        if without is not None and without.trial != chosen.trial:
+            lines.append(f"{limit} binds: without it, {trade(chosen, without, question.objectives)}")
+        else:
+            lines.append(f"{limit} does not bind")
+    return lines
+
+
+def _next_designs(chosen: Candidate, question: _Question) -> list[str]:
+    """What the next design in each direction that the pick gives something up in would gain and cost."""
+    lines = []
+    for index, objective in enumerate(question.objectives):
+        own = question.cost(chosen)[index]
+        better = [c for c in question.members() if question.cost(c)[index] < own]
+        if better and objective.name != question.prefer:
+            step = max(better, key=lambda c: question.cost(c)[index])
+            lines.append(f"next in {objective.name}: {trade(chosen, step, question.objectives)}")
+    return lines
+
+
+def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) -> str:
+    """What `other` gains and costs against `chosen`: "wab (trial 3): acc +0.30 %, time +2.1 s, params same"."""
+    parts = []
+    for objective in objectives:
+        delta = other.values[objective.name] - chosen.values[objective.name]
+        sign = "+" if delta > 0 else "-"
+        parts.append(f"{objective.name} " + (sign + format_value(objective.name, abs(delta)) if delta else "same"))
+    return f"{other.label} (trial {other.trial}): " + ", ".join(parts)
+
+
+def _superlative(name: str) -> str:
+    return {"acc": "most accurate", "time": "fastest to its maximum accuracy", "params": "smallest"}[name]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tuple[str, ...]:
+    if not candidates:
+        return ("the study has no finished design yet",)
+    lines = [f"none of the {_count(len(candidates), 'measured design')} satisfies " + ", ".join(map(str, limits))]
+    for limit in limits:
+        values = [c.values[limit.objective] for c in candidates]
+        best = min(values) if limit.bound == "max" else max(values)
+        if not limit.admits(best):
+            lines.append(f"{limit}: the nearest measured value is {format_value(limit.objective, best)}")
+    return tuple(lines)
+
+
+def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> int | None:
+    """The design with the least total violation, each limit's in units of the spread of that objective."""
+    if not candidates:
+        return None
+
+    def violation(candidate: Candidate) -> float:
+        total = 0.0
+        for limit in limits:
+            values = [c.values[limit.objective] for c in candidates] + [limit.value]
+            if not limit.admits(candidate.values[limit.objective]):
+                total += abs(candidate.values[limit.objective] - limit.value) / ((max(values) - min(values)) or 1.0)
+        return total
+
+    return min(candidates, key=violation).trial
+
+
+def limit_flag(limit: Limit) -> str:
+    """The option that states this limit: "--max-params 7000000"."""
+    return f"--{limit.bound}-{limit.objective} {limit.value:g}"

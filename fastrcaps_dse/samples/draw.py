@@ -1,0 +1,45 @@
+"""Draw the shipped samples from the full data sets: 200 training and 100 test images of each class, with a fixed seed.
+
+    python -m fastrcaps_dse.samples.draw --data-dir DIR
+
+Equal full sets give equal files, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fastrcaps_dse import data
+
+SEED = 1905  # of the drawing
+PER_CLASS = {"train": 200, "t10k": 100}
+
+
+def draw(split: data.Split, per_class: int, seed: int = SEED) -> data.Split:
+    """`per_class` images of each class, in the order in which the full set has them."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    chosen = [order[split.labels[order] == label][:per_class] for label in split.labels.unique()]
+    return split.take(torch.cat(chosen).sort().values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True, help="where MNIST and Fashion-MNIST are")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the samples go")
+    arguments = parser.parse_args()
+    for name in ("mnist", "fashion-mnist"):
+        full = data.load(name, arguments.data_dir, download=False)
+        folder = arguments.out / f"{name}-sample"
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, split in (("train", full.train), ("t10k", full.test)):
+            sample = draw(split, PER_CLASS[part])
+            data.write_idx(folder / f"{part}-images-idx3-ubyte.gz", sample.images[:, 0].numpy())
+            data.write_idx(folder / f"{part}-labels-idx1-ubyte.gz", sample.labels.numpy().astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()

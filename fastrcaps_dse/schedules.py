@@ -1,0 +1,290 @@
+"""Learning-rate policies and batch-size schedules: frozen data and pure functions of step and epoch.
+
+Equations and algorithms are numbered as in the FasTrCaps paper (Marchisio et al., IJCNN 2020, arXiv 1905.10142).
+A *step* is one optimizer update, counted from 0 over the whole run; an *epoch* is one pass over the training images,
+counted from 0. Learning rates are per step, dimensionless.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+REFERENCE_EPOCHS = 30
+"""Epochs of a run of the paper; phases of a batch-size schedule are stated for a run of this length."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _require_range(lr_min: float, lr_max: float) -> None:
+    _require(
+        0 < lr_min <= lr_max < math.inf,
+        f"learning rates need 0 < lr_min <= lr_max, got lr_min={lr_min}, lr_max={lr_max}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedRate:
+    """One learning rate for the whole run."""
+
+    name: ClassVar[str] = "fixed"
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require(0 < self.lr < math.inf, f"lr must be positive, got {self.lr}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialDecay:
+    """`lr * decay ** (step / decay_steps)`, continuous in the step."""
+
+    name: ClassVar[str] = "exp-decay"
+    lr: float = 1e-3
+    decay: float = 0.96  # factor for every `decay_steps` steps, in (0, 1]
+    decay_steps: int = 2000  # steps
+
+    def __post_init__(self) -> None:
+        _require(0 < self.lr < math.inf, f"lr must be positive, got {self.lr}")
+        _require(0 < self.decay <= 1, f"decay must be in (0, 1], got {self.decay}")
+        _require(self.decay_steps >= 1, f"decay_steps must be at least 1, got {self.decay_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle:
+    """Up, down, and an annealed tail over the whole run (Eq. 1, Algorithm 1)."""
+
+    name: ClassVar[str] = "one-cycle"
+    lr_min: float = 1e-4
+    lr_max: float = 1e-3
+    half: float = 0.45  # share of the run's steps that each of the two halves takes, in (0, 0.5]
+
+    def __post_init__(self) -> None:
+        _require_range(self.lr_min, self.lr_max)
+        _require(0 < self.half <= 0.5, f"half must be in (0, 0.5], got {self.half}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmRestarts:
+    """Cosine from `lr_max` to `lr_min`, restarted after every cycle (Eq. 2, Algorithm 2) and at each change of batch size.
+
+    `cycle` is the length of a cycle in epochs, or "phase" for one cycle over each phase of the batch-size schedule,
+    which with AdaBatch is WarmAdaBatch (Algorithm 5).
+    """
+
+    name: ClassVar[str] = "warm-restarts"
+    lr_min: float = 1e-4
+    lr_max: float = 1e-3
+    cycle: float | Literal["phase"] = 1.0  # epochs
+
+    def __post_init__(self) -> None:
+        _require_range(self.lr_min, self.lr_max)
+        _require_cycle(self.cycle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmRestartsPolynomial:
+    """Warm restarts with `(1 - t/T) ** power` in the place of the cosine (the paper's reference 23)."""
+
+    name: ClassVar[str] = "warm-restarts-poly"
+    lr_min: float = 1e-4
+    lr_max: float = 1e-3
+    cycle: float | Literal["phase"] = 1.0  # epochs
+    power: float = 0.9  # of the decay; 1 is linear
+
+    def __post_init__(self) -> None:
+        _require_range(self.lr_min, self.lr_max)
+        _require_cycle(self.cycle)
+        _require(0 < self.power < math.inf, f"power must be positive, got {self.power}")
+
+
+def _require_cycle(cycle: float | str) -> None:
+    valid = cycle == "phase" if isinstance(cycle, str) else 0 < cycle < math.inf
+    _require(valid, f'cycle must be a positive number of epochs or "phase", got {cycle!r}')
+
+
+LR_POLICIES = (FixedRate, ExponentialDecay, OneCycle, WarmRestarts, WarmRestartsPolynomial)
+LrPolicy = FixedRate | ExponentialDecay | OneCycle | WarmRestarts | WarmRestartsPolynomial
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedBatch:
+    """One batch size for the whole run."""
+
+    name: ClassVar[str] = "fixed"
+    size: int = 16  # images
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, f"a batch size must be at least 1, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaBatch:
+    """A small head batch first, then the tail batch: AdaBatch as the paper evaluates it (Section V-B)."""
+
+    name: ClassVar[str] = "adabatch"
+    head_batch: int = 1  # images
+    head_epochs: int = 3  # epochs of a run of 30
+    tail_batch: int = 16  # images
+
+    def __post_init__(self) -> None:
+        _require(min(self.head_batch, self.tail_batch) >= 1, "a batch size must be at least 1")
+        _require(
+            1 <= self.head_epochs < REFERENCE_EPOCHS,
+            f"head_epochs must be 1 to {REFERENCE_EPOCHS - 1} (of a run of {REFERENCE_EPOCHS}), got {self.head_epochs}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaBatchDoubling:
+    """Batch 1 in epochs 1-3, 2^p in 4-8, 2^(p+1) in 9-13, 2^(p+2) after (Algorithm 3)."""
+
+    name: ClassVar[str] = "adabatch-p"
+    p: int = 3
+    head_batch: int = 1  # images
+    head_epochs: int = 3  # epochs of a run of 30
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.p <= 16, f"p must be 0 to 16, got {self.p}")
+        _require(self.head_batch >= 1, "a batch size must be at least 1")
+        _require(1 <= self.head_epochs <= 19, f"head_epochs must be 1 to 19, got {self.head_epochs}")
+
+
+BATCH_SCHEDULES = (FixedBatch, AdaBatch, AdaBatchDoubling)
+BatchSchedule = FixedBatch | AdaBatch | AdaBatchDoubling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Consecutive epochs of one batch size."""
+
+    first_epoch: int
+    epochs: int
+    batch_size: int  # images
+    first_step: int
+    steps_per_epoch: int  # the last, smaller batch of an epoch is a step too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Where the phases, epochs and steps of one run lie."""
+
+    images: int
+    epochs: int
+    phases: tuple[Phase, ...]
+
+    @property
+    def total_steps(self) -> int:
+        return self.first_step(self.epochs)
+
+    def phase_of_epoch(self, epoch: int) -> Phase:
+        """The phase that `epoch` (0 to epochs - 1) lies in."""
+        return next(phase for phase in reversed(self.phases) if phase.first_epoch <= epoch)
+
+    def phase_of_step(self, step: int) -> Phase:
+        """The phase that `step` (0 to total_steps - 1) lies in."""
+        return next(phase for phase in reversed(self.phases) if phase.first_step <= step)
+
+    def first_step(self, epoch: int) -> int:
+        """The first step of `epoch`; for `epochs`, the number of steps of the run."""
+        phase = self.phase_of_epoch(epoch)
+        return phase.first_step + (epoch - phase.first_epoch) * phase.steps_per_epoch
+
+
+def phase_plan(schedule: BatchSchedule) -> list[tuple[int, int]]:
+    """(first epoch, batch size in images) of each phase, for a run of 30 epochs."""
+    match schedule:
+        case FixedBatch():
+            return [(0, schedule.size)]
+        case AdaBatch():
+            return [(0, schedule.head_batch), (schedule.head_epochs, schedule.tail_batch)]
+        case AdaBatchDoubling():
+            starts = (schedule.head_epochs + 5 * k for k in range(3))
+            return [(0, schedule.head_batch), *((start, 2 ** (schedule.p + k)) for k, start in enumerate(starts))]
+
+
+def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int) -> Timeline:
+    """The timeline of a run of `epochs` epochs over `images` training images.
+
+    A run shorter than 30 epochs keeps the shape: the starts of the phases scale with the epochs of the run and each phase
+    has at least one epoch; a run with fewer epochs than phases has only the first phases. Neighbouring phases
+    of one batch size stay two phases, for a policy may restart between them.
+    """
+    _require(epochs >= 1, f"a run needs at least 1 epoch, got {epochs}")
+    _require(images >= 1, f"a run needs at least 1 training image, got {images}")
+    plan = phase_plan(schedule)[:epochs]
+    scale = min(1.0, epochs / REFERENCE_EPOCHS)
+    starts: list[int] = []
+    for index, (start, _) in enumerate(plan):
+        earliest = starts[-1] + 1 if starts else 0
+        latest = epochs - (len(plan) - index)
+        starts.append(min(max(earliest, math.floor(start * scale + 0.5)), latest))
+    phases: list[Phase] = []
+    step = 0
+    for start, end, (_, size) in zip(starts, [*starts[1:], epochs], plan, strict=True):
+        per_epoch = math.ceil(images / size)
+        phases.append(Phase(first_epoch=start, epochs=end - start, batch_size=size, first_step=step, steps_per_epoch=per_epoch))
+        step += per_epoch * (end - start)
+    return Timeline(images=images, epochs=epochs, phases=tuple(phases))
+
+
+def exponential_decay(step: float, *, lr: float, decay: float, decay_steps: float) -> float:
+    """`lr * decay ** (step / decay_steps)`."""
+    return float(lr * decay ** (step / decay_steps))
+
+
+def one_cycle(step: float, *, total_steps: int, lr_min: float, lr_max: float, half: float = 0.45) -> float:
+    """Eq. 1: up to `lr_max` at `half` of the run, down to `lr_min` at twice that, then linearly to `lr_min / 10` at its end."""
+    position = step / total_steps
+    if position <= half:
+        return lr_min + (lr_max - lr_min) * position / half
+    if position <= 2 * half:
+        return lr_max - (lr_max - lr_min) * (position - half) / half
+    return lr_min - 0.9 * lr_min * (position - 2 * half) / (1 - 2 * half)
+
+
+def cosine_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: float) -> float:
+    """Eq. 2: half a cosine from `lr_max` at `t` = 0 to `lr_min` at `t` = `cycle_steps`."""
+    return lr_min + (lr_max - lr_min) / 2 * (1 + math.cos(math.pi * t / cycle_steps))
+
+
+def polynomial_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: float, power: float) -> float:
+    """`(1 - t / cycle_steps) ** power` of the way from `lr_min` to `lr_max`."""
+    return float(lr_min + (lr_max - lr_min) * (1 - t / cycle_steps) ** power)
+
+
+def cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
+    """(steps since the last restart, steps of the cycle); the count restarts at each change of batch size."""
+    phase = timeline.phase_of_step(step)
+    in_phase = step - phase.first_step
+    if isinstance(cycle, str):
+        return in_phase, phase.epochs * phase.steps_per_epoch
+    cycle_steps = max(1, math.floor(cycle * phase.steps_per_epoch + 0.5))
+    return in_phase % cycle_steps, cycle_steps
+
+
+def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
+    """The learning rate of `step` (0 to total_steps - 1) of a run with this `timeline`."""
+    match policy:
+        case FixedRate():
+            return policy.lr
+        case ExponentialDecay():
+            return exponential_decay(step, lr=policy.lr, decay=policy.decay, decay_steps=policy.decay_steps)
+        case OneCycle():
+            return one_cycle(
+                step, total_steps=timeline.total_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, half=policy.half
+            )
+        case WarmRestarts():
+            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
+            return cosine_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max)
+        case WarmRestartsPolynomial():
+            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
+            return polynomial_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, power=policy.power)
+
+
+def range_test_rate(step: int, *, steps: int, lr_start: float, lr_end: float) -> float:
+    """find-lr: the rate of `step` (0 to steps - 1) of a range test, growing geometrically from `lr_start` to `lr_end`."""
+    return float(lr_start * (lr_end / lr_start) ** (step / max(1, steps - 1)))

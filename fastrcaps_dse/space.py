@@ -1,0 +1,334 @@
+"""Design points, the design space, and their text forms.
+
+A design has four dimensions of the paper (learning-rate policy, batch-size schedule, weight sharing, decoder) and a few
+more that a study file may open. A policy or schedule is written as its name, with the fields that are not at their default:
+`one-cycle`, `warm-restarts(cycle=phase)`, `adabatch(head_batch=4)`; a fixed batch size is just the number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from fastrcaps_dse.errors import InputError, nearest
+from fastrcaps_dse.schedules import (
+    BATCH_SCHEDULES,
+    LR_POLICIES,
+    AdaBatch,
+    BatchSchedule,
+    ExponentialDecay,
+    FixedBatch,
+    FixedRate,
+    LrPolicy,
+    OneCycle,
+    WarmRestarts,
+)
+
+Decoder = Literal["full", "small"]
+Network = Literal["capsnet", "lenet5"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignPoint:
+    """One design. The defaults are the paper's Fixed baseline."""
+
+    lr_policy: LrPolicy = field(default_factory=FixedRate)
+    batch_schedule: BatchSchedule = field(default_factory=FixedBatch)
+    weight_sharing: bool = False  # one W per capsule type instead of one per input capsule
+    decoder: Decoder = "full"
+    network: Network = "capsnet"  # lenet5 is the paper's yardstick: it has no capsules and no decoder
+    routing_iterations: int = 3
+    shift: int = 2  # pixels; training images are shifted at random by up to this much each way
+
+    def __post_init__(self) -> None:
+        if self.decoder not in get_args(Decoder):
+            raise InputError(f"unknown decoder {self.decoder!r}", nearest(str(self.decoder), get_args(Decoder)))
+        if self.network not in get_args(Network):
+            raise InputError(f"unknown network {self.network!r}", nearest(str(self.network), get_args(Network)))
+        if not 1 <= self.routing_iterations <= 10:
+            raise InputError(f"routing_iterations must be 1 to 10, got {self.routing_iterations}", "the paper's is 3")
+        if not 0 <= self.shift <= 8:
+            raise InputError(f"shift must be 0 to 8 pixels, got {self.shift}", "the paper's is 2; 0 switches it off")
+        if self.network == "lenet5" and (self.weight_sharing, self.decoder, self.routing_iterations) != (False, "full", 3):
+            raise InputError("lenet5 has no capsules", "leave weight_sharing, decoder and routing_iterations as they are")
+
+    @property
+    def key(self) -> str:
+        """The canonical key: equal for equal designs, in whatever study."""
+        return " ".join(f"{name}={value}" for name, value in design_to_dict(self).items())
+
+    @property
+    def label(self) -> str:
+        """The name of a named design, or a short description."""
+        for name, point in NAMED_DESIGNS.items():
+            if point == self:
+                return name
+        extras = [
+            "ws" if self.weight_sharing else "",
+            "small" if self.decoder == "small" else "",
+            f"routing={self.routing_iterations}" if self.routing_iterations != 3 else "",
+            f"shift={self.shift}" if self.shift != 2 else "",
+        ]
+        head = "" if self.network == "capsnet" else f"{self.network} "
+        return head + " / ".join(filter(None, [to_text(self.lr_policy), to_text(self.batch_schedule), *extras]))
+
+
+NAMED_DESIGNS: dict[str, DesignPoint] = {
+    "fixed": DesignPoint(),
+    "exp-decay": DesignPoint(lr_policy=ExponentialDecay()),
+    "one-cycle": DesignPoint(lr_policy=OneCycle()),
+    "warm-restarts": DesignPoint(lr_policy=WarmRestarts()),
+    "adabatch": DesignPoint(batch_schedule=AdaBatch()),
+    "wab": DesignPoint(lr_policy=WarmRestarts(cycle="phase"), batch_schedule=AdaBatch()),
+    "ws": DesignPoint(weight_sharing=True, decoder="small"),
+    "wab+ws": DesignPoint(
+        lr_policy=WarmRestarts(cycle="phase"), batch_schedule=AdaBatch(), weight_sharing=True, decoder="small"
+    ),
+}
+"""The eight CapsNet rows of the paper's table; its weight-sharing rows have the small decoder too."""
+
+
+# --- text forms -------------------------------------------------------------------------------------------------------
+
+
+def to_text(part: LrPolicy | BatchSchedule) -> str:
+    """The canonical text of a policy or schedule: `parse_policy` and `parse_schedule` give the same part back."""
+    if isinstance(part, FixedBatch):
+        return str(part.size)
+    changed = [
+        f"{f.name}={getattr(part, f.name):{_format(f.type)}}" for f in fields(part) if getattr(part, f.name) != f.default
+    ]
+    return f"{part.name}({','.join(changed)})" if changed else part.name
+
+
+def _format(annotation: object) -> str:
+    return "" if str(annotation) == "int" or "Literal" in str(annotation) else ".6g"
+
+
+def parse_policy(text: str) -> LrPolicy:
+    """A learning-rate policy from its text, e.g. `one-cycle(lr_max=2e-3)`. Raises InputError."""
+    policy: LrPolicy = _parse(str(text), {cls.name: cls for cls in LR_POLICIES}, "learning-rate policy")
+    return policy
+
+
+def parse_schedule(text: str | int) -> BatchSchedule:
+    """A batch-size schedule from its text, e.g. `128`, `adabatch`, `adabatch-p(p=4)`. Raises InputError."""
+    if re.fullmatch(r"-?\d+", str(text).strip()):
+        text = f"fixed(size={text})"
+    schedule: BatchSchedule = _parse(str(text), {cls.name: cls for cls in BATCH_SCHEDULES}, "batch-size schedule")
+    return schedule
+
+
+def _parse(text: str, classes: Mapping[str, Any], what: str) -> Any:
+    match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\((.*)\))?\s*", text)
+    if match is None or match[1] not in classes:
+        raise InputError(f"unknown {what} {text!r}", nearest(match[1] if match else text, classes))
+    cls = classes[match[1]]
+    known = [f.name for f in fields(cls)]
+    given: dict[str, Any] = {}
+    for item in filter(None, ((match[2] or "").split(","))):
+        name, equals, value = (s.strip() for s in item.partition("="))
+        if not equals or name not in known:
+            raise InputError(f"unknown field {name!r} of {what} {match[1]!r}", nearest(name, known) if known else "it has none")
+        given[name] = convert_field(cls, name, value)
+    return build(cls, given)
+
+
+def build(cls: Any, given: Mapping[str, Any]) -> Any:
+    """A policy or schedule from its fields; a value out of range becomes an InputError."""
+    try:
+        return cls(**given)
+    except ValueError as error:
+        raise InputError(f"{cls.name}: {error}", "see the ranges in README, 'Study files'") from None
+
+
+def convert_field(cls: Any, name: str, value: object) -> int | float | str:
+    """A field's value in the field's type. Raises InputError where it does not fit."""
+    annotation = str(next(f.type for f in fields(cls) if f.name == name))
+    if "Literal" in annotation and value == "phase":
+        return "phase"
+    try:
+        number = float(str(value))
+        if annotation == "int":
+            if not number.is_integer():
+                raise ValueError
+            return int(number)
+        return number
+    except (ValueError, OverflowError):
+        kind = "a whole number" if annotation == "int" else "a number"
+        raise InputError(f"{cls.name}: {name} must be {kind}, got {value!r}", f"e.g. {name}={_default(cls, name)}") from None
+
+
+def _default(cls: Any, name: str) -> object:
+    return next(f.default for f in fields(cls) if f.name == name)
+
+
+def design_to_dict(point: DesignPoint) -> dict[str, Any]:
+    """The design as plain values, in the order of its fields."""
+    plain = {f.name: getattr(point, f.name) for f in fields(point)}
+    return plain | {"lr_policy": to_text(point.lr_policy), "batch_schedule": to_text(point.batch_schedule)}
+
+
+def design_from_dict(values: Mapping[str, Any]) -> DesignPoint:
+    """The design of `design_to_dict`; missing fields are at their defaults. Raises InputError for an unknown key."""
+    known = [f.name for f in fields(DesignPoint)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"unknown dimension {name!r} of a design", nearest(name, known))
+    given = dict(values)
+    if "lr_policy" in given:
+        given["lr_policy"] = parse_policy(given["lr_policy"])
+    if "batch_schedule" in given:
+        given["batch_schedule"] = parse_schedule(given["batch_schedule"])
+    for name, kind in (("weight_sharing", bool), ("routing_iterations", int), ("shift", int)):
+        if name in given and type(given[name]) is not kind:
+            raise InputError(f"{name} must be {'true or false' if kind is bool else 'a whole number'}, got {given[name]!r}")
+    return DesignPoint(**given)
+
+
+def parse_design(text: str) -> DesignPoint:
+    """A design by name (`wab+ws`) or by its key (`lr_policy=one-cycle batch_schedule=128`). Raises InputError."""
+    text = text.strip()
+    if text in NAMED_DESIGNS:
+        return NAMED_DESIGNS[text]
+    if text == "lenet5":
+        return DesignPoint(network="lenet5")
+    if "=" not in text.split("(")[0]:
+        raise InputError(f"unknown design {text!r}", nearest(text, [*NAMED_DESIGNS, "lenet5"]))
+    values: dict[str, Any] = {}
+    for item in text.split():
+        name, _, value = item.partition("=")
+        plain: Any = {"true": True, "false": False}.get(value.lower(), value)
+        values[name] = int(value) if name in ("routing_iterations", "shift") and re.fullmatch(r"-?\d+", value) else plain
+    return design_from_dict(values)
+
+
+# --- the space --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Values that the sampler may give to a field of a policy or schedule."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def finite(self) -> bool:
+        return self.step is not None or self.low == self.high
+
+    def values(self) -> list[float]:
+        """All values of a finite range."""
+        if not self.step:
+            return [self.low]
+        return [self.low + k * self.step for k in range(math.floor((self.high - self.low) / self.step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignSpace:
+    """The designs that a study may try: choices for each dimension, and ranges or choices for fields of the parts.
+
+    A field in `open_fields` (e.g. `lr_max`, `tail_batch`) replaces that field of every chosen policy or schedule that has it.
+    """
+
+    lr_policy: tuple[LrPolicy, ...]
+    batch_schedule: tuple[BatchSchedule, ...]
+    weight_sharing: tuple[bool, ...] = (False, True)
+    decoder: tuple[Decoder, ...] = ("full", "small")
+    network: tuple[Network, ...] = ("capsnet",)
+    routing_iterations: tuple[int, ...] = (3,)
+    shift: tuple[int, ...] = (2,)
+    open_fields: Mapping[str, Range | tuple[float | str, ...]] = field(default_factory=dict)
+
+    @property
+    def finite(self) -> bool:
+        return all(not isinstance(r, Range) or r.finite for r in self._used_fields().values())
+
+    def _used_fields(self) -> dict[str, Range | tuple[float | str, ...]]:
+        present = {f.name for part in (*self.lr_policy, *self.batch_schedule) for f in fields(part)}
+        return {name: r for name, r in self.open_fields.items() if name in present}
+
+    def fields_of(self, part: LrPolicy | BatchSchedule) -> dict[str, Range | tuple[float | str, ...]]:
+        """The open fields that this policy or schedule has."""
+        names = {f.name for f in fields(part)}
+        return {name: r for name, r in self.open_fields.items() if name in names}
+
+    def designs(self) -> Iterator[DesignPoint]:
+        """Every design of a finite space, each once. Raises ValueError for an infinite one."""
+        if not self.finite:
+            raise ValueError("the design space is not finite")
+        seen: set[str] = set()
+        policies = [p for part in self.lr_policy for p in self._variants(part)]
+        schedules = [s for part in self.batch_schedule for s in self._variants(part)]
+        rest = (self.weight_sharing, self.decoder, self.network, self.routing_iterations, self.shift)
+        for policy, schedule, ws, decoder, network, iterations, shift in itertools.product(policies, schedules, *rest):
+            point = make_point(policy, schedule, ws, decoder, network, iterations, shift)
+            if point.key not in seen:
+                seen.add(point.key)
+                yield point
+
+    def _variants(self, part: Any) -> Iterator[Any]:
+        open_here = self.fields_of(part)
+        axes = [r.values() if isinstance(r, Range) else r for r in open_here.values()]
+        for values in itertools.product(*axes):
+            yield self.with_fields(part, dict(zip(open_here, values, strict=True)))
+
+    @staticmethod
+    def with_fields(part: Any, values: Mapping[str, float | str]) -> Any:
+        """The part with these field values, each in its field's type."""
+        try:
+            return replace(part, **{name: convert_field(type(part), name, value) for name, value in values.items()})
+        except ValueError as error:
+            raise InputError(f"{part.name}: {error}", "narrow the ranges under [space.fields]") from None
+
+    def admits(self, point: DesignPoint) -> bool:
+        """Whether the point lies in the space."""
+        plain = all(
+            getattr(point, name) in getattr(self, name)
+            for name in ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+        )
+        return plain and self.base_of(point.lr_policy) is not None and self.base_of(point.batch_schedule) is not None
+
+    def base_of(self, part: LrPolicy | BatchSchedule) -> Any | None:
+        """The choice that this part is a variant of, or None where the space does not admit it."""
+        choices: Sequence[Any] = self.lr_policy if isinstance(part, LR_POLICIES) else self.batch_schedule
+        open_here = self.fields_of(part)
+        if not all(_contains(r, getattr(part, name)) for name, r in open_here.items()):
+            return None
+        free = {name: getattr(part, name) for name in open_here}
+        return next((c for c in choices if type(c) is type(part) and replace(c, **free) == part), None)
+
+    def size(self) -> int | None:
+        """How many designs there are, or None for infinitely many."""
+        return sum(1 for _ in self.designs()) if self.finite else None
+
+
+def _contains(r: Range | tuple[float | str, ...], value: Any) -> bool:
+    if not isinstance(r, Range):
+        return value in r
+    if not isinstance(value, (int, float)) or not r.low <= value <= r.high:
+        return False
+    return not r.step or any(math.isclose(value, v, rel_tol=1e-9) for v in r.values())
+
+
+def make_point(
+    policy: LrPolicy, schedule: BatchSchedule, ws: bool, decoder: Decoder, network: Network, iterations: int, shift: int
+) -> DesignPoint:
+    """A point from sampled values; what LeNet5 has no use for is set to its default, so that equal designs are equal."""
+    if network == "lenet5":
+        ws, decoder, iterations = False, "full", 3
+    return DesignPoint(
+        lr_policy=policy,
+        batch_schedule=schedule,
+        weight_sharing=ws,
+        decoder=decoder,
+        network=network,
+        routing_iterations=iterations,
+        shift=shift,
+    )
