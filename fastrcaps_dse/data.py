@@ -217,8 +217,6 @@ def _torchvision(name: str, root: Path) -> list[Any]:
         return [makers[name](train) for train in (True, False)]
     except UserError:
         raise
-    except ImportError as error:
-        raise MachineError(f"{name} needs a package that is not here: {error}", "pip install scipy") from None
     except (OSError, RuntimeError):
         raise _not_found(name, root) from None
 

@@ -29,6 +29,10 @@ class MachineError(UserError):
     exit_code = 1
 
 
+class RunFailed(Exception):
+    """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The mend for an unknown word: the nearest known one, and all of them."""
     names = list(known)

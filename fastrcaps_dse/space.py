@@ -266,9 +266,10 @@ class DesignSpace:
         seen: set[str] = set()
         policies = [p for part in self.lr_policy for p in self._variants(part)]
         schedules = [s for part in self.batch_schedule for s in self._variants(part)]
-        rest = (self.weight_sharing, self.decoder, self.network, self.routing_iterations, self.shift)
-        for policy, schedule, ws, decoder, network, iterations, shift in itertools.product(policies, schedules, *rest):
-            point = make_point(policy, schedule, ws, decoder, network, iterations, shift)
+        names = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+        rest = (getattr(self, name) for name in names)
+        for policy, schedule, *values in itertools.product(policies, schedules, *rest):
+            point = make_point(lr_policy=policy, batch_schedule=schedule, **dict(zip(names, values, strict=True)))
             if point.key not in seen:
                 seen.add(point.key)
                 yield point
@@ -317,18 +318,8 @@ def _contains(r: Range | tuple[float | str, ...], value: Any) -> bool:
     return not r.step or any(math.isclose(value, v, rel_tol=1e-9) for v in r.values())
 
 
-def make_point(
-    policy: LrPolicy, schedule: BatchSchedule, ws: bool, decoder: Decoder, network: Network, iterations: int, shift: int
-) -> DesignPoint:
+def make_point(**values: Any) -> DesignPoint:
     """A point from sampled values; what LeNet5 has no use for is set to its default, so that equal designs are equal."""
-    if network == "lenet5":
-        ws, decoder, iterations = False, "full", 3
-    return DesignPoint(
-        lr_policy=policy,
-        batch_schedule=schedule,
-        weight_sharing=ws,
-        decoder=decoder,
-        network=network,
-        routing_iterations=iterations,
-        shift=shift,
-    )
+    if values["network"] == "lenet5":
+        values = values | {"weight_sharing": False, "decoder": "full", "routing_iterations": 3}
+    return DesignPoint(**values)

@@ -248,3 +248,19 @@ def _choices(value: object, name: str) -> list[Any]:
 def override(spec: StudySpec, **changes: Any) -> StudySpec:
     """The spec with these fields changed; None leaves a field as it is."""
     return replace(spec, **{name: value for name, value in changes.items() if value is not None})
+
+
+def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, **settings: Any) -> StudySpec:
+    """The study of one design, which `train` runs; settings as in `override`."""
+    space = DesignSpace(
+        lr_policy=(point.lr_policy,),
+        batch_schedule=(point.batch_schedule,),
+        weight_sharing=(point.weight_sharing,),
+        decoder=(point.decoder,),
+        network=(point.network,),
+        routing_iterations=(point.routing_iterations,),
+        shift=(point.shift,),
+    )
+    spec = override(StudySpec(name="train", space=space, dataset=dataset, trials=1, first=(point,)), **settings)
+    stated = f"train {point.label} {Path(dataset).name} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
+    return replace(spec, name=name or f"{stated}{f' x{spec.seeds}' if spec.seeds > 1 else ''}")

@@ -11,9 +11,10 @@ import hashlib
 import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -24,8 +25,8 @@ from torch import Tensor
 from fastrcaps_dse import data
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
-from fastrcaps_dse.errors import InputError, MachineError, UserError
-from fastrcaps_dse.schedules import build_timeline, learning_rate, range_test_rate
+from fastrcaps_dse.errors import InputError, MachineError, RunFailed, UserError
+from fastrcaps_dse.schedules import FixedBatch, build_timeline, learning_rate, range_test_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import Protocol
 
@@ -47,10 +48,6 @@ class Epoch:
     acc: float  # %, on the split that selects the epoch
     train_seconds: float
     eval_seconds: float
-
-
-class NotFinite(Exception):
-    """The loss of a run is not finite: the run has failed, the study goes on."""
 
 
 def derive_seed(root: int, *purpose: object) -> int:
@@ -149,10 +146,15 @@ class Training:
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
-        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision)
-        variant = (point.network, point.weight_sharing, point.decoder)
-        self.network.initialise(generator(seed, "weights", *variant))
-        self.network.to(self.device)
+        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision).to(self.device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: initial weights, a fresh optimizer."""
+        variant = (self.point.network, self.point.weight_sharing, self.point.decoder)
+        start = build_network(self.point, self.dataset.shape)
+        start.initialise(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
+        self.network.load_state_dict(start.state_dict())
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=fused, **ADAM)  # type: ignore[arg-type]
         self.done = 0  # epochs
@@ -162,23 +164,24 @@ class Training:
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train the epochs that are left. Raises NotFinite where the loss is no longer finite."""
+        """Train the epochs that are left. Raises RunFailed where the loss is no longer finite."""
         while self.done < self.timeline.epochs:
             yield self.run_epoch()
 
     def run_epoch(self) -> Epoch:
-        """Train and evaluate the next epoch. Raises NotFinite."""
+        """Train and evaluate the next epoch. Raises RunFailed."""
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
         first = self.timeline.first_step(epoch)
         rates = [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(phase.steps_per_epoch)]
         self._synchronize()
         start = time.perf_counter()
-        sums = self._train(epoch, phase.batch_size, rates)
+        images = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
+        sums = self.train_on(images, phase.batch_size, rates)
         margin, reconstruction = (sums / len(self.train_split)).tolist()  # waits for the device
         trained = time.perf_counter()
         if not (math.isfinite(margin) and math.isfinite(reconstruction)):
-            raise NotFinite(f"the loss is not finite in epoch {epoch + 1} (learning rate up to {max(rates):.3g})")
+            raise RunFailed(f"the loss is not finite in epoch {epoch + 1} (learning rate up to {max(rates):.3g})")
         acc = self.accuracy(self.select_split)
         self.done += 1
         return Epoch(
@@ -194,14 +197,13 @@ class Training:
             eval_seconds=time.perf_counter() - trained,
         )
 
-    def _train(self, epoch: int, batch_size: int, rates: list[float]) -> Tensor:
-        """One pass over the training images; the sums of both losses over the images, on the device."""
+    def train_on(self, images: Split, batch_size: int, rates: list[float]) -> Tensor:
+        """A step for each learning rate, on batch after batch; the sums of both losses over the images, on the device."""
         self.network.train()
-        images, labels = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
         sums = torch.zeros(2, device=self.device)
         for step, rate in enumerate(rates):
             batch = slice(step * batch_size, (step + 1) * batch_size)
-            x, y = as_floats(images[batch]), labels[batch]
+            x, y = as_floats(images.images[batch]), images.labels[batch]
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
@@ -302,19 +304,34 @@ def as_floats(images: Tensor) -> Tensor:
     return images.to(torch.float32) / 255
 
 
-def epoch_images(split: Split, seed: int, epoch: int, shift: int) -> tuple[Tensor, Tensor]:
-    """The images and labels of one epoch in training order, shuffled and shifted; uint8 [N, C, H, W], int64 [N]."""
+def epoch_images(split: Split, seed: int, epoch: int, shift: int) -> Split:
+    """The images and labels of one epoch in training order, shuffled and shifted."""
     count = len(split)
     device = split.labels.device
     order = torch.randperm(count, generator=generator(seed, "shuffle", epoch)).to(device)
     labels = split.labels[order]
     if not shift:
-        return split.images[order], labels
+        return Split(images=split.images[order], labels=labels)
     moves = torch.randint(0, 2 * shift + 1, (2, count), generator=generator(seed, "shift", epoch)).to(device)
     padded = torch.nn.functional.pad(split.images, (shift, shift, shift, shift))
     height, width = split.images.shape[2:]
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [N, C, 2*shift+1, 2*shift+1, H, W], a view
-    return windows[order, :, moves[0], moves[1]], labels
+    return Split(images=windows[order, :, moves[0], moves[1]], labels=labels)
+
+
+def seconds_per_step(
+    point: DesignPoint, dataset: DataSet, batch_size: int, device: torch.device, precision: Precision, *, steps: int = 3
+) -> float:
+    """The median of a few training steps of this batch size on this machine, after a warm-up; a rough estimate."""
+    alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
+    training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
+    times = []
+    for _ in range(steps + 1):
+        few = Split(images=training.train_split.images[:batch_size], labels=training.train_split.labels[:batch_size])
+        start = time.perf_counter()
+        training.train_on(few, batch_size, [1e-3]).tolist()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
 
 
 # --- the learning-rate range test -------------------------------------------------------------------------------------
@@ -349,19 +366,13 @@ def range_test(
     best = math.inf
     step = 0
     for epoch in range(steps):
-        images, labels = epoch_images(training.train_split, training.seed, epoch, training.point.shift)
-        for first in range(0, len(labels), batch_size):
+        images = epoch_images(training.train_split, training.seed, epoch, training.point.shift)
+        for first in range(0, len(images), batch_size):
             if step == steps:
                 return
             rate = range_test_rate(step, steps=steps, lr_start=lr_start, lr_end=lr_end)
-            for group in training.optimizer.param_groups:
-                group["lr"] = rate
-            training.optimizer.zero_grad(set_to_none=True)
-            batch = slice(first, first + batch_size)
-            margin, reconstruction = training.network.losses(as_floats(images[batch]), labels[batch])
-            (margin + reconstruction).backward()
-            training.optimizer.step()
-            loss = float(margin.detach() + reconstruction.detach())
+            few = Split(images=images.images[first : first + batch_size], labels=images.labels[first : first + batch_size])
+            loss = float((training.train_on(few, batch_size, [rate]) / len(few)).sum())
             if not math.isfinite(loss):
                 return
             yield rate, loss

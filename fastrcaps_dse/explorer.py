@@ -1,0 +1,277 @@
+"""The Optuna study around an injected `evaluate`: which design next, what is finished, when to stop. Knows no torch.
+
+Two studies are at work. The *stored* one holds every trial, once each. The *view* is a copy in memory that the sampler
+sees; proposals of designs that are known already are turned down there, and never reach the data base.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.engine import URL
+
+from fastrcaps_dse import store
+from fastrcaps_dse.errors import InputError, MachineError, RunFailed
+from fastrcaps_dse.objectives import Measurement, mean_measurement
+from fastrcaps_dse.space import DesignPoint, DesignSpace, Range, make_point, parse_policy, parse_schedule, to_text
+from fastrcaps_dse.studyspec import StudySpec, is_whole
+
+Evaluate = Callable[[DesignPoint, int, int], Measurement]
+"""Trains (design, seed) for a trial number. Raises RunFailed where the run gives no measurement."""
+
+PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Observer(Protocol):
+    """What is told of an exploration as it goes."""
+
+    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
+
+    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None: ...
+
+    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+def open_storage(url: URL) -> RDBStorage:
+    """Optuna's storage; its tables are made where they are not there. Raises InputError, MachineError."""
+    path = store.sqlite_path(url)
+    if path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"the folder {path.parent} cannot be made: {error.strerror}", "name another --storage") from None
+    engine_options = {"connect_args": {"timeout": 60}} if path else {"pool_pre_ping": True}
+    with store.clear_errors(url):
+        try:
+            storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options)
+        except RuntimeError as error:
+            raise InputError(
+                f"{store.shown(url)} was written by another version of Optuna: {str(error).splitlines()[0]}",
+                "`optuna storage upgrade`, or name another data base with --storage",
+            ) from None
+        store.begin_immediate(storage.engine)
+    return storage
+
+
+def find_study(spec: StudySpec, storage: RDBStorage) -> tuple[optuna.Study, bool]:
+    """(the stored study of this name, whether it was there already)."""
+    directions = [objective.direction for objective in spec.objectives]
+    try:
+        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError:
+        return optuna.load_study(study_name=spec.name, storage=storage), True
+    study.set_metric_names([f"{objective.name} ({objective.unit})" for objective in spec.objectives])
+    return study, False
+
+
+# --- designs and Optuna's parameters ----------------------------------------------------------------------------------
+
+
+def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
+    """Optuna's distributions for the dimensions that every design has."""
+    category = optuna.distributions.CategoricalDistribution
+    policies: list[Any] = [to_text(part) for part in space.lr_policy]
+    schedules: list[Any] = [to_text(part) for part in space.batch_schedule]
+    plain = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+    return {
+        "lr_policy": category(policies),
+        "batch_schedule": category(schedules),
+        **{name: category(list(getattr(space, name))) for name in plain},
+    }
+
+
+def field_distribution(name: str, choice: Range | tuple[float | str, ...]) -> BaseDistribution:
+    """Optuna's distribution for an open field of a policy or schedule."""
+    if not isinstance(choice, Range):
+        return optuna.distributions.CategoricalDistribution(list(choice))
+    if is_whole(name):
+        return optuna.distributions.IntDistribution(int(choice.low), int(choice.high), step=int(choice.step or 1))
+    return optuna.distributions.FloatDistribution(choice.low, choice.high, log=choice.log, step=choice.step)
+
+
+def suggest(trial: optuna.trial.BaseTrial, space: DesignSpace) -> DesignPoint:
+    """The design that the sampler proposes, or that a fixed trial holds."""
+    values: dict[str, Any] = {name: suggest_one(trial, name, d) for name, d in distributions(space).items()}
+    parts: dict[str, Any] = {
+        "lr_policy": parse_policy(values["lr_policy"]),
+        "batch_schedule": parse_schedule(values["batch_schedule"]),
+    }
+    for dimension, part in parts.items():
+        opened = {
+            name: suggest_one(trial, f"{dimension}.{name}", field_distribution(name, choice))
+            for name, choice in space.fields_of(part).items()
+        }
+        values[dimension] = space.with_fields(part, opened)
+    return make_point(**values)
+
+
+def suggest_one(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+    """One parameter of a trial, through Optuna's public methods."""
+    match distribution:
+        case optuna.distributions.CategoricalDistribution():
+            return trial.suggest_categorical(name, distribution.choices)
+        case optuna.distributions.IntDistribution():
+            return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        case optuna.distributions.FloatDistribution():
+            return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+    raise TypeError(f"unknown distribution {distribution}")
+
+
+def parameters(point: DesignPoint, space: DesignSpace) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """(Optuna's parameters, their distributions) of a design that the space admits."""
+    chosen = distributions(space)
+    values: dict[str, Any] = {name: getattr(point, name) for name in chosen}
+    for dimension in ("lr_policy", "batch_schedule"):
+        part = getattr(point, dimension)
+        base = space.base_of(part)
+        if base is None:
+            raise ValueError(f"the space does not admit {to_text(part)}")
+        values[dimension] = to_text(base)
+        for name, choice in space.fields_of(part).items():
+            chosen[f"{dimension}.{name}"] = field_distribution(name, choice)
+            values[f"{dimension}.{name}"] = getattr(part, name)
+    return values, chosen
+
+
+def point_of(trial: FrozenTrial, space: DesignSpace) -> DesignPoint:
+    """The design of a stored trial."""
+    return suggest(optuna.trial.FixedTrial(dict(trial.params)), space)
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of this name."""
+    samplers = optuna.samplers
+    makers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+        "tpe": lambda: samplers.TPESampler(seed=seed, warn_independent_sampling=False),
+        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=20),
+        "gp": lambda: samplers.GPSampler(seed=seed, warn_independent_sampling=False),
+        "random": lambda: samplers.RandomSampler(seed=seed),
+        "exhaustive": lambda: samplers.RandomSampler(seed=seed),  # never asked: designs come in their order
+    }
+    return makers[name]()
+
+
+# --- the exploration --------------------------------------------------------------------------------------------------
+
+
+class Explorer:
+    """Explores the designs of a spec until its study has `target` trials or the space has no more."""
+
+    def __init__(self, spec: StudySpec, storage: RDBStorage, evaluate: Evaluate, observer: Observer) -> None:
+        self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
+        self.study, _ = find_study(spec, storage)
+        self.study_id = storage.get_study_id_from_name(spec.name)
+        self.view = optuna.create_study(directions=self.study.directions)
+        self.known: set[str] = set()  # keys of the designs that have a trial
+        for trial in self.study.get_trials(deepcopy=False):
+            self.known.add(point_of(trial, spec.space).key)
+            if trial.state.is_finished():
+                self.view.add_trial(trial)
+
+    def finished(self) -> int:
+        """How many trials are done or failed."""
+        return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+
+    def run(self, target: int) -> bool:
+        """Explore until the study has `target` finished trials. Returns whether the space is exhausted."""
+        while self.finished() < target:
+            running = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+            if running:  # of an earlier process that was stopped
+                self._evaluate(running[0], point_of(running[0], self.spec.space), None, target, resumed=True)
+                continue
+            proposed = self._propose()
+            if proposed is None:
+                return True
+            point, asked = proposed
+            self._evaluate(self._new_trial(point), point, asked, target, resumed=False)
+        return False
+
+    def _propose(self) -> tuple[DesignPoint, optuna.Trial | None] | None:
+        """The next design and the view's trial that asked for it, if one did; None where the space is exhausted."""
+        for point in self.spec.first_designs:
+            if point.key not in self.known:
+                return point, None
+        rest = self._unknown_designs() if self.spec.space.finite else None
+        if rest is not None and self.spec.sampler == "exhaustive":
+            point_or_none = next(rest, None)
+            return None if point_or_none is None else (point_or_none, None)
+        unknown = list(rest) if rest is not None else None
+        if unknown == []:
+            return None
+        self.view.sampler = make_sampler(self.spec.sampler, self._seed())
+        for _ in range(PROPOSALS):
+            asked = self.view.ask()
+            point = suggest(asked, self.spec.space)
+            if point.key not in self.known:
+                return point, asked
+            self.view.tell(asked, state=TrialState.FAIL)
+        generator = random.Random(self._seed())
+        return (generator.choice(unknown), None) if unknown else self._draw_unknown()
+
+    def _unknown_designs(self) -> Iterator[DesignPoint]:
+        return (point for point in self.spec.space.designs() if point.key not in self.known)
+
+    def _draw_unknown(self) -> tuple[DesignPoint, optuna.Trial | None] | None:
+        """A new design of an infinite space, at random; None where a thousand draws find none."""
+        self.view.sampler = make_sampler("random", self._seed())
+        for _ in range(1000):
+            asked = self.view.ask()
+            point = suggest(asked, self.spec.space)
+            if point.key not in self.known:
+                return point, asked
+            self.view.tell(asked, state=TrialState.FAIL)
+        return None
+
+    def _seed(self) -> int:
+        """A seed for the next proposal: a continued study proposes what an uninterrupted one would."""
+        return random.Random(f"{self.spec.seed}:{len(self.known)}").getrandbits(32)
+
+    def _new_trial(self, point: DesignPoint) -> FrozenTrial:
+        """Create the stored trial, running from the start: no other process can take it."""
+        values, chosen = parameters(point, self.spec.space)
+        template = create_trial(state=TrialState.RUNNING, params=values, distributions=chosen)
+        template.datetime_start = datetime.now()
+        template.user_attrs = {"label": point.label, "design": point.key}
+        trial_id = self.storage.create_new_trial(self.study_id, template)
+        self.known.add(point.key)
+        return self.storage.get_trial(trial_id)
+
+    def _evaluate(
+        self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, target: int, *, resumed: bool
+    ) -> None:
+        """Train the trial's design with each seed, and tell both studies."""
+        finished = self.finished()
+        self.observer.trial_started(trial.number, point, finished=finished, target=target, resumed=resumed)
+        try:
+            seeds = range(self.spec.seed, self.spec.seed + self.spec.seeds)
+            runs = [self.evaluate(point, seed, trial.number) for seed in seeds]
+        except RunFailed as failure:
+            self.storage.set_trial_user_attr(trial._trial_id, "reason", str(failure))
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            if asked is not None:
+                self.view.tell(asked, state=TrialState.FAIL)
+            self.observer.trial_failed(trial.number, point, str(failure))
+            return
+        mean = mean_measurement(runs)
+        for f in fields(mean):
+            self.storage.set_trial_user_attr(trial._trial_id, f.name, getattr(mean, f.name))
+        values = [mean.value(objective) for objective in self.spec.objectives]
+        told = self.study.tell(trial.number, values)
+        if asked is not None:
+            self.view.tell(asked, values)
+        else:
+            self.view.add_trial(told)
+        self.observer.trial_finished(trial.number, point, mean)

@@ -1,0 +1,202 @@
+"""Plots in two steps: `..._info` gathers what is drawn, exactly; `..._figure` draws it with plotly.
+
+The info functions know no plotly; the figures add nothing to what the info says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, format_value
+from fastrcaps_dse.schedules import build_timeline, learning_rate
+from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.store import EpochRow, TrialRow
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Okabe and Ito's palette, which the colour-blind tell apart
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
+FRONT, DOMINATED = "#D55E00", "#9AA5B1"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+class ParetoPoint(NamedTuple):
+    """A design in the Pareto scatter."""
+
+    trial: int
+    label: str
+    values: dict[str, float]  # by objective name
+    on_front: bool
+
+
+class ParetoInfo(NamedTuple):
+    """What the Pareto scatter draws (Fig. 8a/b)."""
+
+    objectives: tuple[Objective, ...]
+    points: tuple[ParetoPoint, ...]
+
+
+class Curve(NamedTuple):
+    """One run, epoch by epoch."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class CurvesInfo(NamedTuple):
+    """What the curves draw: accuracy (Fig. 4a, 8c) and learning rate (Fig. 8d) over epochs."""
+
+    accuracy: tuple[Curve, ...]  # x: epochs, y: %
+    rate: tuple[Curve, ...]  # x: epochs, fractions within an epoch included; y: learning rate
+
+
+def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objectives: Sequence[Objective]) -> ParetoInfo:
+    """The measured designs, those on the front told apart."""
+    members = {trial.trial for trial in front}
+    points = tuple(
+        ParetoPoint(
+            trial=trial.trial,
+            label=trial.design.label,
+            values={name: trial.measurement.value(o) for name, o in OBJECTIVES.items()},
+            on_front=trial.trial in members,
+        )
+        for trial in trials
+        if trial.measurement is not None
+    )
+    return ParetoInfo(objectives=tuple(objectives), points=points)
+
+
+def curves_info(
+    trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[EpochRow]], *, epochs: int, images: int
+) -> CurvesInfo:
+    """Accuracy per epoch (mean over the seeds) and the learning rate over the run, for each design."""
+    accuracy, rates = [], []
+    for trial in trials:
+        runs = [epochs_of[run.run_id] for run in trial.runs if epochs_of.get(run.run_id)]
+        if not runs:
+            continue
+        length = min(len(run) for run in runs)
+        name = f"{trial.trial}: {trial.design.label}"
+        mean = tuple(sum(run[k].acc for run in runs) / len(runs) for k in range(length))
+        accuracy.append(Curve(name=name, x=tuple(range(1, length + 1)), y=mean))
+        rates.append(rate_curve(trial.design, name=name, epochs=epochs, images=images))
+    return CurvesInfo(accuracy=tuple(accuracy), rate=tuple(rates))
+
+
+def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int, samples: int = 24) -> Curve:
+    """The learning rate over the epochs of a run, `samples` times an epoch."""
+    line = build_timeline(point.batch_schedule, epochs=epochs, images=images)
+    xs, ys = [], []
+    for epoch in range(epochs):
+        steps = line.phase_of_epoch(epoch).steps_per_epoch
+        for k in sorted({*(i * steps // samples for i in range(samples)), steps - 1}):
+            xs.append(epoch + k / steps)
+            ys.append(learning_rate(point.lr_policy, line.first_step(epoch) + k, line))
+    return Curve(name=name, x=tuple(xs), y=tuple(ys))
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def axis_title(objective: Objective) -> str:
+    return f"{objective.title} ({objective.unit})" if objective.name != "params" else objective.title
+
+
+def _layout(**extra: Any) -> dict[str, Any]:
+    return {
+        "template": "plotly_white",
+        "font": {"family": FONT, "size": 13, "color": "#1F2933"},
+        "margin": {"l": 64, "r": 16, "t": 24, "b": 56},
+        "hoverlabel": {"font": {"family": FONT}},
+        "legend": {"orientation": "h", "y": -0.18},
+        **extra,
+    }
+
+
+def _hover(point: ParetoPoint) -> str:
+    values = "<br>".join(f"{OBJECTIVES[name].title}: {format_value(name, value)}" for name, value in point.values.items())
+    return f"<b>{escape(point.label)}</b><br>trial {point.trial}<br>{values}"
+
+
+def escape(text: str) -> str:
+    """Text that plotly must not take for markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def pareto_figure(info: ParetoInfo) -> go.Figure:
+    """The Pareto scatter: in 3D for three objectives and more, else in 2D."""
+    import plotly.graph_objects as go
+
+    axes = [*info.objectives[:3]]
+    if len(axes) == 1:
+        axes.append(next(o for o in OBJECTIVES.values() if o not in axes))
+    figure = go.Figure()
+    for on_front, name, colour, size, opacity in (
+        (False, "dominated", DOMINATED, 5, 0.45),
+        (True, "Pareto front", FRONT, 8, 1.0),
+    ):
+        points = [p for p in info.points if p.on_front == on_front]
+        columns = {letter: [p.values[o.name] for p in points] for letter, o in zip("xyz", axes, strict=False)}
+        marker = {"size": size if len(axes) == 3 else 2 * size, "color": colour, "line": {"width": 1, "color": "white"}}
+        common = {
+            "name": f"{name} ({len(points)})",
+            "marker": marker | {"symbol": "diamond" if on_front else "circle"},
+            "opacity": opacity,
+            "mode": "markers+text" if on_front else "markers",
+            "text": [escape(p.label) for p in points] if on_front else None,
+            "textposition": "top center",
+            "textfont": {"size": 11},
+            "hovertext": [_hover(p) for p in points],
+            "hoverinfo": "text",
+            "customdata": [p.trial for p in points],
+        }
+        scatter = go.Scatter3d if len(axes) == 3 else go.Scatter
+        figure.add_trace(scatter(**columns, **common))
+    settings = [{"title": {"text": axis_title(o)}} | ({"type": "log"} if o.name == "time" else {}) for o in axes]
+    if len(axes) == 3:
+        scene = dict(zip(("xaxis", "yaxis", "zaxis"), settings, strict=True))
+        camera = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}
+        figure.update_layout(**_layout(scene=scene | {"camera": camera}, margin={"l": 0, "r": 0, "t": 0, "b": 0}))
+    else:
+        figure.update_layout(**_layout(xaxis=settings[0], yaxis=settings[1]))
+    return figure
+
+
+def _lines(curves: Sequence[Curve], *, x_title: str, y: dict[str, Any], markers: bool) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for index, curve in enumerate(curves):
+        line = {"color": COLOURS[index % len(COLOURS)], "dash": dashes[index // len(COLOURS) % len(dashes)], "width": 2}
+        mode = "lines+markers" if markers else "lines"
+        figure.add_trace(go.Scatter(x=curve.x, y=curve.y, name=escape(curve.name), mode=mode, line=line))
+    figure.update_layout(
+        **_layout(xaxis={"title": {"text": x_title}}, yaxis=y, hovermode="x unified" if markers else "closest")
+    )
+    return figure
+
+
+def accuracy_figure(info: CurvesInfo) -> go.Figure:
+    """Accuracy over epochs (Fig. 4a and 8c)."""
+    y = {"title": {"text": "accuracy (%)"}}
+    return _lines(info.accuracy, x_title="epoch", y=y, markers=True)
+
+
+def rate_figure(info: CurvesInfo) -> go.Figure:
+    """Learning rate over epochs (Fig. 8d)."""
+    y = {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "power", "dtick": 1}
+    return _lines(info.rate, x_title="epoch", y=y, markers=False)
+
+
+def range_test_figure(rates: Sequence[float], losses: Sequence[float], suggestion: tuple[float, float] | None) -> go.Figure:
+    """Loss over learning rate of a range test, the suggested range shaded."""
+    curve = Curve(name="loss of each step", x=tuple(rates), y=tuple(losses))
+    figure = _lines([curve], x_title="learning rate", y={"title": {"text": "loss"}}, markers=False)
+    figure.update_xaxes(type="log", exponentformat="power", dtick=1)
+    if suggestion:
+        figure.add_vrect(*suggestion, fillcolor=COLOURS[2], opacity=0.15, line_width=0, annotation_text="lr_min .. lr_max")
+    return figure

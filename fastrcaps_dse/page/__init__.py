@@ -1,0 +1,1 @@
+"""Front, curves and table on one page."""

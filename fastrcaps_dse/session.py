@@ -1,0 +1,213 @@
+"""One exploration, put together: storage, study, data, trainer and explorer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy.engine import URL
+
+from fastrcaps_dse import data, explorer, pareto, store, trainer
+from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.explorer import Observer
+from fastrcaps_dse.objectives import Measurement, Objective, minimised
+from fastrcaps_dse.runs import Runner, RunObserver
+from fastrcaps_dse.schedules import build_timeline
+from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.store import Store, StudyRow, TrialRow
+from fastrcaps_dse.studyspec import StudySpec, differences
+
+
+class SessionObserver(Observer, RunObserver, Protocol):
+    """What is told of an exploration and of its runs."""
+
+    def front_changed(self, size: int) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an exploration ended."""
+
+    study: StudyRow
+    trials: int  # finished ones
+    exhausted: bool  # the space has no more designs
+
+
+def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[TrialRow]:
+    """The designs on the Pareto front, in the order of their trials."""
+    done = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
+    costs = [minimised(objectives, {o.name: measured.value(o) for o in objectives}) for _, measured in done]
+    return [done[index][0] for index in pareto.front(costs)]
+
+
+class Session:
+    """An exploration that is ready to go. Raises UserErrors for everything that can be known before training."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        url: URL,
+        observer: SessionObserver,
+        *,
+        data_dir: Path | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+    ) -> None:
+        self.spec, self.observer = spec, observer
+        self.device = trainer.choose_device(device)
+        self.precision = trainer.choose_precision(self.device, precision)
+        self.dataset = data.load(spec.dataset, data_dir)
+        check_designs(spec, self.dataset.shape)
+        self.storage = explorer.open_storage(url)
+        with store.clear_errors(url):
+            self.store, self.study = self._open_study(url)
+        self.runner = Runner(
+            store=self.store,
+            study=self.study,
+            spec=spec,
+            dataset=self.dataset,
+            folder=store.runs_folder(url),
+            device=self.device,
+            precision=self.precision,
+            observer=observer,
+        )
+        self.url = url
+
+    def _open_study(self, url: URL) -> tuple[Store, StudyRow]:
+        """The stored study: made, or found and the same. Raises InputError where it is another."""
+        ours = Store(url, create=True)
+        study, existed = explorer.find_study(self.spec, self.storage)
+        known = {row.name: row for row in ours.studies()}
+        if self.spec.name not in known:
+            if existed and study.get_trials(deepcopy=False):
+                raise InputError(
+                    f"the study {self.spec.name!r} in this storage was not made by fastrcaps-dse", "name another with --study"
+                )
+            ours.add_study(
+                {
+                    "study_id": self.storage.get_study_id_from_name(self.spec.name),
+                    "identity": self.spec.identity(),
+                    "spec_text": self.spec.text,
+                    "target_trials": 0,
+                    "dataset_fingerprint": self.dataset.fingerprint(),
+                    "image_shape": asdict(self.dataset.shape),
+                    "train_images": len(trainer.split_for(self.dataset, self.spec.protocol)[0]),
+                }
+            )
+            return ours, ours.study(self.spec.name)
+        row = known[self.spec.name]
+        differing = differences(row.identity, self.spec.identity())
+        if row.dataset_fingerprint != self.dataset.fingerprint():
+            differing.append("the images of the data set")
+        if differing:
+            raise InputError(
+                f"the study {self.spec.name!r} was started differently: " + "; ".join(differing),
+                "continue it as it was started, or begin another with --study NAME",
+            )
+        return ours, row
+
+    def target(self, trials: int | None) -> int:
+        """How many trials the study shall have: as asked; else as it was stopped on the way to; else as many again."""
+        finished = sum(
+            t.state.is_finished() for t in explorer.find_study(self.spec, self.storage)[0].get_trials(deepcopy=False)
+        )
+        if trials is not None:
+            wanted = trials
+        elif self.study.target_trials > finished:
+            wanted = self.study.target_trials
+        else:
+            wanted = finished + self.spec.trials
+        self.store.set_target(self.study.study_id, wanted)
+        return wanted
+
+    def run(self, trials: int | None = None) -> Outcome:
+        """Explore. `trials` is how many the study shall have in all; see `target`."""
+        with store.clear_errors(self.url):
+            self._refuse_company()
+            target = self.target(trials)
+            session = explorer.Explorer(self.spec, self.storage, self.runner.evaluate, _Watch(self))
+            exhausted = session.run(target)
+            return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted)
+
+    def _refuse_company(self) -> None:
+        """One process explores a study at a time."""
+        for run in self.store.owners(self.study.study_id):
+            if store.is_alive(run["owner"], run["heartbeat"]):
+                raise MachineError(
+                    f"the study {self.spec.name!r} is being explored by another process",
+                    "wait for it, stop it, or use --study NAME",
+                )
+
+    def tidy(self) -> int:
+        """Keep the weights of the front only; the size of the front."""
+        trials = self.store.trials(self.study)
+        front = front_of(trials, self.study.objectives)
+        self.runner.keep_weights_of(front, trials)
+        return len(front)
+
+
+class _Watch:
+    """Passes on what the explorer tells, and tidies up after each trial."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.to = session, session.observer
+
+    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
+        self.to.trial_started(trial, point, finished=finished, target=target, resumed=resumed)
+
+    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
+        self.to.trial_finished(trial, point, measurement)
+        self.to.front_changed(self.session.tidy())
+
+    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
+        self.to.trial_failed(trial, point, reason)
+
+
+def check_designs(spec: StudySpec, shape: ImageShape) -> None:
+    """Raises InputError where the images do not fit the networks of the space."""
+    for point in [*spec.first_designs, DesignPoint(network=spec.space.network[0])]:
+        parameter_count(point, shape)
+
+
+# --- what it would cost -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDesign:
+    """A design that a study would train first, and what that is estimated to take."""
+
+    point: DesignPoint
+    params: int
+    steps: int  # of one run
+    seconds: float  # of one run, training only
+
+
+def plan(
+    spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None
+) -> tuple[list[PlannedDesign], float]:
+    """(the designs tried first, estimated seconds of the whole study). Measures a few steps of each batch size here."""
+    place = trainer.choose_device(device)
+    work = trainer.choose_precision(place, precision)
+    dataset = data.load(spec.dataset, data_dir)
+    check_designs(spec, dataset.shape)
+    images = len(trainer.split_for(dataset, spec.protocol)[0])
+    seconds: dict[tuple[str, int], float] = {}
+    planned = []
+    for point in spec.first_designs or [DesignPoint(network=spec.space.network[0])]:
+        line = build_timeline(point.batch_schedule, epochs=spec.epochs, images=images)
+        total = 0.0
+        for phase in line.phases:
+            key = (point.network, phase.batch_size)
+            if key not in seconds:
+                seconds[key] = trainer.seconds_per_step(point, dataset, phase.batch_size, place, work)
+            total += seconds[key] * phase.epochs * phase.steps_per_epoch
+        count = parameter_count(point, dataset.shape)
+        planned.append(PlannedDesign(point=point, params=count, steps=line.total_steps, seconds=total))
+    size = spec.space.size()
+    designs = spec.trials if size is None else min(spec.trials, size)
+    mean = math.fsum(design.seconds for design in planned) / len(planned)
+    return planned if spec.first_designs else [], mean * designs * spec.seeds
