@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -25,9 +26,32 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def stdout() -> Console:
+def print_table(rows: Table) -> None:
+    """A table on stdout; wide enough for all of it where stdout is no terminal."""
     console = Console(highlight=False)
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=PIPED_WIDTH)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=PIPED_WIDTH)
+    console.print(rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    """A plain table; the columns named in `right` are numbers."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        made.add_column(head, justify="right" if head in right else "left")
+    for row in rows:
+        made.add_row(*map(escape, row))
+    return made
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def values_text(values: Mapping[str, float]) -> str:
+    """Objective values in a line."""
+    return ", ".join(f"{name} {format_value(name, value)}" for name, value in values.items())
 
 
 class ExplorationProgress:
@@ -48,7 +72,8 @@ class ExplorationProgress:
         self.finished_here = 0
         self.target = 0
         self.finished = 0
-        self.front = ""
+        self.front = 0
+        self.trial = 0
         self.label = ""
         self.trials_bar: Any = None
         self.epochs_bar: Any = None
@@ -61,29 +86,31 @@ class ExplorationProgress:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def _line(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line above the bars."""
         (self.progress.console if self.bars else self.console).print(text, markup=False)
 
-    def _rest(self) -> str:
-        """The remaining time, from the trials finished by this process."""
-        if not self.finished_here:
-            return ""
-        each = (time.monotonic() - self.started) / self.finished_here
-        return f"about {format_seconds(each * (self.target - self.finished))} left"
+    def _state(self) -> str:
+        """The front so far, and the remaining time as the trials finished by this process tell it."""
+        parts = [f"{self.front} on the front"] if self.front else []
+        rest = self.target - self.finished
+        if self.finished_here and rest:
+            parts.append(f"about {format_seconds((time.monotonic() - self.started) / self.finished_here * rest)} left")
+        return ", ".join(parts)
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
-        self.finished, self.target, self.label = finished, target, point.label
+        self.trial, self.finished, self.target, self.label = trial, finished, target, point.label
         if resumed:
-            self._line(f"continuing trial {trial}: {point.label}")
+            self.say(f"continuing trial {trial}: {point.label}")
         if self.bars:
             if self.trials_bar is None:
                 self.trials_bar = self.progress.add_task("designs", total=target, note="")
                 self.epochs_bar = self.progress.add_task("", note="")
-            self.progress.update(self.trials_bar, completed=finished, note=f"{self._rest()}{self.front}")
+            self.progress.update(self.trials_bar, completed=finished, note=self._state())
 
     def run_started(self, seed: int, epochs: int, done: int) -> None:
         if self.bars:
-            text = f"trial {self.finished + 1}: {self.label}, seed {seed}, epoch"
+            text = f"trial {self.trial}: {self.label}, seed {seed}, epoch"
             self.progress.update(self.epochs_bar, description=text, total=epochs, completed=done, note="")
 
     def epoch_finished(self, epoch: Epoch) -> None:
@@ -91,22 +118,22 @@ class ExplorationProgress:
             note = f"acc {epoch.acc:.2f} %, {format_seconds(epoch.train_seconds)} an epoch"
             self.progress.update(self.epochs_bar, completed=epoch.epoch, note=note)
 
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
-        self.finished += 1
-        self.finished_here += 1
-        values = ", ".join(f"{name} {format_value(name, measurement.value(o))}" for name, o in OBJECTIVES.items())
-        self._line(f"[{self.finished}/{self.target}] trial {trial}: {point.label}: {values}; {self._rest()}")
+    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
+        self.front = front
+        values = values_text({name: measurement.value(o) for name, o in OBJECTIVES.items()})
+        self._finished(f"trial {trial}: {point.label}: {values}")
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
+        self._finished(f"trial {trial}: {point.label} failed: {reason}")
+
+    def _finished(self, text: str) -> None:
         self.finished += 1
         self.finished_here += 1
-        self._line(f"[{self.finished}/{self.target}] trial {trial}: {point.label} failed: {reason}")
-
-    def front_changed(self, size: int) -> None:
-        self.front = f"; {size} on the front"
+        state = self._state()
+        self.say(f"[{self.finished}/{self.target}] {text}" + (f"; {state}" if state else ""))
 
     def warned(self, message: str) -> None:
-        self._line(f"warning: {message}")
+        self.say(f"warning: {message}")
 
 
 class TrainingProgress(ExplorationProgress):
@@ -114,7 +141,7 @@ class TrainingProgress(ExplorationProgress):
 
     def epoch_finished(self, epoch: Epoch) -> None:
         super().epoch_finished(epoch)
-        self._line(epoch_line(epoch))
+        self.say(epoch_line(epoch))
 
 
 def epoch_line(epoch: Any) -> str:
@@ -128,20 +155,14 @@ def epoch_line(epoch: Any) -> str:
 
 def designs_table(trials: Sequence[TrialRow], title: str) -> Table:
     """Designs with their measurements."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", "design", "lr policy", "batch", "weight sharing", "decoder"):
-        table.add_column(name, justify="right" if name == "trial" else "left")
-    for objective in OBJECTIVES.values():
-        table.add_column(objective.name, justify="right")
-    table.add_column("test acc", justify="right")
-    table.add_column("seeds", justify="right")
+    heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *OBJECTIVES, "test acc", "seeds"]
+    rows = []
     for trial in trials:
-        measured = trial.measurement
+        measured, design = trial.measurement, trial.design
         assert measured is not None
-        design = trial.design
-        cells = [design.label, to_text(design.lr_policy), to_text(design.batch_schedule)]
+        cells = [str(trial.trial), design.label, to_text(design.lr_policy), to_text(design.batch_schedule)]
         cells += ["yes" if design.weight_sharing else "no", design.decoder]
         cells += [format_value(name, measured.value(o)) for name, o in OBJECTIVES.items()]
         test = "-" if measured.test_acc is None else format_value("acc", measured.test_acc)
-        table.add_row(str(trial.trial), *cells, test, str(trial.seeds))
-    return table
+        rows.append([*cells, test, str(trial.seeds)])
+    return table(heads, rows, title=title, right=["trial", *OBJECTIVES, "test acc", "seeds"])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
-import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
-import torch
+from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.errors import InputError, UserError
 
-from fastrcaps_dse import __version__, data, store, trainer
-from fastrcaps_dse.errors import UserError
+DOWNLOADED = "downloaded when asked for, where the network allows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +31,7 @@ def examine(storage: str | None, data_dir: Path | None) -> list[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    yield Finding(what="fastrcaps-dse", ok=True, finding=f"{__version__}, Python {platform.python_version()}")
-    yield Finding(
-        what="torch", ok=True, finding=f"{torch.__version__}, {torch.get_num_threads()} threads; optuna {optuna.__version__}"
-    )
+    yield Finding(what="software", ok=True, finding=f"{trainer.software()}, optuna {importlib.metadata.version('optuna')}")
     device = trainer.choose_device()
     yield Finding(what="device", ok=True, finding=f"{device.type}: {trainer.device_name(device)}, {os.cpu_count()} processors")
     precision = trainer.choose_precision(device)
@@ -52,26 +48,30 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
         yield Finding(what="torchvision", ok=True, finding="imports")
     except UserError as error:
         yield Finding(what="torchvision", ok=False, finding=error.message)
+    root = data_dir or data.DEFAULT_DIR
     for name in data.NAMES:
         if name in data.OTHER_SETS:
-            here = (data_dir or data.DEFAULT_DIR).is_dir()
-            text = "looked for by torchvision when it is asked for, downloaded where the network allows"
-            yield Finding(what=f"data: {name}", ok=here, finding=text)
+            yield Finding(what=f"data: {name}", ok=root.is_dir(), finding=f"looked for in {root} when asked for; {DOWNLOADED}")
             continue
         try:
             found = data.load(name, data_dir, download=False)
             text = f"{len(found.train):,} training and {len(found.test):,} test images"
             yield Finding(what=f"data: {name}", ok=True, finding=text)
-        except UserError as error:
+        except InputError as error:  # a broken file
             yield Finding(what=f"data: {name}", ok=False, finding=error.message)
+        except UserError:
+            yield Finding(what=f"data: {name}", ok=False, finding=f"not in {root}; {DOWNLOADED}")
 
 
 def _storage(storage: str | None) -> Iterator[Finding]:
     try:
-        url = store.parse_url(storage or store.default_url())
+        url = store.open_url(storage)
         if store.sqlite_path(url):
             yield Finding(what="SQLite", ok=True, finding=sqlite3.sqlite_version)
         studies = store.Store(url).studies()
-        yield Finding(what="storage", ok=True, finding=f"{store.shown(url)}: {len(studies)} studies")
+        folder = store.runs_folder(url)
+        used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
+        yield Finding(what="storage", ok=True, finding=f"{store.shown(url)}: {len(studies)} studies, {space}")
     except UserError as error:
         yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.mend}")

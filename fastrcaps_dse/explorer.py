@@ -7,6 +7,7 @@ sees; proposals of designs that are known already are turned down there, and nev
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import datetime
@@ -16,7 +17,6 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.engine import URL
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError, RunFailed
@@ -45,7 +45,7 @@ class Observer(Protocol):
 # --- storage ----------------------------------------------------------------------------------------------------------
 
 
-def open_storage(url: URL) -> RDBStorage:
+def open_storage(url: store.URL) -> RDBStorage:
     """Optuna's storage; its tables are made where they are not there. Raises InputError, MachineError."""
     path = store.sqlite_path(url)
     if path:
@@ -73,7 +73,9 @@ def find_study(spec: StudySpec, storage: RDBStorage) -> tuple[optuna.Study, bool
         study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
     except optuna.exceptions.DuplicatedStudyError:
         return optuna.load_study(study_name=spec.name, storage=storage), True
-    study.set_metric_names([f"{objective.name} ({objective.unit})" for objective in spec.objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # all that dashboards show names by
+        study.set_metric_names([f"{objective.name} ({objective.unit})" for objective in spec.objectives])
     return study, False
 
 
@@ -155,9 +157,9 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     """Optuna's sampler of this name."""
     samplers = optuna.samplers
     makers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda: samplers.TPESampler(seed=seed, warn_independent_sampling=False),
+        "tpe": lambda: samplers.TPESampler(seed=seed),
         "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=20),
-        "gp": lambda: samplers.GPSampler(seed=seed, warn_independent_sampling=False),
+        "gp": lambda: samplers.GPSampler(seed=seed),
         "random": lambda: samplers.RandomSampler(seed=seed),
         "exhaustive": lambda: samplers.RandomSampler(seed=seed),  # never asked: designs come in their order
     }

@@ -192,6 +192,11 @@ def rate_figure(info: CurvesInfo) -> go.Figure:
     return _lines(info.rate, x_title="epoch", y=y, markers=False)
 
 
+def page_of(figure: go.Figure) -> str:
+    """A figure as an HTML page of its own, plotly inside."""
+    return str(figure.to_html(include_plotlyjs=True, config={"displaylogo": False, "showSendToCloud": False}))
+
+
 def range_test_figure(rates: Sequence[float], losses: Sequence[float], suggestion: tuple[float, float] | None) -> go.Figure:
     """Loss over learning rate of a range test, the suggested range shaded."""
     curve = Curve(name="loss of each step", x=tuple(rates), y=tuple(losses))

@@ -117,9 +117,11 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
     allowed = " within " + ", ".join(map(str, question.limits)) if question.limits else ""
     others = [c for c in question.candidates if c is not chosen]
     beaten = sum(_dominates(question.cost(chosen), question.cost(c)) for c in others)
+    above = sum(_dominates(question.cost(c), question.cost(chosen)) for c in others)
     return (
         f"{chosen.label} is {reason} {_count(len(question.fitting()), 'measured design')}{allowed}",
-        f"it dominates {beaten} of the other {_count(len(others), 'design')}, and no measured design dominates it",
+        f"it dominates {beaten} of the other {_count(len(others), 'design')}, and "
+        + (f"{_count(above, 'design')} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
         *_binding(chosen, question),
         *_next_designs(chosen, question),
     )

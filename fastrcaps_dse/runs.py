@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-
-from fastrcaps_dse import __version__
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import RunFailed
@@ -21,7 +17,10 @@ from fastrcaps_dse.objectives import Measurement
 from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.trainer import CheckpointError, Epoch, Training, device_name, translate_device_errors
+from fastrcaps_dse.trainer import CheckpointError, Epoch, Training, device_name, software, translate_device_errors
+
+if TYPE_CHECKING:
+    import torch
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 HEARTBEAT_SECONDS = 20.0
@@ -83,9 +82,13 @@ class Runner:
             device=self.device,
             precision=self.precision,
         )
-        software = f"fastrcaps-dse {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-        device = device_name(self.device)
-        self.store.start_run(run.run_id, device=device, precision=self.precision, software=software, params=training.params)
+        self.store.start_run(
+            run.run_id,
+            device=device_name(self.device),
+            precision=training.precision,
+            software=software(),
+            params=training.params,
+        )
         place = self._place(run.run_id)
         self._continue(training, place, run.run_id)
         self.observer.run_started(seed, self.spec.epochs, training.done)
@@ -116,6 +119,9 @@ class Runner:
                 training.reset()
                 self.observer.warned(f"a checkpoint cannot be used ({error}); going back to the one before it")
         self.store.drop_epochs(run_id, after=training.done)
+        for path in place.glob("epoch-*.safetensors"):
+            if path.name > weights_name(training.done):  # of epochs that will be trained again
+                path.unlink()
 
     def _has_best_weights(self, run_id: int, place: Path, done: int) -> bool:
         rows = [row for row in self.store.epochs(run_id) if row.epoch <= done]

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy.engine import URL
-
-from fastrcaps_dse import data, explorer, pareto, store, trainer
+from fastrcaps_dse import data, explorer, store, trainer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.explorer import Observer
-from fastrcaps_dse.objectives import Measurement, Objective, minimised
+from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.records import front_of
 from fastrcaps_dse.runs import Runner, RunObserver
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.store import Store, StudyRow, TrialRow
+from fastrcaps_dse.store import URL, Store, StudyRow
 from fastrcaps_dse.studyspec import StudySpec, differences
 
 
-class SessionObserver(Observer, RunObserver, Protocol):
-    """What is told of an exploration and of its runs."""
+class SessionObserver(RunObserver, Protocol):
+    """What is told of an exploration and of its runs; `front` is the size of the front so far."""
 
-    def front_changed(self, size: int) -> None: ...
+    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
+
+    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None: ...
+
+    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +36,6 @@ class Outcome:
     study: StudyRow
     trials: int  # finished ones
     exhausted: bool  # the space has no more designs
-
-
-def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[TrialRow]:
-    """The designs on the Pareto front, in the order of their trials."""
-    done = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
-    costs = [minimised(objectives, {o.name: measured.value(o) for o in objectives}) for _, measured in done]
-    return [done[index][0] for index in pareto.front(costs)]
 
 
 class Session:
@@ -128,6 +122,7 @@ class Session:
         """Explore. `trials` is how many the study shall have in all; see `target`."""
         with store.clear_errors(self.url):
             self._refuse_company()
+            self._warn_of_another_device()
             target = self.target(trials)
             session = explorer.Explorer(self.spec, self.storage, self.runner.evaluate, _Watch(self))
             exhausted = session.run(target)
@@ -141,6 +136,16 @@ class Session:
                     f"the study {self.spec.name!r} is being explored by another process",
                     "wait for it, stop it, or use --study NAME",
                 )
+
+    def _warn_of_another_device(self) -> None:
+        """Times of different devices or precisions are not comparable."""
+        here = (trainer.device_name(self.device), self.precision)
+        there = {(run.device, run.precision) for run in self.store.runs(self.study.study_id) if run.device} - {here}
+        for device, precision in sorted(there, key=str):
+            self.observer.warned(
+                f"earlier runs of this study were trained on {device} in {precision}, not on {here[0]} in {here[1]}: "
+                "their times are not comparable"
+            )
 
     def tidy(self) -> int:
         """Keep the weights of the front only; the size of the front."""
@@ -160,8 +165,7 @@ class _Watch:
         self.to.trial_started(trial, point, finished=finished, target=target, resumed=resumed)
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
-        self.to.trial_finished(trial, point, measurement)
-        self.to.front_changed(self.session.tidy())
+        self.to.trial_finished(trial, point, measurement, self.session.tidy())
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
         self.to.trial_failed(trial, point, reason)
@@ -186,28 +190,39 @@ class PlannedDesign:
     seconds: float  # of one run, training only
 
 
-def plan(
-    spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None
-) -> tuple[list[PlannedDesign], float]:
-    """(the designs tried first, estimated seconds of the whole study). Measures a few steps of each batch size here."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study would train."""
+
+    first: tuple[PlannedDesign, ...]  # the named designs, tried first
+    designs: int  # how many it would try in all
+    size: int | None  # of the space; None where it is infinite
+    seconds: float  # of training, for all designs and seeds
+
+
+def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None) -> Plan:
+    """What the study would train. Measures a few steps of each batch size here. Raises UserErrors."""
     place = trainer.choose_device(device)
     work = trainer.choose_precision(place, precision)
     dataset = data.load(spec.dataset, data_dir)
     check_designs(spec, dataset.shape)
     images = len(trainer.split_for(dataset, spec.protocol)[0])
-    seconds: dict[tuple[str, int], float] = {}
-    planned = []
-    for point in spec.first_designs or [DesignPoint(network=spec.space.network[0])]:
+    measured: dict[tuple[str, bool, int], float] = {}  # seconds a step, by network, weight sharing and batch size
+
+    def planned(point: DesignPoint) -> PlannedDesign:
         line = build_timeline(point.batch_schedule, epochs=spec.epochs, images=images)
-        total = 0.0
+        seconds = 0.0
         for phase in line.phases:
-            key = (point.network, phase.batch_size)
-            if key not in seconds:
-                seconds[key] = trainer.seconds_per_step(point, dataset, phase.batch_size, place, work)
-            total += seconds[key] * phase.epochs * phase.steps_per_epoch
-        count = parameter_count(point, dataset.shape)
-        planned.append(PlannedDesign(point=point, params=count, steps=line.total_steps, seconds=total))
+            key = (point.network, point.weight_sharing, phase.batch_size)
+            if key not in measured:
+                measured[key] = trainer.seconds_per_step(point, dataset, phase.batch_size, place, work)
+            seconds += measured[key] * phase.epochs * phase.steps_per_epoch
+        return PlannedDesign(point=point, params=parameter_count(point, dataset.shape), steps=line.total_steps, seconds=seconds)
+
     size = spec.space.size()
     designs = spec.trials if size is None else min(spec.trials, size)
-    mean = math.fsum(design.seconds for design in planned) / len(planned)
-    return planned if spec.first_designs else [], mean * designs * spec.seeds
+    first = tuple(planned(point) for point in spec.first_designs[:designs])
+    rest = [planned(point) for point in spec.space.examples()] if designs > len(first) else []
+    mean_of_rest = math.fsum(d.seconds for d in rest) / max(1, len(rest))
+    total = math.fsum(d.seconds for d in first) + mean_of_rest * (designs - len(first))
+    return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)

@@ -305,6 +305,21 @@ class DesignSpace:
         free = {name: getattr(part, name) for name in open_here}
         return next((c for c in choices if type(c) is type(part) and replace(c, **free) == part), None)
 
+    def examples(self, count: int = 24) -> list[DesignPoint]:
+        """A few designs, evenly spread over the choices; fields that are open keep the value of their choice."""
+        names = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+        axes = [self.lr_policy, self.batch_schedule, *(getattr(self, name) for name in names)]
+        total = math.prod(map(len, axes))
+        points = []
+        for k in range(0, total, max(1, total // count)):
+            values, rest = [], k
+            for axis in reversed(axes):
+                rest, index = divmod(rest, len(axis))
+                values.append(axis[index])
+            named = dict(zip(("lr_policy", "batch_schedule", *names), reversed(values), strict=True))
+            points.append(make_point(**named))
+        return points
+
     def size(self) -> int | None:
         """How many designs there are, or None for infinitely many."""
         return sum(1 for _ in self.designs()) if self.finite else None

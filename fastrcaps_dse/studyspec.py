@@ -118,6 +118,23 @@ def load_study(path: Path) -> StudySpec:
     return parse_study(text, default_name=path.stem, source=str(path))
 
 
+PACKAGE = Path(__file__).parent
+STUDY_FOLDERS = (Path("studies"), PACKAGE / "studies", PACKAGE.parent / "studies")
+"""Here, installed, or in the repository that an editable installation runs from."""
+
+
+def find_study_file(name: str) -> StudySpec:
+    """A study file by its path, or by its name from studies/ here or from those that are installed. Raises InputError."""
+    if name.endswith(".toml") or Path(name).is_file():
+        return load_study(Path(name))
+    named = {path.stem: path for folder in reversed(STUDY_FOLDERS) for path in folder.glob("*.toml")}
+    if name not in named:
+        raise InputError(
+            f"there is no study file {name!r}", nearest(name, sorted(named)) + "; or the path of a file of your own"
+        )
+    return load_study(named[name])
+
+
 def parse_study(text: str, *, default_name: str, source: str = "the study file") -> StudySpec:
     """A study from the text of a study file. Raises InputError."""
     try:

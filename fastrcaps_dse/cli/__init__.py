@@ -1,0 +1,40 @@
+"""The command line: thin. Data on stdout; progress, warnings and hints on stderr. Heavy modules are imported where they are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from fastrcaps_dse.cli import designs, pages, training  # noqa: F401  (each registers its commands)
+from fastrcaps_dse.cli.app import INTERRUPTED, app
+from fastrcaps_dse.errors import InputError, MachineError, UserError
+
+
+def main() -> None:
+    """The entry point: every error that a person can cause or cure is two lines on stderr and an exit code."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UserError as error:
+        _fail(error)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        _fail(MachineError(str(error), "check free space and permissions"))
+    except Exception as error:
+        if hasattr(error, "format_message"):  # wrong usage, in the words of Typer
+            command = getattr(getattr(error, "ctx", None), "command_path", "fastrcaps-dse")
+            _fail(InputError(str(error.format_message()).rstrip("."), f"see `{command} --help`"))
+        if os.environ.get("FASTRCAPS_DEBUG"):
+            raise
+        _fail(UserError(f"a fault of fastrcaps-dse itself: {type(error).__name__}: {error}", "FASTRCAPS_DEBUG=1 shows where"))
+
+
+def _fail(error: UserError) -> NoReturn:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.mend:
+        print(f"mend:  {error.mend}", file=sys.stderr)
+    sys.exit(error.exit_code)

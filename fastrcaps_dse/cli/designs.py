@@ -1,0 +1,188 @@
+"""What a study has found: `front`, `pick`, `show`, `studies`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastrcaps_dse.cli.app import (
+    NOTHING_FITS,
+    CsvOption,
+    JsonOption,
+    ObjectivesOption,
+    StorageOption,
+    StudyOption,
+    app,
+    chosen_objectives,
+    hint,
+    open_store,
+    print_csv,
+    print_json,
+)
+from fastrcaps_dse.errors import InputError
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.store import Store, StudyRow, TrialRow
+
+
+@app.command()
+def front(
+    study: StudyOption = None,
+    objectives: ObjectivesOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """The Pareto front as a table."""
+    print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv)
+
+
+def print_front(storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False) -> None:
+    """The front of a study, the most accurate design first."""
+    from fastrcaps_dse import console, records
+
+    ours = open_store(storage)
+    study = ours.study(name)
+    chosen = chosen_objectives(study, objectives)
+    trials = ours.trials(study)
+    members = sorted(records.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
+    if as_json:
+        print_json(records.front_record(study, chosen, members))
+    elif as_csv:
+        print_csv(records.design_rows(members))
+    elif not members:
+        hint(f"the study {study.name!r} has no finished design yet")
+    else:
+        done = sum(t.state == "done" for t in trials)
+        title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
+        console.print_table(console.designs_table(members, title))
+
+
+@app.command()
+def pick(
+    study: StudyOption = None,
+    objectives: ObjectivesOption = None,
+    max_params: Annotated[str | None, typer.Option("--max-params", help="At most so many, e.g. 7M.")] = None,
+    min_params: Annotated[str | None, typer.Option("--min-params", help="At least so many.")] = None,
+    max_time: Annotated[str | None, typer.Option("--max-time", help="At most so long, e.g. 10m.")] = None,
+    min_time: Annotated[str | None, typer.Option("--min-time", help="At least so long.")] = None,
+    min_acc: Annotated[str | None, typer.Option("--min-acc", help="At least so accurate, in percent, e.g. 99.2.")] = None,
+    max_acc: Annotated[str | None, typer.Option("--max-acc", help="At most so accurate.")] = None,
+    prefer: Annotated[
+        str | None, typer.Option("--prefer", help="acc, time, params or knee; default the first objective without a limit.")
+    ] = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The design for these limits, and why."""
+    from fastrcaps_dse import picks, records
+
+    given = {
+        ("params", "max"): max_params,
+        ("params", "min"): min_params,
+        ("time", "max"): max_time,
+        ("time", "min"): min_time,
+        ("acc", "min"): min_acc,
+        ("acc", "max"): max_acc,
+    }
+    limits = [picks.parse_limit(name, bound, text) for (name, bound), text in given.items() if text is not None]
+    ours = open_store(storage)
+    row = ours.study(study)
+    trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
+    result = picks.pick([*map(records.candidate, trials.values())], chosen_objectives(row, objectives), limits, prefer)
+    if as_json:
+        print_json(records.pick_record(row, limits, result, trials))
+    elif result.trial is not None:
+        _print_pick(trials[result.trial], result.why)
+    else:
+        hint("nothing satisfies the limits")
+        for line in result.why:
+            hint(f"  {line}")
+        if result.nearest_miss is not None:
+            hint("nearest miss:")
+            print(_one_line(trials[result.nearest_miss]))
+    if result.trial is None:
+        raise typer.Exit(NOTHING_FITS)
+
+
+def _one_line(trial: TrialRow) -> str:
+    from fastrcaps_dse.console import values_text
+    from fastrcaps_dse.records import values_of
+
+    values = values_of(trial)
+    return f"trial {trial.trial}: {trial.design.label}: {trial.state if values is None else values_text(values)}"
+
+
+def _print_pick(trial: TrialRow, why: Sequence[str]) -> None:
+    from fastrcaps_dse.records import weights_of
+
+    print(_one_line(trial))
+    print(f"  design:  {trial.design.key}")
+    if trial.measurement is not None and trial.measurement.test_acc is not None:
+        print(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
+    print(f"  weights: {weights_of(trial) or 'not kept: the design is not on the front of its study'}")
+    print("why:")
+    for line in why:
+        print(f"  {line}")
+
+
+@app.command()
+def show(
+    trial: Annotated[int, typer.Argument(help="The number of the trial.")],
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One design in full: its dimensions, its runs, every epoch."""
+    ours = open_store(storage)
+    row = ours.study(study)
+    trials = {t.trial: t for t in ours.trials(row)}
+    if trial not in trials:
+        known = f"trials 0 to {max(trials)}" if trials else "no trial yet"
+        raise InputError(f"there is no trial {trial} in the study {row.name!r}", f"it has {known}")
+    print_trial(ours, row, trials[trial], as_json)
+
+
+def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
+    """One design in full."""
+    from fastrcaps_dse.console import epoch_line
+    from fastrcaps_dse.records import trial_record
+    from fastrcaps_dse.space import design_to_dict
+
+    runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
+    if as_json:
+        print_json(trial_record(study, trial, runs))
+        return
+    print(_one_line(trial))
+    print(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
+    for name, value in design_to_dict(trial.design).items():
+        print(f"  {name + ':':20} {value}")
+    for run, epochs in runs:
+        print(f"run with seed {run.seed}: {run.state}" + (f": {run.reason}" if run.reason else ""))
+        print(f"  on {run.device}, {run.precision}; {run.software}")
+        for epoch in epochs:
+            print(f"  {epoch_line(epoch)}")
+        if run.measurement:
+            measured = run.measurement
+            test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
+            print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
+
+
+@app.command()
+def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: CsvOption = False) -> None:
+    """The studies of a storage."""
+    from fastrcaps_dse import console
+    from fastrcaps_dse.records import study_record
+
+    ours = open_store(storage)
+    rows = [study_record(study, ours.trials(study)) for study in ours.studies()]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        hint("no study yet: run `fastrcaps-dse explore`")
+    elif as_csv:
+        print_csv([list(rows[0]), *(list(row.values()) for row in rows)])
+    else:
+        console.print_table(console.table(list(rows[0]), [[*map(str, row.values())] for row in rows]))

@@ -1,0 +1,228 @@
+"""What trains: `explore`, `train`, `find-lr`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastrcaps_dse.cli.app import (
+    INTERRUPTED,
+    DataDirOption,
+    DatasetOption,
+    DeviceOption,
+    EpochsOption,
+    JsonOption,
+    ObjectivesOption,
+    PrecisionOption,
+    ProtocolOption,
+    SeedsOption,
+    StorageOption,
+    app,
+    hint,
+    open_store,
+    print_json,
+    write_text,
+)
+from fastrcaps_dse.cli.designs import print_front, print_trial
+from fastrcaps_dse.errors import InputError
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.session import Outcome
+    from fastrcaps_dse.studyspec import StudySpec
+
+
+@app.command()
+def explore(
+    study_file: Annotated[
+        str, typer.Argument(help="A study file, or the name of one in studies/.", metavar="[STUDY_FILE]")
+    ] = "quick",
+    objectives: ObjectivesOption = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials", help="Designs the study shall have in all; default the file's, and as many again when they are done."
+        ),
+    ] = None,
+    epochs: EpochsOption = None,
+    seeds: SeedsOption = None,
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
+    protocol: ProtocolOption = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="tpe, nsga2, gp, random or exhaustive.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study; default the file's.")] = None,
+    storage: StorageOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be trained and its estimated cost; train nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study, or continue it where it was stopped."""
+    from fastrcaps_dse.objectives import parse_objectives
+    from fastrcaps_dse.studyspec import find_study_file, override
+
+    spec = find_study_file(study_file)
+    if dataset is not None and dataset != spec.dataset and study is None:
+        study = f"{spec.name}-{Path(dataset).name}"
+    spec = override(
+        spec,
+        objectives=parse_objectives(objectives) if objectives is not None else None,
+        trials=trials,
+        epochs=epochs,
+        seeds=seeds,
+        dataset=dataset,
+        protocol=protocol,
+        sampler=sampler,
+        seed=seed,
+        name=study,
+    )
+    if dry_run:
+        _print_plan(spec, data_dir, device, precision, as_json)
+        return
+    outcome = _explore(spec, storage, trials, data_dir, device, precision)
+    if outcome.exhausted:
+        hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
+    print_front(storage, spec.name, None, as_json=as_json)
+    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
+    hint(f"\nnext: fastrcaps-dse pick --max-params 7M{where}    (or: front, show TRIAL, report)")
+
+
+def _explore(
+    spec: StudySpec,
+    storage: str | None,
+    trials: int | None,
+    data_dir: Path | None,
+    device: str | None,
+    precision: str | None,
+    *,
+    each_epoch: bool = False,
+) -> Outcome:
+    """Run a session with its progress shown; an interruption prints the command that continues."""
+    from fastrcaps_dse import console, store
+    from fastrcaps_dse.session import Session
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    url = store.open_url(storage)
+    try:
+        with (console.TrainingProgress if each_epoch else console.ExplorationProgress)() as progress:
+            session = Session(spec, url, progress, data_dir=data_dir, device=device, precision=precision)
+            if not each_epoch:
+                progress.say(
+                    f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {console.count(spec.seeds, 'seed')}, "
+                    f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
+                )
+            return session.run(trials)
+    except KeyboardInterrupt:
+        command = ["fastrcaps-dse", *sys.argv[1:]]
+        hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
+    from fastrcaps_dse import session
+    from fastrcaps_dse.console import count
+    from fastrcaps_dse.objectives import format_seconds
+    from fastrcaps_dse.space import design_to_dict
+
+    plan = session.plan(spec, data_dir=data_dir, device=device, precision=precision)
+    if as_json:
+        designs = [
+            {"label": d.point.label, "design": design_to_dict(d.point)}
+            | {"params": d.params, "steps": d.steps, "seconds": d.seconds}
+            for d in plan.first
+        ]
+        size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
+        print_json(size | {"first": designs})
+        return
+    known = "infinitely many designs" if plan.size is None else count(plan.size, "design")
+    print(f"study {spec.name}: {plan.designs} of {known}, {count(spec.seeds, 'run')} of each,")
+    print(f"{spec.epochs} epochs of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
+    if plan.first:
+        print("first the named designs that the space admits:")
+    for d in plan.first:
+        print(
+            f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps, about {format_seconds(d.seconds)} of training a run"
+        )
+    if plan.designs > len(plan.first):
+        print(f"{'then ' if plan.first else ''}{plan.designs - len(plan.first)} that the sampler proposes")
+    print(f"estimated training time of the study on this machine: {format_seconds(plan.seconds)}")
+
+
+@app.command()
+def train(
+    design: Annotated[
+        str,
+        typer.Option("--design", help="A named design, e.g. wab+ws, or dimensions, e.g. 'lr_policy=one-cycle decoder=small'."),
+    ],
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
+    epochs: EpochsOption = None,
+    seeds: SeedsOption = None,
+    protocol: ProtocolOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the (first) run.")] = 0,
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study that keeps the run.")] = None,
+    storage: StorageOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one design, or continue it where it was stopped; a line for each epoch."""
+    from fastrcaps_dse.space import parse_design
+    from fastrcaps_dse.studyspec import single_design_study
+
+    point = parse_design(design)
+    spec = single_design_study(
+        point, name=study, dataset=dataset or "mnist-sample", epochs=epochs, seeds=seeds, protocol=protocol, seed=seed
+    )
+    outcome = _explore(spec, storage, 1, data_dir, device, precision, each_epoch=True)
+    ours = open_store(storage)
+    print_trial(ours, outcome.study, ours.trials(outcome.study)[0], as_json)
+
+
+@app.command("find-lr")
+def find_lr(
+    design: Annotated[str, typer.Option("--design", help="A named design or dimensions; its batch size is used.")] = "fixed",
+    dataset: DatasetOption = None,
+    data_dir: DataDirOption = None,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the test.")] = 100,
+    low: Annotated[float, typer.Option("--from", help="Learning rate of the first step.")] = 1e-6,
+    high: Annotated[float, typer.Option("--to", help="Learning rate of the last step.")] = 1e-1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the run.")] = 0,
+    plot: Annotated[Path, typer.Option("--plot", help="The HTML file that is written.")] = Path("reports/find-lr.html"),
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The learning-rate range test: the rate grows every step, the loss is plotted."""
+    from fastrcaps_dse import data, figures, trainer
+    from fastrcaps_dse.space import parse_design
+
+    if steps < 10 or not 0 < low < high:
+        raise InputError("a range test needs at least 10 steps and 0 < --from < --to", "e.g. --steps 100 --from 1e-6 --to 0.1")
+    point = parse_design(design)
+    place = trainer.choose_device(device)
+    loaded = data.load(dataset or "mnist-sample", data_dir)
+    training = trainer.Training(
+        point, seed, loaded, epochs=1, device=place, precision=trainer.choose_precision(place, precision)
+    )
+    test = trainer.range_test(training, steps=steps, lr_start=low, lr_end=high)
+    found = test.suggestion()
+    write_text(plot, figures.page_of(figures.range_test_figure(test.rates, test.losses, found)))
+    if as_json:
+        print_json({"rates": test.rates, "losses": test.losses, "suggestion": found})
+    elif found:
+        print(f"the loss falls fastest near {found[1]:.2e}: try lr_min {found[0]:.1e}, lr_max {found[1]:.1e}")
+    else:
+        print("the loss falls nowhere in this range: try more steps, or another range")
+    hint(f"plot: {plot}")

@@ -1,0 +1,39 @@
+"""Our tables, in the data base of Optuna's storage: studies, runs and every epoch of every run.
+
+Optuna's own tables hold studies, trials and their states; ours, under the prefix `fastrcaps_`, what it has no place for.
+Reading needs no Optuna. This room owns SQLAlchemy.
+"""
+
+from sqlalchemy.engine import URL
+
+from fastrcaps_dse.store.database import Store
+from fastrcaps_dse.store.owner import is_alive
+from fastrcaps_dse.store.rows import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store.url import (
+    begin_immediate,
+    clear_errors,
+    default_url,
+    open_url,
+    parse_url,
+    runs_folder,
+    shown,
+    sqlite_path,
+)
+
+__all__ = [
+    "URL",
+    "EpochRow",
+    "RunRow",
+    "Store",
+    "StudyRow",
+    "TrialRow",
+    "begin_immediate",
+    "clear_errors",
+    "default_url",
+    "is_alive",
+    "open_url",
+    "parse_url",
+    "runs_folder",
+    "shown",
+    "sqlite_path",
+]

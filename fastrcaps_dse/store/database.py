@@ -1,0 +1,189 @@
+"""Our tables behind one URL."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from fastrcaps_dse.errors import InputError, MachineError, nearest
+from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.store import tables
+from fastrcaps_dse.store.owner import is_alive, process_name
+from fastrcaps_dse.store.rows import EpochRow, RunRow, StudyRow, TrialRow, run_row, trial_row
+from fastrcaps_dse.store.url import clear_errors, make_engine, shown, sqlite_path
+
+
+class Store:
+    """Our tables behind one URL. Every method raises UserErrors, never those of the data base."""
+
+    def __init__(self, url: URL, *, create: bool = False) -> None:
+        """Open, and with `create` make the tables (Optuna's must be there). Raises InputError, MachineError."""
+        self.url = url
+        path = sqlite_path(url)
+        if path and not path.exists():
+            raise InputError(
+                f"there is no data base {path} yet", "run `fastrcaps-dse explore` first, or name one with --storage"
+            )
+        with clear_errors(url):
+            self.engine = make_engine(url)
+            if create:
+                with self.engine.begin() as connection:
+                    tables.metadata.create_all(connection, tables=tables.OURS)
+                    if connection.scalar(sa.select(tables.schema.c.version)) is None:
+                        connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
+            self._check_version()
+
+    def _check_version(self) -> None:
+        if not sa.inspect(self.engine).has_table(tables.schema.name):
+            raise InputError(f"{shown(self.url)} holds no study of fastrcaps-dse", "run `fastrcaps-dse explore` with it first")
+        with self.engine.connect() as connection:
+            version = connection.scalar(sa.select(sa.func.max(tables.schema.c.version)))
+        if version is not None and version > tables.SCHEMA_VERSION:
+            raise InputError(
+                f"{shown(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
+                "upgrade fastrcaps-dse, or name another data base with --storage",
+            )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with clear_errors(self.url), self.engine.begin() as connection:
+            yield connection
+
+    def _rows(self, query: sa.Select[Any]) -> list[Any]:
+        with clear_errors(self.url), self.engine.connect() as connection:
+            return list(connection.execute(query).mappings())
+
+    # --- studies ------------------------------------------------------------------------------------------------------
+
+    def studies(self) -> list[StudyRow]:
+        """All studies, the newest first."""
+        query = sa.select(tables.study, tables.studies.c.study_name.label("name")).join(tables.studies)
+        newest_first = query.order_by(tables.study.c.created.desc(), tables.study.c.study_id.desc())
+        return [StudyRow(**row) for row in self._rows(newest_first)]
+
+    def study(self, name: str | None = None) -> StudyRow:
+        """The study of this name, or the newest. Raises InputError where there is none."""
+        studies = self.studies()
+        if not studies:
+            raise InputError(f"{shown(self.url)} holds no study yet", "run `fastrcaps-dse explore` first")
+        found = next((s for s in studies if name in (None, s.name)), None)
+        if found is None:
+            raise InputError(f"there is no study {name!r}", nearest(str(name), [s.name for s in studies]))
+        return found
+
+    def add_study(self, row: Mapping[str, Any]) -> None:
+        with self._write() as connection:
+            connection.execute(tables.study.insert().values(**row, created=time.time()))
+
+    def set_target(self, study_id: int, trials: int) -> None:
+        """How many trials the study is to have in all."""
+        with self._write() as connection:
+            connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(target_trials=trials))
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def claim_run(self, study_id: int, trial: int, design: Mapping[str, Any], key: str, seed: int) -> RunRow:
+        """The run of this design and seed, made where it is not there, and owned by this process from now on.
+
+        Raises MachineError where another living process owns it.
+        """
+        now = time.time()
+        condition = (tables.run.c.study_id == study_id) & (tables.run.c.design_key == key) & (tables.run.c.seed == seed)
+        with self._write() as connection:
+            found = connection.execute(sa.select(tables.run).where(condition)).mappings().first()
+            if found is None:
+                values = {"design_key": key, "design": dict(design), "seed": seed, "state": "running", "started": now}
+                connection.execute(tables.run.insert().values(study_id=study_id, trial=trial, **values))
+            elif found["state"] == "running" and is_alive(found["owner"], found["heartbeat"]):
+                raise MachineError(
+                    f"trial {trial} is being trained by another process ({found['owner']})", "wait for it, or stop it"
+                )
+            connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
+            return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
+
+    def beat(self, run_id: int) -> None:
+        """Say that the run's process lives."""
+        with self._write() as connection:
+            connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(heartbeat=time.time()))
+
+    def start_run(self, run_id: int, **values: Any) -> None:
+        """Note device, precision, software and params of a run that is being trained."""
+        with self._write() as connection:
+            connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(**values))
+
+    def finish_run(self, run_id: int, measurement: Measurement, weights: str | None) -> None:
+        with self._write() as connection:
+            values = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
+            connection.execute(
+                tables.run.update()
+                .where(tables.run.c.run_id == run_id)
+                .values(state="done", weights=weights, ended=time.time(), **values)
+            )
+
+    def fail_run(self, run_id: int, reason: str) -> None:
+        with self._write() as connection:
+            connection.execute(
+                tables.run.update()
+                .where(tables.run.c.run_id == run_id)
+                .values(state="failed", reason=reason, ended=time.time())
+            )
+
+    def forget_weights(self, run_id: int) -> None:
+        """Note that the weights of this run are gone."""
+        with self._write() as connection:
+            connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(weights=None))
+
+    def runs(self, study_id: int) -> list[RunRow]:
+        """All runs of a study, by trial and seed."""
+        query = sa.select(tables.run).where(tables.run.c.study_id == study_id).order_by(tables.run.c.trial, tables.run.c.seed)
+        return [run_row(row) for row in self._rows(query)]
+
+    def owners(self, study_id: int) -> list[Mapping[str, Any]]:
+        """Owner and heartbeat of each running run."""
+        where = (tables.run.c.study_id == study_id) & (tables.run.c.state == "running")
+        return self._rows(sa.select(tables.run.c.owner, tables.run.c.heartbeat).where(where))
+
+    def trials(self, study: StudyRow) -> list[TrialRow]:
+        """All designs of a study with their runs, by trial."""
+        grouped: dict[int, list[RunRow]] = defaultdict(list)
+        for run in self.runs(study.study_id):
+            grouped[run.trial].append(run)
+        return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
+
+    # --- epochs -------------------------------------------------------------------------------------------------------
+
+    def set_epoch(self, run_id: int, epoch: Mapping[str, Any]) -> None:
+        """Keep an epoch; one that was trained again replaces the earlier record."""
+        with self._write() as connection:
+            where = (tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch == epoch["epoch"])
+            connection.execute(tables.epoch.delete().where(where))
+            connection.execute(tables.epoch.insert().values(run_id=run_id, **epoch))
+            connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(heartbeat=time.time()))
+
+    def epochs(self, run_id: int) -> list[EpochRow]:
+        """The epochs of a run, in order."""
+        query = sa.select(tables.epoch).where(tables.epoch.c.run_id == run_id).order_by(tables.epoch.c.epoch)
+        return [EpochRow(**{k: v for k, v in row.items() if k != "run_id"}) for row in self._rows(query)]
+
+    def epochs_of(self, study_id: int) -> dict[int, list[EpochRow]]:
+        """The epochs of every run of a study, by run id."""
+        query = sa.select(tables.epoch).join(tables.run).where(tables.run.c.study_id == study_id)
+        grouped: dict[int, list[EpochRow]] = defaultdict(list)
+        for row in self._rows(query.order_by(tables.epoch.c.run_id, tables.epoch.c.epoch)):
+            grouped[row["run_id"]].append(EpochRow(**{k: v for k, v in row.items() if k != "run_id"}))
+        return grouped
+
+    def drop_epochs(self, run_id: int, after: int) -> None:
+        """Drop the epochs past `after`: they will be trained again."""
+        with self._write() as connection:
+            connection.execute(tables.epoch.delete().where((tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch > after)))

@@ -1,0 +1,45 @@
+"""Who owns a run, and whether that process lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+STALE_SECONDS = 120.0  # a run of another machine whose heart has not beaten for so long is taken up again
+
+
+def process_name() -> str:
+    """This process, so that another can tell whether it lives: host, boot and start included, for numbers are used again."""
+    return json.dumps([socket.gethostname(), os.getpid(), _started(os.getpid())])
+
+
+def _started(pid: int) -> str:
+    """Boot and start time of a process (Linux); empty where they cannot be known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return (
+            boot + ":" + Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[19]
+        )
+    except (OSError, IndexError):
+        return ""
+
+
+def is_alive(owner: str | None, heartbeat: float | None) -> bool:
+    """Whether the owner of a run lives: on this host by its process, elsewhere by its heartbeat."""
+    if not owner or heartbeat is None:
+        return False
+    host, pid, started = json.loads(owner)
+    if host != socket.gethostname():
+        return time.time() - heartbeat < STALE_SECONDS
+    if pid == os.getpid() and started == _started(pid):
+        return False  # it is this process itself: an earlier attempt of its own
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return bool(_started(pid) == started)

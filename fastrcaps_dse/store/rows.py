@@ -1,0 +1,98 @@
+"""What the tables hold, as frozen rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from fastrcaps_dse.objectives import Measurement, Objective, mean_measurement, parse_objectives
+from fastrcaps_dse.space import DesignPoint, design_from_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One stored epoch; the fields are the trainer's."""
+
+    epoch: int
+    batch_size: int
+    steps: int
+    lr_first: float
+    lr_last: float
+    margin_loss: float
+    reconstruction_loss: float
+    acc: float
+    train_seconds: float
+    eval_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One stored run."""
+
+    run_id: int
+    trial: int
+    design: DesignPoint
+    seed: int
+    state: Literal["running", "done", "failed"]
+    reason: str | None
+    device: str | None
+    precision: str | None
+    software: str | None
+    measurement: Measurement | None
+    weights: str | None
+    started: float
+    ended: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One stored study."""
+
+    study_id: int
+    name: str
+    identity: Mapping[str, Any]
+    spec_text: str
+    target_trials: int
+    dataset_fingerprint: str
+    image_shape: Mapping[str, int]
+    train_images: int
+    created: float
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return parse_objectives(self.identity["objectives"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """A design with its runs: what the front is made of."""
+
+    trial: int
+    design: DesignPoint
+    state: Literal["running", "done", "failed"]
+    runs: tuple[RunRow, ...]
+    measurement: Measurement | None  # the mean over the seeds; None unless done
+
+    @property
+    def seeds(self) -> int:
+        """How many runs the measurement is the mean of."""
+        return sum(run.measurement is not None for run in self.runs)
+
+
+def run_row(row: Any) -> RunRow:
+    measured = row["state"] == "done"
+    measurement = Measurement(**{f.name: row[f.name] for f in fields(Measurement)}) if measured else None
+    kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement")}
+    return RunRow(design=design_from_dict(row["design"]), measurement=measurement, **kept)
+
+
+def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
+    measurements = [run.measurement for run in runs if run.measurement is not None]
+    state: Literal["running", "done", "failed"] = "running"
+    if any(run.state == "failed" for run in runs):
+        state = "failed"
+    elif len(measurements) >= seeds:
+        state = "done"
+    mean = mean_measurement(measurements) if state == "done" else None
+    return TrialRow(trial=trial, design=runs[0].design, state=state, runs=tuple(runs), measurement=mean)

@@ -1,0 +1,67 @@
+"""The tables, in the data base of Optuna's storage, under the prefix `fastrcaps_`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+# Optuna's table, as far as we refer to it; Optuna creates it.
+studies = sa.Table("studies", metadata, sa.Column("study_id", sa.Integer, primary_key=True), sa.Column("study_name", sa.String))
+schema = sa.Table("fastrcaps_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+study = sa.Table(
+    "fastrcaps_study",
+    metadata,
+    sa.Column("study_id", sa.ForeignKey("studies.study_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("identity", sa.JSON, nullable=False),
+    sa.Column("spec_text", sa.Text, nullable=False),
+    sa.Column("target_trials", sa.Integer, nullable=False),
+    sa.Column("dataset_fingerprint", sa.String(32), nullable=False),
+    sa.Column("image_shape", sa.JSON, nullable=False),
+    sa.Column("train_images", sa.Integer, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),  # s since 1970
+)
+run = sa.Table(
+    "fastrcaps_run",
+    metadata,
+    sa.Column("run_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.ForeignKey("fastrcaps_study.study_id", ondelete="CASCADE"), nullable=False),
+    sa.Column("trial", sa.Integer, nullable=False),  # Optuna's trial number
+    sa.Column("design_key", sa.String(512), nullable=False),
+    sa.Column("design", sa.JSON, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # running, done, failed
+    sa.Column("reason", sa.Text),
+    sa.Column("device", sa.String(200)),
+    sa.Column("precision", sa.String(16)),
+    sa.Column("software", sa.String(200)),
+    sa.Column("params", sa.Integer),
+    sa.Column("acc", sa.Float),  # %
+    sa.Column("time", sa.Float),  # s
+    sa.Column("test_acc", sa.Float),  # %
+    sa.Column("selected_epoch", sa.Integer),
+    sa.Column("weights", sa.String(1024)),
+    sa.Column("owner", sa.String(200)),
+    sa.Column("heartbeat", sa.Float),  # s since 1970
+    sa.Column("started", sa.Float, nullable=False),  # s since 1970
+    sa.Column("ended", sa.Float),
+    sa.UniqueConstraint("study_id", "design_key", "seed", name="fastrcaps_run_once"),
+    sa.Index("fastrcaps_run_trial", "study_id", "trial"),
+)
+epoch = sa.Table(
+    "fastrcaps_epoch",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("fastrcaps_run.run_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True),  # counted from 1
+    sa.Column("batch_size", sa.Integer, nullable=False),
+    sa.Column("steps", sa.Integer, nullable=False),
+    sa.Column("lr_first", sa.Float, nullable=False),
+    sa.Column("lr_last", sa.Float, nullable=False),
+    sa.Column("margin_loss", sa.Float, nullable=False),
+    sa.Column("reconstruction_loss", sa.Float, nullable=False),
+    sa.Column("acc", sa.Float, nullable=False),  # %
+    sa.Column("train_seconds", sa.Float, nullable=False),
+    sa.Column("eval_seconds", sa.Float, nullable=False),
+)
+OURS = [schema, study, run, epoch]

@@ -1,0 +1,113 @@
+"""Storage URLs, engines, and the errors of a data base as one clear line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from fastrcaps_dse.errors import InputError, MachineError, UserError
+
+DEFAULT_URL = "sqlite:///studies/fastrcaps.db"
+
+
+def default_url() -> str:
+    """FASTRCAPS_STORAGE, or SQLite in studies/."""
+    return os.environ.get("FASTRCAPS_STORAGE") or DEFAULT_URL
+
+
+def parse_url(text: str) -> URL:
+    """The URL of a storage; a plain path is an SQLite file. Raises InputError."""
+    if "://" not in text:
+        text = f"sqlite:///{text}"
+    try:
+        url = make_url(text)
+        url.get_dialect()
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
+        shown = text.split("@")[-1] if "@" in text else text
+        raise InputError(
+            f"{shown!r} is no storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
+        ) from None
+    return url
+
+
+def open_url(storage: str | None) -> URL:
+    """The URL that a person names, or the default one. Raises InputError."""
+    return parse_url(storage or default_url())
+
+
+def shown(url: URL) -> str:
+    """The URL without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of an SQLite storage."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:" else None
+
+
+def runs_folder(url: URL) -> Path:
+    """Where the checkpoints and weights of this storage's runs lie: beside an SQLite file, else in studies/."""
+    path = sqlite_path(url)
+    return path.with_suffix(".runs") if path else Path("studies") / f"{url.database or 'storage'}.runs"
+
+
+@contextmanager
+def clear_errors(url: URL) -> Iterator[None]:
+    """Errors of the data base as one clear line, without a password."""
+    try:
+        yield
+    except (sa.exc.DBAPIError, ImportError) as error:
+        raise translate(error, url) from None
+
+
+def translate(error: BaseException, url: URL) -> UserError:
+    """What a person can do about an error of the data base."""
+    text = str(getattr(error, "orig", error)).strip().splitlines()[0]
+    where = sqlite_path(url) or shown(url)
+    if "not a database" in text:
+        return InputError(f"{where} is no data base", "name another file with --storage")
+    if "full" in text:
+        return MachineError(f"the disk of {where} is full", "free space, then run the same command again: nothing is lost")
+    if "locked" in text:
+        return MachineError(f"{where} is locked by another program", "close it, then run the same command again")
+    if isinstance(error, ImportError):
+        return MachineError(f"no driver for {shown(url)}: {text}", "pip install 'fastrcaps-dse[postgresql]'")
+    if url.password:
+        text = text.replace(str(url.password), "***")
+    return MachineError(
+        f"the storage {where} cannot be used: {text}", "check --storage, that its folder exists and may be written"
+    )
+
+
+def make_engine(url: URL) -> sa.Engine:
+    """An engine that keeps foreign keys and, in SQLite, takes its write lock at the start of a transaction."""
+    engine = sa.create_engine(url, connect_args={"timeout": 60} if url.get_backend_name() == "sqlite" else {})
+    if url.get_backend_name() == "sqlite":
+
+        @sa.event.listens_for(engine, "connect")
+        def _on_connect(connection: Any, _: object) -> None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+    return engine
+
+
+def begin_immediate(engine: sa.Engine) -> None:
+    """Let each transaction of an SQLite engine take the write lock at once, so that no two processes act on one reading."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # sqlite3 shall not begin transactions of its own
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()

@@ -1,0 +1,37 @@
+"""Checkpoints and weights as safetensors; no pickle is ever read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from fastrcaps_dse.errors import MachineError
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used: cut short, not there, or of another run."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write beside, then rename: a file of this name is always whole."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(on_cpu, partial, metadata)
+        os.replace(partial, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise MachineError(f"{path} cannot be written: {error}", "free disk space, then run the same command again") from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: {error}") from None

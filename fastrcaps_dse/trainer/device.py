@@ -1,0 +1,81 @@
+"""The device and its precision: chosen, and named in words for records."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from fastrcaps_dse import __version__
+from fastrcaps_dse.capsnet.network import Precision
+from fastrcaps_dse.errors import InputError, MachineError, UserError
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """CUDA, MPS or CPU: the first that is there, or the one named. Raises InputError for one that is not."""
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name in (None, "auto"):
+        return torch.device(next(kind for kind, there in available.items() if there))
+    try:
+        device = torch.device(str(name))
+    except RuntimeError:
+        device = None
+    if device is None or not available.get(device.type, False):
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise InputError(f"there is no device {name!r} here", f"this machine has: {there}")
+    return device
+
+
+def choose_precision(device: torch.device, name: str | None = None) -> Precision:
+    """Of the convolutions: bfloat16 where the processor multiplies matrices of it fast, else float32; or the one named."""
+    if name in ("float32", "bfloat16"):
+        return "float32" if name == "float32" else "bfloat16"
+    if name not in (None, "auto"):
+        raise InputError(f"unknown precision {name!r}", "known: auto, float32, bfloat16")
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    return "bfloat16" if device.type == "cpu" and cpu_has_matrix_units() else "float32"
+
+
+def cpu_has_matrix_units() -> bool:
+    """Whether the processor has matrix units for bfloat16 (AMX). Dot-product instructions alone (AVX-512 BF16) do not make
+    bfloat16 faster than float32: see reports/benchmarks/."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, for records."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{cpu_name()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def software() -> str:
+    """The software of a run in words, for records."""
+    return f"fastrcaps-dse {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def cpu_name() -> str:
+    """The processor in words."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as info:
+            return next(line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def translate_device_errors(error: RuntimeError) -> UserError | None:
+    """What a person can do about an error of the device, or None where it is none that we know."""
+    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+        return MachineError("the device has too little memory for this batch size", "use smaller batch sizes or --device cpu")
+    return None

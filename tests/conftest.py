@@ -1,0 +1,60 @@
+"""A data set small enough to train on in a test, and a terminal for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrcaps_dse import cli, data
+
+
+def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17, classes: int = 3) -> Path:
+    """Images of a bright bar, whose row tells the class, in noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(7)
+    for part, count in (("train", train), ("t10k", test)):
+        labels = np.arange(count, dtype=np.uint8) % classes
+        images = random.integers(0, 60, (count, side, side), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[3 + 4 * int(label) : 6 + 4 * int(label), 3:-3] += 180
+        data.write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+        data.write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """The command line in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FASTRCAPS_STORAGE", raising=False)
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr("sys.argv", ["fastrcaps-dse", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Answer(code=int(exit_.value.code or 0), out=out, err=err)
+
+    return run

@@ -1,0 +1,234 @@
+"""Whole explorations on real training: killed, cut, filled up, and gone on with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.records import front_of
+from fastrcaps_dse.runs import selected_epoch
+from fastrcaps_dse.session import Session, plan
+from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.store import Store
+from fastrcaps_dse.studyspec import StudySpec, override, parse_study
+from fastrcaps_dse.trainer import Epoch
+
+STUDY = """
+name = "s"
+dataset = "{dataset}"
+epochs = 4
+trials = 2
+first = ["lr_policy=one-cycle batch_schedule=adabatch(head_batch=8) decoder=small shift=0"]
+[space]
+lr_policy = ["one-cycle"]
+batch_schedule = ["adabatch(head_batch=8)", 16]
+weight_sharing = [false]
+decoder = ["small"]
+shift = [0]
+"""
+
+
+def spec_of(tiny: Path, **changes: Any) -> StudySpec:
+    return override(parse_study(STUDY.format(dataset=tiny), default_name="s"), **changes)
+
+
+class Heard:
+    """Keeps what it is told; may interrupt after an epoch."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.warnings: list[str] = []
+        self.begun: list[int] = []
+        self.fronts: list[int] = []
+        self.stop_after = stop_after
+
+    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
+
+    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
+        self.fronts.append(front)
+
+    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
+
+    def run_started(self, seed: int, epochs: int, done: int) -> None:
+        self.begun.append(done)
+
+    def epoch_finished(self, epoch: Epoch) -> None:
+        self.stop_after -= 1
+        if self.stop_after == 0:
+            raise KeyboardInterrupt
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def explore(place: Path, spec: StudySpec, heard: Heard | None = None, trials: int | None = 1) -> Store:
+    url = store.parse_url(str(place / "s.db"))
+    Session(spec, url, heard or Heard(), device="cpu", precision="float32").run(trials)
+    return Store(url)
+
+
+def curves(ours: Store) -> list[list[dict[str, Any]]]:
+    """Every epoch of every run, without the seconds."""
+    runs = ours.runs(ours.study().study_id)
+    return [[{k: v for k, v in asdict(e).items() if "seconds" not in k} for e in ours.epochs(run.run_id)] for run in runs]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of one design that nothing interrupted."""
+    place = tmp_path_factory.mktemp("whole")
+    explore(place, spec_of(tiny))
+    return place
+
+
+def test_what_a_study_keeps(whole: Path, tiny: Path) -> None:
+    ours = Store(store.parse_url(str(whole / "s.db")))
+    (trial,) = ours.trials(ours.study())
+    (run,) = trial.runs
+    epochs = ours.epochs(run.run_id)
+    assert [e.epoch for e in epochs] == [1, 2, 3, 4] and [e.batch_size for e in epochs] == [8, 16, 16, 16]
+    measured = run.measurement
+    assert measured is not None
+    assert measured.acc == max(e.acc for e in epochs)
+    assert measured.selected_epoch == selected_epoch([e.acc for e in epochs])
+    assert measured.time == pytest.approx(sum(e.train_seconds for e in epochs[: measured.selected_epoch]))
+    # the weights that are kept are those of the selected epoch: they give its accuracies again
+    loaded = trainer.Training(trial.design, 5, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
+    loaded.load_weights(Path(run.weights or ""))
+    assert loaded.accuracy(loaded.select_split) == measured.acc and loaded.test_accuracy() == measured.test_acc
+    assert sum(t.numel() for t in safetensors.torch.load_file(run.weights or "").values()) == measured.params
+    assert [p.name for p in Path(run.weights or "").parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_the_first_of_equal_accuracies_is_selected() -> None:
+    assert selected_epoch([3.0, 7.0, 5.0, 7.0]) == 2
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import tests.test_session as t
+class Killer(t.Heard):
+    def epoch_finished(self, epoch):
+        print(epoch.epoch, flush=True)
+t.explore(Path({place!r}), t.spec_of(Path({tiny!r})), Killer())
+"""
+
+
+def test_killed_at_a_random_moment_and_continued(tmp_path: Path, tiny: Path, whole: Path) -> None:
+    """SIGKILL after a random epoch, a random moment later; the continued study is the uninterrupted one, bit for bit."""
+    code = KILLED.format(tests=str(Path(__file__).parent.parent), place=str(tmp_path), tiny=str(tiny))
+    chance = random.Random()
+    epoch, delay = chance.randint(1, 3), chance.uniform(0, 0.4)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) == epoch:
+                time.sleep(delay)
+                os.kill(child.pid, signal.SIGKILL)
+                break
+    heard = Heard()
+    ours = explore(tmp_path, spec_of(tiny), heard)
+    assert not heard.warnings
+    if heard.begun:  # else the kill came after the last epoch
+        assert heard.begun[0] >= epoch
+    assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))), (epoch, delay)
+    assert same_weights(tmp_path, whole)
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = (safetensors.torch.load_file(next(p.rglob("weights.safetensors"))) for p in (a, b))
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("cut", ["last", "both"])
+def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        explore(tmp_path, spec_of(tiny), Heard(stop_after=3))
+    for path in tmp_path.rglob("last.safetensors" if cut == "last" else "[lp]*.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    heard = Heard()
+    ours = explore(tmp_path, spec_of(tiny), heard)
+    assert len(heard.warnings) == (1 if cut == "last" else 2) and "going back" in heard.warnings[0]
+    assert heard.begun == [2 if cut == "last" else 0]
+    assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
+
+
+def test_a_full_disk(tmp_path: Path, tiny: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = 0
+    real = safetensors.torch.save_file
+
+    def save(tensors: Any, path: Path, metadata: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 4:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, path, metadata)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", save)
+        with pytest.raises(MachineError, match="No space left") as error:
+            explore(tmp_path, spec_of(tiny))
+    assert "free disk space" in error.value.mend and not list(tmp_path.rglob("*.partial"))
+    ours = explore(tmp_path, spec_of(tiny))
+    assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
+
+
+def test_another_study_file_is_refused_and_loses_nothing(tmp_path: Path, tiny: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    before = curves(Store(store.parse_url(str(tmp_path / "s.db"))))
+    with pytest.raises(InputError, match="was started differently: epochs: 4 there, 5 here") as error:
+        explore(tmp_path, spec_of(tiny, epochs=5))
+    assert "--study NAME" in error.value.mend
+    changed = shutil.copytree(tiny, tmp_path / tiny.name)
+    labels = changed / "t10k-labels-idx1-ubyte.gz"
+    data.write_idx(labels, data.read_idx(labels)[::-1].copy())
+    with pytest.raises(InputError, match="the images of the data set"):
+        explore(tmp_path, override(spec_of(tiny), dataset=str(changed)))
+    assert curves(Store(store.parse_url(str(tmp_path / "s.db")))) == before
+
+
+def test_going_on_adds_designs_and_repeats_none(tmp_path: Path, tiny: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    heard = Heard()
+    ours = explore(tmp_path, spec_of(tiny), heard, trials=None)  # one is done: as many again, but the space has only two
+    trials = ours.trials(ours.study())
+    assert [t.state for t in trials] == ["done", "done"] and heard.begun == [0]
+    front = front_of(trials, ours.study().objectives)
+    kept = {run.trial for t in trials for run in t.runs if run.weights}
+    assert kept == {t.trial for t in front} and heard.fronts == [len(front)]
+    assert len(list(tmp_path.rglob("weights.safetensors"))) == len(front)
+    assert not explore(tmp_path, spec_of(tiny), heard, trials=2).trials(ours.study())[2:]
+
+
+def test_images_too_small_are_refused_before_anything_is_written(tmp_path: Path, tiny: Path) -> None:
+    from tests.conftest import write_tiny
+
+    small = write_tiny(tmp_path / "small", side=16)
+    with pytest.raises(InputError, match="16x16 pixels are too small"):
+        explore(tmp_path, spec_of(tiny, dataset=str(small)))
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_a_plan_trains_nothing(tiny: Path) -> None:
+    planned = plan(spec_of(tiny, seeds=3), data_dir=None, device="cpu", precision="float32")
+    assert (planned.designs, planned.size, len(planned.first)) == (2, 2, 1)
+    first = planned.first[0]
+    assert first.steps == 5 + 3 * 3 and first.params == 6_172_241 and 0 < first.seconds * 3 < planned.seconds

@@ -1,0 +1,221 @@
+"""Design points, spaces and study files."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrcaps_dse.errors import InputError
+from fastrcaps_dse.schedules import (
+    AdaBatch,
+    AdaBatchDoubling,
+    ExponentialDecay,
+    FixedBatch,
+    FixedRate,
+    OneCycle,
+    WarmRestarts,
+    WarmRestartsPolynomial,
+)
+from fastrcaps_dse.space import (
+    NAMED_DESIGNS,
+    DesignPoint,
+    design_from_dict,
+    design_to_dict,
+    parse_design,
+    parse_policy,
+    parse_schedule,
+    to_text,
+)
+from fastrcaps_dse.studyspec import differences, find_study_file, load_study, override, parse_study, single_design_study
+
+STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
+
+rate = st.floats(1e-6, 1e-2).map(lambda x: float(f"{x:.6g}"))
+cycle = st.one_of(st.just("phase"), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0]))
+ranges = st.tuples(rate, rate).map(sorted)
+policies = st.one_of(
+    st.builds(FixedRate, lr=rate),
+    st.builds(ExponentialDecay, lr=rate, decay_steps=st.integers(1, 9999)),
+    ranges.flatmap(lambda r: st.just(OneCycle(lr_min=r[0], lr_max=r[1]))),
+    st.tuples(ranges, cycle).map(lambda v: WarmRestarts(lr_min=v[0][0], lr_max=v[0][1], cycle=v[1])),
+    st.tuples(ranges, cycle).map(lambda v: WarmRestartsPolynomial(lr_min=v[0][0], lr_max=v[0][1], cycle=v[1])),
+)
+schedules = st.one_of(
+    st.builds(FixedBatch, size=st.integers(1, 999)),
+    st.builds(AdaBatch, head_batch=st.integers(1, 9), head_epochs=st.integers(1, 29), tail_batch=st.integers(1, 99)),
+    st.builds(AdaBatchDoubling, p=st.integers(0, 16)),
+)
+designs = st.builds(
+    DesignPoint,
+    lr_policy=policies,
+    batch_schedule=schedules,
+    weight_sharing=st.booleans(),
+    decoder=st.sampled_from(["full", "small"]),
+    routing_iterations=st.integers(1, 5),
+    shift=st.integers(0, 4),
+)
+
+
+@given(designs)
+def test_a_design_comes_back_from_its_texts(point: DesignPoint) -> None:
+    assert parse_policy(to_text(point.lr_policy)) == point.lr_policy
+    assert parse_schedule(to_text(point.batch_schedule)) == point.batch_schedule
+    assert design_from_dict(design_to_dict(point)) == point
+    assert parse_design(point.key) == point
+    assert " " not in to_text(point.lr_policy)  # a key is split at its spaces
+
+
+@given(designs, designs)
+def test_equal_keys_are_equal_designs(a: DesignPoint, b: DesignPoint) -> None:
+    assert (a.key == b.key) == (a == b)
+
+
+def test_the_papers_eight_designs() -> None:
+    assert list(NAMED_DESIGNS) == ["fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab", "ws", "wab+ws"]
+    for name, point in NAMED_DESIGNS.items():
+        assert parse_design(name) == point and point.label == name
+    wab = NAMED_DESIGNS["wab+ws"]
+    assert wab.lr_policy == WarmRestarts(cycle="phase") and wab.batch_schedule == AdaBatch(head_batch=1, tail_batch=16)
+    assert wab.weight_sharing and wab.decoder == "small"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "mend"),
+    [
+        ("wab+wz", "unknown design 'wab\\+wz'", "did you mean 'wab+ws'"),
+        ("lr_policy=one-cylce", "unknown learning-rate policy 'one-cylce'", "did you mean 'one-cycle'"),
+        ("lr_policy=one-cycle(lr_mx=1)", "unknown field 'lr_mx'", "did you mean 'lr_max'"),
+        ("lr_policy=one-cycle(lr_max=big)", "lr_max must be a number", "e.g. lr_max="),
+        ("lr_policy=one-cycle(lr_min=1)", "lr_min <= lr_max", "ranges"),
+        ("batch_schedule=0", "at least 1", "ranges"),
+        ("batch_schedule=adbatch", "unknown batch-size schedule", "did you mean 'adabatch'"),
+        ("decoder=tiny", "unknown decoder 'tiny'", "known: full, small"),
+        ("decder=full", "unknown dimension 'decder'", "did you mean 'decoder'"),
+        ("weight_sharing=maybe", "weight_sharing must be true or false", ""),
+        ("routing_iterations=0", "must be 1 to 10", "3"),
+        ("network=lenet5 decoder=small", "lenet5 has no capsules", "leave"),
+    ],
+)
+def test_bad_designs(text: str, message: str, mend: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        parse_design(text)
+    assert mend in error.value.mend
+
+
+# --- study files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_the_committed_study_files(path: Path) -> None:
+    spec = load_study(path)
+    assert spec.name == path.stem and spec.text == path.read_text(encoding="utf-8")
+    for point in spec.first_designs:
+        assert spec.space.admits(point)
+    assert all(spec.space.base_of(point.lr_policy) for point in spec.space.examples())
+    if path.stem.startswith("paper"):
+        assert (spec.epochs, spec.seeds, spec.protocol) == (30, 5, "paper")
+        assert spec.first_designs == list(NAMED_DESIGNS.values())
+        assert all(part in spec.space.batch_schedule for part in (FixedBatch(size=1), FixedBatch(size=128)))
+
+
+SMALL = """
+epochs = 2
+[space]
+lr_policy = ["fixed", "one-cycle"]
+batch_schedule = ["fixed", "adabatch"]
+weight_sharing = [false]
+decoder = ["small"]
+[space.fields]
+size = [8, 16]
+tail_batch = { low = 16, high = 48, step = 16 }
+"""
+
+
+def test_a_finite_space_lists_each_design_once() -> None:
+    space = parse_study(SMALL, default_name="small").space
+    found = list(space.designs())
+    assert space.size() == len(found) == len({p.key for p in found}) == 2 * (2 + 3)
+    assert all(space.admits(point) for point in found)
+    assert not space.admits(DesignPoint()) and space.admits(DesignPoint(decoder="small", batch_schedule=FixedBatch(size=8)))
+
+
+def test_an_infinite_space_has_no_size() -> None:
+    spec = parse_study(SMALL + "lr_max = { low = 1e-3, high = 1e-2, log = true }\n", default_name="x")
+    assert spec.space.size() is None
+    with pytest.raises(InputError, match="finite design space"):
+        override(spec, sampler="exhaustive")
+
+
+def test_lenet_designs_that_differ_in_nothing_are_one() -> None:
+    space = parse_study('[space]\nlr_policy = ["fixed"]\nbatch_schedule = [16]\nnetwork = ["lenet5"]\n', default_name="x").space
+    assert space.size() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "mend"),
+    [
+        ("epoch = 3", "unknown key 'epoch'", "did you mean 'epochs'"),
+        ("epochs = 0", "epochs must be at least 1", ""),
+        ("trials = -2", "trials must be at least 1", ""),
+        ("seeds = 0", "seeds must be at least 1", ""),
+        ("seed = -1", "seed must be 0 or more", ""),
+        ("epochs = 2.5", "must be a whole number", ""),
+        ("epochs = true", "must be a whole number", ""),
+        ("name = 3", "must be a text", ""),
+        ('sampler = "tp"', "unknown sampler 'tp'", "did you mean 'tpe'"),
+        ('protocol = "papr"', "unknown protocol", "did you mean 'paper'"),
+        ('objectives = ["acc", "tme"]', "unknown objective", "'time'"),
+        ("objectives = 3", "objectives must be a list", ""),
+        ('first = ["lenet5"]', "does not admit 'lenet5", "widen"),
+        ("epochs =", "is no TOML", "quick.toml"),
+        ("space = 3", "space must be a table", "[space]"),
+        ("[space]\npolicy = []", "unknown key 'policy'", "lr_policy"),
+        ("[space]\nlr_policy = []", "lists nothing", "at least one"),
+        ('[space]\nlr_policy = ["fixd"]', "unknown learning-rate policy", "'fixed'"),
+        ('[space]\ndecoder = ["big"]', "unknown decoder", "full, small"),
+        ("[space]\nweight_sharing = [1]", "weight_sharing lists 1", "true or false"),
+        ("[space]\nrouting_iterations = [0]", "routing_iterations must be 1 to 10", ""),
+        ("[space.fields]\nlr_mx = [1]", "unknown key 'lr_mx'", "'lr_max'"),
+        ("[space.fields]\nlr_max = { low = 1e-3 }", "needs low and high", ""),
+        ("[space.fields]\nlr_max = { low = 2e-3, high = 1e-3 }", "bad range", ""),
+        ("[space.fields]\nlr_max = { low = 1e-5, high = 1e-3 }", "lr_min <= lr_max", "narrow"),
+        ("[space.fields]\nhead_epochs = { low = 1, high = 40 }", "head_epochs must be", "narrow"),
+    ],
+)
+def test_bad_study_files(text: str, message: str, mend: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        parse_study(text, default_name="bad")
+    assert mend in error.value.mend
+
+
+def test_what_makes_a_study_another_one() -> None:
+    spec = parse_study(SMALL, default_name="small")
+    assert not differences(spec.identity(), override(spec, trials=99, name="other").identity())
+    other = override(spec, epochs=3, dataset="fashion-mnist-sample")
+    assert differences(spec.identity(), other.identity()) == [
+        "dataset: mnist-sample there, fashion-mnist-sample here",
+        "epochs: 2 there, 3 here",
+    ]
+    wider = parse_study(SMALL.replace("high = 48", "high = 64"), default_name="small")
+    assert differences(spec.identity(), wider.identity())[0].startswith("space.fields.tail_batch")
+
+
+def test_study_files_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_study_file("quick").name == "quick"  # the installed one
+    with pytest.raises(InputError, match="no study file 'quik'") as error:
+        find_study_file("quik")
+    assert "did you mean 'quick'" in error.value.mend
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "quick.toml").write_text("epochs = 7\n")
+    assert find_study_file("quick").epochs == 7
+    with pytest.raises(InputError, match=r"no study file gone\.toml"):
+        find_study_file("gone.toml")
+
+
+def test_the_study_of_one_design() -> None:
+    point = parse_design("wab")
+    spec = single_design_study(point, name=None, dataset="mnist-sample", epochs=4, seeds=2)
+    assert spec.space.size() == 1 and spec.first_designs == [point] and spec.epochs == 4
+    assert spec.name == "train wab mnist-sample 4 epochs validation seed 0 x2"

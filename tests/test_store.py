@@ -1,0 +1,200 @@
+"""Storage: keys, versions, owners, and the errors of a data base in clear words."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from fastrcaps_dse import store
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.explorer import find_study, open_storage
+from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.space import DesignPoint, design_to_dict
+from fastrcaps_dse.store import Store
+from fastrcaps_dse.store.owner import process_name
+from fastrcaps_dse.store.url import translate
+from fastrcaps_dse.studyspec import parse_study
+
+POINT = DesignPoint()
+EPOCH = {
+    "epoch": 1,
+    "batch_size": 16,
+    "steps": 3,
+    "lr_first": 1e-3,
+    "lr_last": 1e-3,
+    "margin_loss": 0.1,
+    "reconstruction_loss": 0.01,
+    "acc": 90.0,
+    "train_seconds": 1.0,
+    "eval_seconds": 0.1,
+}
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Store:
+    """A storage with one study."""
+    url = store.parse_url(str(tmp_path / "s.db"))
+    storage = open_storage(url)
+    spec = parse_study("", default_name="s")
+    study, _ = find_study(spec, storage)
+    made = Store(url, create=True)
+    row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": {}}
+    made.add_study(row | {"study_id": study._study_id, "train_images": 10})
+    return made
+
+
+def claim(ours: Store, trial: int = 0, point: DesignPoint = POINT, seed: int = 0) -> store.RunRow:
+    return ours.claim_run(ours.study().study_id, trial, design_to_dict(point), point.key, seed)
+
+
+def test_runs_and_epochs(ours: Store) -> None:
+    run = claim(ours)
+    assert run.state == "running" and run.design == POINT and run.measurement is None
+    ours.set_epoch(run.run_id, EPOCH)
+    ours.set_epoch(run.run_id, EPOCH | {"acc": 91.0})  # trained again: it replaces the earlier record
+    ours.set_epoch(run.run_id, EPOCH | {"epoch": 2})
+    assert [e.acc for e in ours.epochs(run.run_id)] == [91.0, 90.0]
+    assert ours.epochs_of(ours.study().study_id) == {run.run_id: ours.epochs(run.run_id)}
+    ours.drop_epochs(run.run_id, after=1)
+    assert [e.epoch for e in ours.epochs(run.run_id)] == [1]
+    measured = Measurement(acc=91.0, time=1.0, params=5, test_acc=90.5, selected_epoch=1)
+    ours.finish_run(run.run_id, measured, "w")
+    again = claim(ours)
+    assert again.run_id == run.run_id and again.measurement == measured and again.weights == "w"
+    (trial,) = ours.trials(ours.study())
+    assert trial.state == "done" and trial.measurement == measured and trial.seeds == 1
+
+
+def test_foreign_keys_are_kept_and_cascade(ours: Store) -> None:
+    run = claim(ours)
+    ours.set_epoch(run.run_id, EPOCH)
+    with pytest.raises(MachineError, match="FOREIGN KEY"):
+        ours.set_epoch(999, EPOCH)
+    with ours.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM fastrcaps_study"))
+        assert connection.scalar(sa.text("SELECT count(*) FROM fastrcaps_run")) == 0
+        assert connection.scalar(sa.text("SELECT count(*) FROM fastrcaps_epoch")) == 0
+
+
+def test_looking_up_runs_and_trials_uses_an_index(ours: Store) -> None:
+    with ours.engine.connect() as connection:
+        for query in (
+            "SELECT * FROM fastrcaps_run WHERE study_id = 1 AND design_key = 'x' AND seed = 0",
+            "SELECT * FROM fastrcaps_run WHERE study_id = 1 AND trial = 3",
+            "SELECT * FROM fastrcaps_epoch WHERE run_id = 1",
+        ):
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {query}")).all()
+            assert any("USING" in row[-1] and "INDEX" in row[-1] for row in plan)
+
+
+def test_a_newer_data_base_is_refused(ours: Store) -> None:
+    with ours.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 99"))
+    with pytest.raises(InputError, match="written by a newer fastrcaps-dse"):
+        Store(ours.url)
+
+
+def test_files_that_are_no_data_base(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_bytes(b"this is a letter, not a data base. " * 100)
+    for opening in (Store, open_storage):
+        with pytest.raises(InputError, match="is no data base"):
+            opening(store.parse_url(str(path)))
+    assert path.read_bytes().startswith(b"this is a letter")
+    with pytest.raises(InputError, match="there is no data base"):
+        Store(store.parse_url(str(tmp_path / "gone.db")))
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (x)").connection.close()
+    with pytest.raises(InputError, match="holds no study"):
+        Store(store.parse_url(str(tmp_path / "other.db")))
+
+
+def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MachineError, match="cannot be made"):
+        open_storage(store.parse_url(str(tmp_path / "file" / "s.db")))
+    with pytest.raises(MachineError, match="unable to open"):
+        open_storage(store.parse_url(str(tmp_path)))
+    with pytest.raises(InputError, match="no storage URL"):
+        store.parse_url("nosuch://host/name")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("database or disk is full", MachineError, "disk of s.db is full"),
+        ("database is locked", MachineError, "locked by another program"),
+        ("file is not a database", InputError, "is no data base"),
+        ("disk I/O error", MachineError, "cannot be used: disk I/O error"),
+    ],
+)
+def test_errors_of_the_data_base_in_clear_words(text: str, kind: type[Exception], message: str) -> None:
+    error = translate(sa.exc.OperationalError("SELECT 1", {}, sqlite3.OperationalError(text)), store.parse_url("s.db"))
+    assert isinstance(error, kind) and message in error.message
+
+
+def test_no_password_is_shown() -> None:
+    url = store.parse_url("postgresql://ann:s3cret@host/name")
+    assert "s3cret" not in store.shown(url)
+    error = translate(sa.exc.OperationalError("", {}, Exception("auth failed for s3cret")), url)
+    assert "s3cret" not in error.message + error.mend
+    with pytest.raises(InputError) as refused:
+        store.parse_url("nosuch://ann:s3cret@host/name")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_full_disk_loses_nothing(ours: Store) -> None:
+    run = claim(ours)
+    ours.set_epoch(run.run_id, EPOCH)
+
+    @sa.event.listens_for(ours.engine, "connect")
+    def limit(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+
+    ours.engine.dispose()
+    with pytest.raises(MachineError, match="is full"):
+        for k in range(2, 20_000):
+            ours.set_epoch(run.run_id, EPOCH | {"epoch": k})
+    ours.close()
+    kept = Store(ours.url).epochs(run.run_id)
+    assert kept[0].acc == 90.0 and [e.epoch for e in kept] == list(range(1, len(kept) + 1))
+
+
+def test_who_is_alive() -> None:
+    here = json.loads(process_name())
+    now = time.time()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        named = process_name_of(other.pid)
+        assert store.is_alive(named, now - 9999)  # of this host: by its process, not by its heartbeat
+        assert not store.is_alive(json.dumps([here[0], other.pid, "another boot"]), now)  # the number was used again
+        other.communicate(b"\n")
+    assert not store.is_alive(named, now)
+    assert not store.is_alive(process_name(), now)  # this process itself, an earlier attempt of its own
+    elsewhere = json.dumps(["another-host", 1, ""])
+    assert store.is_alive(elsewhere, now) and not store.is_alive(elsewhere, now - 9999)
+    assert not store.is_alive(None, None) and socket.gethostname() == here[0] and os.getpid() == here[1]
+
+
+def process_name_of(pid: int) -> str:
+    from fastrcaps_dse.store.owner import _started
+
+    return json.dumps([socket.gethostname(), pid, _started(pid)])
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(ours: Store) -> None:
+    claim(ours)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        with ours.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE fastrcaps_run SET owner = :o"), {"o": process_name_of(other.pid)})
+        with pytest.raises(MachineError, match="being trained by another process"):
+            claim(ours)
+        other.communicate(b"\n")
+    assert claim(ours).state == "running"  # the other has died: its run is taken up

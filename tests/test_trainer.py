@@ -1,0 +1,229 @@
+"""The trainer: what a real run does, step by step; the same root gives the same curve, continued or not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastrcaps_dse import data, trainer
+from fastrcaps_dse.data import DataSet
+from fastrcaps_dse.errors import InputError, RunFailed
+from fastrcaps_dse.schedules import AdaBatch, build_timeline, learning_rate
+from fastrcaps_dse.space import parse_design
+from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny: Path) -> DataSet:
+    return data.load(str(tiny))
+
+
+def training(dataset: DataSet, design: str = "batch_schedule=16 decoder=small", **changes: object) -> Training:
+    settings = {"epochs": 3, "device": CPU} | changes
+    return Training(parse_design(design), settings.pop("seed", 0), dataset, **settings)  # type: ignore[arg-type]
+
+
+def curve(run: Training) -> list[dict[str, object]]:
+    """The epochs without their seconds."""
+    return [{k: v for k, v in asdict(epoch).items() if "seconds" not in k} for epoch in run.epochs()]
+
+
+def weights(run: Training) -> list[Tensor]:
+    return [p.detach().clone() for p in run.network.parameters()]
+
+
+@pytest.mark.parametrize(
+    "design", ["batch_schedule=adabatch(head_batch=8)", "lr_policy=one-cycle weight_sharing=true batch_schedule=16", "lenet5"]
+)
+def test_the_same_root_gives_the_same_curve_bit_for_bit(dataset: DataSet, design: str) -> None:
+    first, second, other = (training(dataset, design, seed=seed, epochs=2) for seed in (3, 3, 4))
+    assert curve(first) == curve(second) != curve(other)
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_continued_run_is_the_uninterrupted_one(dataset: DataSet, tmp_path: Path, stop: int) -> None:
+    design = "lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch(head_batch=4) decoder=small"
+    whole = training(dataset, design)
+    expected = curve(whole)
+    begun = training(dataset, design)
+    for _ in range(stop):
+        begun.run_epoch()
+    begun.save(tmp_path / "c.safetensors")
+    continued = training(dataset, design)
+    continued.load(tmp_path / "c.safetensors")
+    assert curve(continued) == expected[stop:]
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(continued), strict=True))
+
+
+def test_the_steps_of_a_real_run(dataset: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch sizes, and the learning rate that Adam really used, are those of schedule and policy at every step."""
+    run = training(
+        dataset, "lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch(head_batch=3,tail_batch=16)", epochs=3
+    )
+    images = len(run.train_split)
+    assert images == 39  # the last batch of 16 is a smaller one
+    sizes: list[int] = []
+    rates: list[float] = []
+    losses, step = run.network.losses, run.optimizer.step
+
+    def watch_losses(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(labels))
+        return losses(images, labels)
+
+    def watch_step() -> None:
+        rates.append(float(run.optimizer.param_groups[0]["lr"]))
+        step()
+
+    monkeypatch.setattr(run.network, "losses", watch_losses)
+    monkeypatch.setattr(run.optimizer, "step", watch_step)
+    epochs = list(run.epochs())
+    assert sizes == [3] * 13 + [16, 16, 7] * 2
+    line = build_timeline(AdaBatch(head_batch=3), epochs=3, images=images)
+    assert rates == pytest.approx([learning_rate(run.point.lr_policy, k, line) for k in range(19)], rel=1e-6)
+    assert rates[12] < 1.2e-4 and rates[13] == pytest.approx(1e-3, rel=1e-6)  # restarted at the change of batch size
+    assert [(e.batch_size, e.steps) for e in epochs] == [(3, 13), (16, 3), (16, 3)]
+    for epoch, (first, last) in zip(epochs, ((0, 12), (13, 15), (16, 18)), strict=True):
+        assert (epoch.lr_first, epoch.lr_last) == (pytest.approx(rates[first]), pytest.approx(rates[last]))
+
+
+def test_one_step_is_adam_on_the_mean_loss(dataset: DataSet) -> None:
+    run = training(dataset, "shift=0 batch_schedule=64 decoder=small", protocol="paper", epochs=1)
+    reference = training(dataset, "shift=0 batch_schedule=64 decoder=small", protocol="paper", epochs=1)
+    images = run.train_split.images.float() / 255
+    parameters = list(reference.network.parameters())
+    sum(reference.network.losses(images, run.train_split.labels)).backward()  # type: ignore[union-attr]
+    run.run_epoch()
+    for before, after in zip(parameters, run.network.parameters(), strict=True):
+        assert before.grad is not None
+        m, v = 0.1 * before.grad, 0.001 * before.grad**2
+        expected = before - 1e-3 * (m / 0.1) / ((v / 0.001).sqrt() + 1e-8)
+        torch.testing.assert_close(after, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_it_learns(dataset: DataSet) -> None:
+    run = training(dataset, "batch_schedule=8 decoder=small", epochs=4)
+    epochs = list(run.epochs())
+    assert epochs[-1].margin_loss < epochs[0].margin_loss / 2 and epochs[-1].acc == 100
+    assert run.test_accuracy() == 100
+    assert all(e.train_seconds > 0 and e.eval_seconds > 0 for e in epochs)
+
+
+def test_designs_of_one_seed_see_the_same_beginnings(dataset: DataSet) -> None:
+    a, b = training(dataset, "wab"), training(dataset, "fixed")
+    assert all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+    small = training(dataset, "decoder=small")
+    assert small.params < a.params
+    assert not torch.equal(
+        trainer.epoch_images(a.train_split, 0, 0, 2).images, trainer.epoch_images(a.train_split, 0, 1, 2).images
+    )
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_an_epoch_shows_each_image_once_shifted(shift: int) -> None:
+    """Every image of the epoch is one of the set's, moved by up to `shift` pixels, zeros moved in; none twice."""
+    side = 5
+    images = torch.arange(1, 61, dtype=torch.uint8).view(60, 1, 1, 1).repeat(1, 1, side, side)
+    split = data.Split(images=images, labels=torch.arange(60))
+    shown = trainer.epoch_images(split, seed=1, epoch=0, shift=shift)
+    assert sorted(shown.labels.tolist()) == list(range(60)) and shown.labels.tolist() != list(range(60))
+    moves = set()
+    for image, label in zip(shown.images[:, 0], shown.labels.tolist(), strict=True):
+        filled = image == label + 1
+        rows, columns = (filled.any(d).nonzero().flatten().tolist() for d in (1, 0))
+        assert int((image != 0).sum()) == len(rows) * len(columns)
+        down = rows[0] if rows[0] else rows[-1] - (side - 1)
+        right = columns[0] if columns[0] else columns[-1] - (side - 1)
+        assert max(abs(down), abs(right)) <= shift
+        moves.add((down, right))
+    assert len(moves) > 2 * shift**2
+
+
+def test_protocols(dataset: DataSet) -> None:
+    paper, honest = training(dataset, protocol="paper"), training(dataset)
+    assert len(paper.train_split) == len(dataset.train) and torch.equal(paper.select_split.images, dataset.test.images)
+    assert len(honest.train_split) + len(honest.select_split) == len(dataset.train)
+
+
+def test_a_loss_that_is_not_finite_fails_the_run(dataset: DataSet) -> None:
+    run = training(dataset, "lr_policy=fixed(lr=1e30) batch_schedule=16")
+    with pytest.raises(RunFailed, match=r"not finite in epoch \d"):
+        list(run.epochs())
+
+
+def test_checkpoints_that_cannot_be_used(dataset: DataSet, tmp_path: Path) -> None:
+    run = training(dataset)
+    run.run_epoch()
+    path = tmp_path / "c.safetensors"
+    run.save(path)
+    whole = path.read_bytes()
+    for cut in (0, 5, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(CheckpointError):
+            training(dataset).load(path)
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match="another run"):
+        training(dataset, seed=1).load(path)
+    with pytest.raises(CheckpointError, match="another run"):
+        training(dataset, "wab").load(path)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_weights_go_out_and_come_back(dataset: DataSet, tmp_path: Path) -> None:
+    run = training(dataset)
+    run.run_epoch()
+    run.save_weights(tmp_path / "w.safetensors")
+    other = training(dataset, seed=9)
+    other.load_weights(tmp_path / "w.safetensors")
+    assert other.test_accuracy() == run.test_accuracy()
+    assert all(torch.equal(a, b) for a, b in zip(weights(run), weights(other), strict=True))
+
+
+def test_bfloat16_learns_as_well(dataset: DataSet) -> None:
+    run = training(dataset, "batch_schedule=8 decoder=small", epochs=4, precision="bfloat16")
+    epochs = list(run.epochs())
+    assert epochs[-1].acc == 100 and all(p.dtype == torch.float32 for p in run.network.parameters())
+
+
+def test_the_range_test(dataset: DataSet) -> None:
+    test = trainer.range_test(training(dataset, "batch_schedule=16"), steps=16, lr_start=1e-6, lr_end=1.0)
+    assert test.rates[0] == 1e-6 and all(a < b for a, b in zip(test.rates, test.rates[1:], strict=False))
+    assert len(test.losses) == len(test.rates) and all(math.isfinite(loss) for loss in test.losses)
+    with pytest.raises(InputError, match="not finite from the first step"):
+        broken = training(replace(dataset, train=dataset.train))
+        with torch.no_grad():
+            broken.network.conv1.weight.fill_(math.nan)  # type: ignore[union-attr, operator]
+        trainer.range_test(broken, steps=10, lr_start=1e-6, lr_end=1.0)
+
+
+def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
+    rates = [10 ** (-6 + k / 20) for k in range(100)]
+    losses = [1 / (1 + math.exp(8 * (math.log10(rate) + 3))) for rate in rates]  # steepest at 1e-3
+    found = trainer.RangeTest(rates=tuple(rates), losses=tuple(losses)).suggestion()
+    assert found is not None and 3e-4 < found[1] < 5e-3 and found[0] == pytest.approx(found[1] / 10)
+    assert trainer.RangeTest(rates=tuple(rates), losses=tuple(rates)).suggestion() is None
+
+
+def test_devices_and_precisions_by_name() -> None:
+    assert trainer.choose_device("cpu") == CPU
+    with pytest.raises(InputError, match="no device 'tpu'"):
+        trainer.choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no device 'cuda'") as error:
+            trainer.choose_device("cuda")
+        assert "cpu" in error.value.mend
+    assert trainer.choose_precision(CPU, "bfloat16") == "bfloat16" and trainer.choose_precision(CPU) in ("float32", "bfloat16")
+    with pytest.raises(InputError, match="unknown precision"):
+        trainer.choose_precision(CPU, "float8")
+
+
+def test_an_epoch_is_a_plain_record(dataset: DataSet) -> None:
+    epoch = training(dataset).run_epoch()
+    assert isinstance(epoch, Epoch) and epoch.epoch == 1 and 0 <= epoch.acc <= 100
