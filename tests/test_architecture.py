@@ -24,6 +24,7 @@ LEVELS: list[set[str]] = [
     {"runs"},
     {"session", "doctor"},
     {"cli"},
+    {"__main__"},
 ]
 """From the bottom up: a room imports rooms of its own level and below."""
 

@@ -14,7 +14,7 @@ from fastrcaps_dse.errors import InputError, MachineError, UserError
 def main() -> None:
     """The entry point: every error that a person can cause or cure is two lines on stderr and an exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(prog_name="fastrcaps-dse", standalone_mode=False) or 0)
     except UserError as error:
         _fail(error)
     except BrokenPipeError:  # the reader of our output has gone

@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-WRONG_USAGE, NOTHING_FITS, INTERRUPTED = 2, 3, 130
+FAILED, WRONG_USAGE, NOTHING_FITS, INTERRUPTED = 1, 2, 3, 130
 
 StorageOption = Annotated[
     str | None,

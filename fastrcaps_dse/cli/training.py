@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastrcaps_dse.cli.app import (
+    FAILED,
     INTERRUPTED,
     DataDirOption,
     DatasetOption,
@@ -187,7 +188,10 @@ def train(
     )
     outcome = _explore(spec, storage, 1, data_dir, device, precision, each_epoch=True)
     ours = open_store(storage)
-    print_trial(ours, outcome.study, ours.trials(outcome.study)[0], as_json)
+    trial = ours.trials(outcome.study)[0]
+    print_trial(ours, outcome.study, trial, as_json)
+    if trial.state == "failed":
+        raise typer.Exit(FAILED)
 
 
 @app.command("find-lr")

@@ -1,0 +1,225 @@
+"""The command line as a person uses it: what goes where, the exit codes, one clear line for each wrong input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastrcaps_dse.data import SAMPLES
+from fastrcaps_dse.space import NAMED_DESIGNS
+from tests.conftest import Command
+
+STUDY = """
+dataset = "{dataset}"
+epochs = 2
+trials = 3
+[space]
+lr_policy = ["fixed", "one-cycle"]
+batch_schedule = [16]
+weight_sharing = [false, true]
+decoder = ["small"]
+"""  # 4 designs; ws is a named one
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY.format(dataset=tiny))
+    return path
+
+
+def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
+    explored = command("explore", study, "--objectives", "acc,time,params", "--device", "cpu", "--precision", "float32")
+    assert explored.code == 0 and "on the Pareto front" in explored.out
+    assert "next: fastrcaps-dse pick --max-params 7M" in explored.err and "[3/3] trial 2" in explored.err
+    assert "trial 0: ws:" in explored.err and "warning" not in explored.err.lower()
+
+    front = json.loads(command("front", "--json").out)
+    assert front["study"] == "tiny"
+    assert front["objectives"] == [
+        {"name": "acc", "unit": "%", "direction": "maximize"},
+        {"name": "time", "unit": "s", "direction": "minimize"},
+        {"name": "params", "unit": "parameters", "direction": "minimize"},
+    ]
+    for design in front["designs"]:
+        assert {"lr_policy", "batch_schedule", "weight_sharing", "decoder"} <= design["design"].keys()
+        assert design["values"].keys() == {"acc", "time", "params"} and design["seeds"] == 1
+        assert Path(design["weights"]).is_file()
+    rows = list(csv.DictReader(io.StringIO(command("front", "--csv").out)))
+    assert [int(r["trial"]) for r in rows] == [d["trial"] for d in front["designs"]]
+    assert float(rows[0]["acc"]) == front["designs"][0]["values"]["acc"] == max(d["values"]["acc"] for d in front["designs"])
+
+    picked = command("pick", "--max-params", "7M")
+    assert picked.code == 0 and "why:" in picked.out and "weights: studies/fastrcaps.runs/" in picked.out
+    said = json.loads(command("pick", "--max-params", "7M", "--json").out)
+    assert said["limits"] == [{"objective": "params", "bound": "max", "value": 7e6}] and said["nearest_miss"] is None
+    assert said["pick"]["values"]["params"] <= 7_000_000 and said["why"]
+
+    nothing = command("pick", "--max-params", "10k")
+    assert nothing.code == 3 and "nothing satisfies the limits" in nothing.err and nothing.out.startswith("trial ")
+    miss = command("pick", "--max-params", "10k", "--json")
+    assert miss.code == 3 and json.loads(miss.out)["pick"] is None and json.loads(miss.out)["nearest_miss"]["trial"] >= 0
+
+    shown = command("show", "0")
+    assert "epoch   2: batch  16" in shown.out and "selected: epoch" in shown.out and "lr_policy:" in shown.out
+    assert len(json.loads(command("show", "0", "--json").out)["runs"][0]["epochs"]) == 2
+    assert json.loads(command("studies", "--json").out)[0]["designs"] == 3 and "tiny" in command("studies").out
+    assert next(iter(csv.DictReader(io.StringIO(command("studies", "--csv").out))))["front"] == str(len(front["designs"]))
+    report = command("report")
+    assert report.out == "reports/tiny.html\n" and (tmp_path / "reports/tiny.html").stat().st_size > 1e6
+
+    again = command("explore", study, "--trials", 9, "--device", "cpu", "--precision", "float32")
+    assert "design space is exhausted: all its 4 designs" in again.err and again.err.count("] trial ") == 1
+    assert command("explore", study, "--trials", 2, "--device", "cpu").code == 0
+
+
+def test_interrupted_and_continued_by_the_command_it_prints(study: Path, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "fastrcaps_dse", "explore", "tiny.toml", "--device", "cpu"]
+    with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not list(tmp_path.rglob("last.safetensors")):
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate()
+    assert child.returncode == 130 and "nothing is lost" in err and "Traceback" not in err
+    assert "fastrcaps-dse explore tiny.toml --device cpu" in err
+    ended = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "continuing trial 0" in ended.stderr and "[3/3]" in ended.stderr
+    data_base = sqlite3.connect(tmp_path / "studies/fastrcaps.db")
+    assert data_base.execute("SELECT count(*), count(DISTINCT design_key) FROM fastrcaps_run").fetchone() == (3, 3)
+    data_base.close()
+
+
+def test_train_one_named_design(command: Command, tiny: Path) -> None:
+    trained = command("train", "--design", "lenet5", "--dataset", tiny, "--epochs", 2, "--device", "cpu")
+    assert trained.code == 0 and trained.err.count("epoch ") >= 2 and "trial 0: lenet5" in trained.out
+    failed = command("train", "--design", "network=lenet5 lr_policy=fixed(lr=1e30)", "--dataset", tiny, "--epochs", 2)
+    assert failed.code == 1 and "not finite" in failed.out + failed.err
+
+
+def test_find_lr(command: Command, tmp_path: Path, tiny: Path) -> None:
+    said = command("find-lr", "--design", "lenet5", "--dataset", tiny, "--steps", 20, "--json")
+    found = json.loads(said.out)
+    assert len(found["rates"]) == len(found["losses"]) <= 20 and (tmp_path / "reports/find-lr.html").stat().st_size > 1e6
+
+
+def test_a_dry_run_trains_nothing(command: Command, study: Path, tmp_path: Path) -> None:
+    plan = command("explore", study, "--dry-run")
+    assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated training time" in plan.out
+    assert not (tmp_path / "studies").exists()
+    assert json.loads(command("explore", study, "--dry-run", "--json").out)["designs"] == 3
+
+
+def test_doctor(command: Command) -> None:
+    told = command("doctor")
+    assert told.code == 0 and all(f"data: {name}:" in told.out for name in SAMPLES) and "precision:" in told.out
+    assert all({"what", "ok", "finding"} == f.keys() for f in json.loads(command("doctor", "--json").out))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "mend"),
+    [
+        (["explore", "--objectives", "acc,tme"], 2, "unknown objective 'tme'", "did you mean 'time'"),
+        (["explore", "--objectives", "acc,acc"], 2, "'acc' is given twice", "once"),
+        (["explore", "--dataset", "mnst"], 2, "unknown data set 'mnst'", "did you mean 'mnist'"),
+        (["explore", "--sampler", "tp"], 2, "unknown sampler 'tp'", "did you mean 'tpe'"),
+        (["explore", "--protocol", "papr"], 2, "unknown protocol", "did you mean 'paper'"),
+        (["explore", "--trials", "0"], 2, "trials must be at least 1", ""),
+        (["explore", "--trials", "-3"], 2, "trials must be at least 1", ""),
+        (["explore", "--epochs", "0"], 2, "epochs must be at least 1", ""),
+        (["explore", "--seeds", "-1"], 2, "seeds must be at least 1", ""),
+        (["explore", "--epochs", "two"], 2, "Invalid value for '--epochs'", "explore --help"),
+        (["explore", "quik"], 2, "no study file 'quik'", "did you mean 'quick'"),
+        (["explore", "gone.toml"], 2, "no study file gone.toml", "studies/"),
+        (["explore", "--device", "tpu"], 2, "no device 'tpu'", "cpu"),
+        (["explore", "--precision", "int4"], 2, "unknown precision", "float32"),
+        (["explore", "--dataset", "kmnist"], 1, "cannot be downloaded", "--data-dir"),
+        (["explore", "--storage", "nosuch://x/y"], 2, "no storage URL", "sqlite:///"),
+        (["explore", "--storage", "sqlite:////proc/none/s.db"], 1, "cannot be made", "--storage"),
+        (["train", "--design", "wab+wz"], 2, "unknown design", "did you mean 'wab+ws'"),
+        (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),
+        (["train"], 2, "Missing option", "--help"),
+        (["pick", "--max-params", "7Q"], 2, "'7Q' is no quantity for params", "7M, 6.7e6 or 500k"),
+        (["pick"], 2, "there is no data base studies/fastrcaps.db yet", "fastrcaps-dse explore"),
+        (["pick", "--max-parms", "7M"], 2, "No such option", "pick --help"),
+        (["front"], 2, "there is no data base", "explore"),
+        (["exploer"], 2, "No such command", "--help"),
+        (["find-lr", "--steps", "1"], 2, "at least 10 steps", "--steps"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(
+    command: Command, arguments: list[str], code: int, message: str, mend: str, tmp_path: Path
+) -> None:
+    said = command(*arguments)
+    assert said.code == code and not said.out
+    lines = said.err.strip().splitlines()
+    assert len(lines) <= 2 and lines[0].startswith("error: ") and message in lines[0]
+    assert mend in said.err and "Traceback" not in said.err
+    assert not list(tmp_path.rglob("*.db"))
+
+
+def test_wrong_input_beside_a_study(command: Command, study: Path) -> None:
+    lenet = study.read_text().replace("weight_sharing = [false, true]\ndecoder", 'network = ["lenet5"]\ndecoder')
+    study.write_text(lenet.replace('decoder = ["small"]', ""))
+    assert command("explore", study, "--trials", 1).code == 0
+    for arguments, code, message in (
+        (["explore", study, "--epochs", 3], 2, "was started differently: epochs: 2 there, 3 here"),
+        (["show", 9], 2, "there is no trial 9"),
+        (["front", "--study", "tny"], 2, "there is no study 'tny'"),
+        (["pick", "--prefer", "nee"], 2, "cannot prefer 'nee'"),
+        (["pick", "--min-acc", "90", "--max-acc", "80"], 2, "contradict"),
+        (["report", "--out", "/proc/none/x.html"], 1, "cannot be written"),
+    ):
+        said = command(*arguments)
+        assert said.code == code and message in said.err and not said.out
+    broken = command("explore", study, "--study", "b", "--dataset", study.parent)
+    assert broken.code == 2 and "holds no data set" in broken.err
+    Path("notes.db").write_bytes(b"no data base, just words " * 50)
+    for arguments in (["front"], ["explore", study]):
+        said = command(*arguments, "--storage", "notes.db")
+        assert said.code == 2 and "notes.db is no data base" in said.err
+    assert json.loads(command("studies", "--json").out)[0]["designs"] == 1  # nothing was lost
+
+
+def test_no_password_reaches_the_screen(command: Command) -> None:
+    said = command("front", "--storage", "postgresql://ann:s3cret@127.0.0.1:1/none")
+    assert said.code == 1 and "s3cret" not in said.err + said.out
+
+
+def test_help_names_every_command_and_option(command: Command) -> None:
+    root = command("--help")
+    for name in ("explore", "front", "pick", "train", "find-lr", "show", "report", "studies", "doctor"):
+        assert name in root.out
+        assert "Usage" in command(name, "--help").out
+    assert command().code == 2
+    assert re.fullmatch(r"fastrcaps-dse \d+\.\d+\.\d+\n", command("--version").out)
+
+
+def test_output_to_a_closed_pipe_is_no_error(study: Path, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastrcaps_dse", "doctor"],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_the_named_designs_are_the_papers() -> None:
+    assert len(NAMED_DESIGNS) == 8
