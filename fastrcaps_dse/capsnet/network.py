@@ -48,11 +48,17 @@ class CapsNet(nn.Module):
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in); W normal(0, .1), its bias 0."""
+        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in); W normal, its bias 0.
+
+        The standard deviation of W is .1; with weight sharing .1 / sqrt(positions), for one matrix's votes from all positions
+        add up in one direction: with .1 the fixed policy never leaves 10 % on mnist-sample.
+        """
         with torch.no_grad():
             for layer in (self.conv1, self.primary):
                 _uniform(layer, generator)
-            self.W_IJDE.normal_(0, 0.1, generator=generator)
+            grid = sizes.primary_grid(self.shape)
+            positions_of_a_matrix = sizes.CAPSULE_TYPES * grid[0] * grid[1] / len(self.W_IJDE)
+            self.W_IJDE.normal_(0, 0.1 / math.sqrt(positions_of_a_matrix), generator=generator)
             self.bias_JD.zero_()
             for dense in self.decoder:
                 _uniform(dense, generator)
