@@ -135,7 +135,7 @@ def test_whole_network_against_a_literal_one(point: DesignPoint) -> None:
     got = torch.autograd.grad(margin + reconstruction, parameters)
 
     conv1 = torch.nn.functional.conv2d(images, network.conv1.weight, network.conv1.bias).relu()
-    primary = torch.nn.functional.conv2d(conv1, network.primary.weight, network.primary.bias, stride=2)
+    primary = torch.nn.functional.conv2d(conv1, network.primary_weight.permute(3, 2, 0, 1), network.primary_bias, stride=2)
     height, width = primary.shape[2:]
     assert (height, width) == sizes.primary_grid(shape) == (2, 1)
     total = torch.zeros((), dtype=torch.float64)
@@ -177,7 +177,7 @@ def test_bfloat16_stays_near_float32() -> None:
     for precision in ("float32", "bfloat16"):
         network = CapsNet(DesignPoint(), MNIST, precision)
         network.initialise(torch.Generator().manual_seed(0))
-        grads.append(torch.autograd.grad(sum(network.losses(images, labels)), [network.primary.weight, network.W_IJDE]))
+        grads.append(torch.autograd.grad(sum(network.losses(images, labels)), [network.primary_weight, network.W_IJDE]))
         assert all(p.dtype == torch.float32 for p in network.parameters())
     for a, b in zip(*grads, strict=True):
         assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.999

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastrcaps_dse.capsnet import sizes
+from fastrcaps_dse.capsnet.convolution import primary_conv
 from fastrcaps_dse.capsnet.functional import (
     capsule_length,
     margin_loss,
@@ -20,6 +21,7 @@ from fastrcaps_dse.capsnet.functional import (
     route,
     squash,
 )
+from fastrcaps_dse.capsnet.routing import digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.space import DesignPoint
 
@@ -38,9 +40,10 @@ class CapsNet(nn.Module):
         self.routing_iterations = point.routing_iterations
         self.work_type = torch.bfloat16 if precision == "bfloat16" else None
         self.conv1 = nn.Conv2d(shape.channels, sizes.CONV_CHANNELS, sizes.KERNEL)
-        self.primary = nn.Conv2d(
-            sizes.CONV_CHANNELS, sizes.CAPSULE_TYPES * sizes.PRIMARY_DIM, sizes.KERNEL, stride=sizes.PRIMARY_STRIDE
-        )
+        primary_channels = sizes.CAPSULE_TYPES * sizes.PRIMARY_DIM
+        # [ky, kx, in, out], contiguous: the layout of the matrix products, and that in which Adam is fast
+        self.primary_weight = nn.Parameter(torch.empty(sizes.KERNEL, sizes.KERNEL, sizes.CONV_CHANNELS, primary_channels))
+        self.primary_bias = nn.Parameter(torch.empty(primary_channels))
         matrices = sizes.CAPSULE_TYPES * (1 if point.weight_sharing else grid[0] * grid[1])
         self.W_IJDE = nn.Parameter(torch.empty(matrices, shape.classes, sizes.DIGIT_DIM, sizes.PRIMARY_DIM))
         self.bias_JD = nn.Parameter(torch.empty(shape.classes, sizes.DIGIT_DIM))
@@ -54,8 +57,11 @@ class CapsNet(nn.Module):
         add up in one direction: with .1 the fixed policy never leaves 10 % on mnist-sample.
         """
         with torch.no_grad():
-            for layer in (self.conv1, self.primary):
-                _uniform(layer, generator)
+            _uniform(self.conv1, generator)
+            bound = 1 / math.sqrt(self.primary_weight[:, :, :, 0].numel())
+            out_first = self.primary_weight.new_empty(self.primary_weight.permute(3, 2, 0, 1).shape)
+            self.primary_weight.copy_(out_first.uniform_(-bound, bound, generator=generator).permute(2, 3, 1, 0))
+            self.primary_bias.uniform_(-bound, bound, generator=generator)
             grid = sizes.primary_grid(self.shape)
             positions_of_a_matrix = sizes.CAPSULE_TYPES * grid[0] * grid[1] / len(self.W_IJDE)
             self.W_IJDE.normal_(0, 0.1 / math.sqrt(positions_of_a_matrix), generator=generator)
@@ -65,22 +71,28 @@ class CapsNet(nn.Module):
 
     def input_capsules(self, images_BCHW: Tensor) -> Tensor:
         """The primary capsules u [B, I, E]; input capsule i = positions * type + position."""
-        x = F.relu(self._conv(self.conv1, images_BCHW))
-        x = self._conv(self.primary, x).to(images_BCHW.dtype)
+        x = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
+        weight = self.primary_weight.permute(3, 2, 0, 1)
+        x = self._conv(x, weight, self.primary_bias, stride=sizes.PRIMARY_STRIDE).to(images_BCHW.dtype)
         batch = x.shape[0]
         types, dim = sizes.CAPSULE_TYPES, sizes.PRIMARY_DIM
         return squash(x.reshape(batch, types, dim, -1).transpose(2, 3).reshape(batch, -1, dim))
 
-    def _conv(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int) -> Tensor:
         """The convolution in the work type; channels last is the faster layout on every device."""
+        assert bias is not None
         kind = self.work_type or x.dtype
-        weight = layer.weight.to(dtype=kind, memory_format=torch.channels_last)
-        assert layer.bias is not None
         x = x.to(dtype=kind, memory_format=torch.channels_last)
-        return F.conv2d(x, weight, layer.bias.to(kind), stride=layer.stride)
+        return F.conv2d(x, weight.to(dtype=kind, memory_format=torch.channels_last), bias.to(kind), stride=stride)
 
     def output_capsules(self, images_BCHW: Tensor) -> Tensor:
         """The digit capsules v [B, J, D]."""
+        if self.work_type is None and images_BCHW.device.type == "cpu":
+            assert self.conv1.bias is not None
+            s_hwBC = primary_conv(images_BCHW, self.conv1.weight, self.conv1.bias, self.primary_weight, self.primary_bias)
+            return digit_capsules(
+                s_hwBC.flatten(0, 1), self.W_IJDE, self.bias_JD, types=sizes.CAPSULE_TYPES, iterations=self.routing_iterations
+            )
         u_hat_BJID = prediction_vectors(self.input_capsules(images_BCHW), self.W_IJDE)
         return route(u_hat_BJID, self.bias_JD, self.routing_iterations)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
-from pathlib import Path
+from functools import cache
 
 import torch
 
@@ -32,25 +33,26 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_precision(device: torch.device, name: str | None = None) -> Precision:
-    """Of the convolutions: bfloat16 where the processor multiplies matrices of it fast, else float32; or the one named."""
+    """Of the convolutions: bfloat16 on GPUs that multiply matrices of it fast, else float32; or the one named."""
     if name in ("float32", "bfloat16"):
         return "float32" if name == "float32" else "bfloat16"
     if name not in (None, "auto"):
         raise InputError(f"unknown precision {name!r}", "known: auto, float32, bfloat16")
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
-    return "bfloat16" if device.type == "cpu" and cpu_has_matrix_units() else "float32"
+    return "float32"
 
 
-def cpu_has_matrix_units() -> bool:
-    """Whether the processor has matrix units for bfloat16 (AMX). Dot-product instructions alone (AVX-512 BF16) do not make
-    bfloat16 faster than float32: see reports/benchmarks/."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+@cache
+def keep_memory() -> bool:
+    """Let glibc's malloc keep freed memory for the next step instead of giving it back: no page faults for large tensors.
+    Whether it did."""
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
         return False
+    return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
 
 
 def device_name(device: torch.device) -> str:

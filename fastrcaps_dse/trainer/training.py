@@ -24,7 +24,7 @@ from fastrcaps_dse.schedules import FixedBatch, build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
-from fastrcaps_dse.trainer.device import choose_device
+from fastrcaps_dse.trainer.device import choose_device, keep_memory
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
 
 EVALUATION_BATCH = 500  # images
@@ -63,6 +63,8 @@ class Training:
     ) -> None:
         self.point, self.seed, self.dataset = point, seed, dataset
         self.device = device or choose_device()
+        if self.device.type == "cpu":
+            keep_memory()
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))

@@ -1,0 +1,81 @@
+"""The matrix-product forms of convolutions and routing against the plain ones in float64, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastrcaps_dse.capsnet import functional
+from fastrcaps_dse.capsnet.convolution import DIRECT_BELOW, KARATSUBA_FROM, primary_conv
+from fastrcaps_dse.capsnet.routing import ROUTE_CHUNK, digit_capsules
+
+BATCHES = [1, DIRECT_BELOW - 1, DIRECT_BELOW, KARATSUBA_FROM - 1, KARATSUBA_FROM]
+
+
+def draw(generator: torch.Generator, *shape: int, kind: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(kind)
+
+
+def agree(fast: Tensor, slow: Tensor, inputs: list[Tensor], weight: Tensor, bound: float) -> None:
+    """Values and gradients within `bound` of the largest element."""
+    pairs = [(fast, slow)]
+    pairs += zip(
+        torch.autograd.grad((fast * weight).sum(), inputs), torch.autograd.grad((slow * weight).sum(), inputs), strict=True
+    )
+    for a, b in pairs:
+        assert (a - b).abs().max() <= bound * b.abs().max()
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (19, 24, 3), (29, 17, 2)])
+def test_convolutions(batch: int, height: int, width: int, channels: int) -> None:
+    generator = torch.Generator().manual_seed(batch)
+    images = draw(generator, batch, channels, height, width)
+    parameters = [draw(generator, 6, channels, 9, 9), draw(generator, 6), draw(generator, 9, 9, 6, 8), draw(generator, 8)]
+    w1, b1, w2, b2 = (p.requires_grad_() for p in parameters)
+    plain = F.conv2d(F.conv2d(images, w1, b1).relu(), w2.permute(3, 2, 0, 1), b2, stride=2).permute(2, 3, 0, 1)
+    agree(primary_conv(images, w1, b1, w2, b2), plain, parameters, draw(generator, *plain.shape), 1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("iterations", [1, 2, 3, 5])
+@pytest.mark.parametrize("outputs", [10, 3])
+@pytest.mark.parametrize("shared", [False, True])
+def test_routing(kind: torch.dtype, iterations: int, outputs: int, shared: bool) -> None:
+    generator = torch.Generator().manual_seed(iterations)
+    types, positions, batch = 4, 6, ROUTE_CHUNK + 3
+    s = draw(generator, positions, batch, types * 8)
+    W = draw(generator, types if shared else types * positions, outputs, 16, 8).mul(0.3)
+    bias = draw(generator, outputs, 16)
+    exact = [x.requires_grad_() for x in (s, W, bias)]
+    u = functional.squash(s.unflatten(2, (types, 8))).permute(1, 2, 0, 3).flatten(1, 2)  # i = positions * type + position
+    plain = functional.route(functional.prediction_vectors(u, W), bias, iterations)
+    given = [x.detach().to(kind).requires_grad_() for x in exact]
+    fast = digit_capsules(*given, types=types, iterations=iterations)
+    weight = draw(generator, *plain.shape)
+    got = [fast, *torch.autograd.grad((fast * weight.to(kind)).sum(), given)]
+    expected = [plain, *torch.autograd.grad((plain * weight).sum(), exact)]
+    bound = 1e-11 if kind == torch.float64 else 2e-4
+    for a, b in zip(got, expected, strict=True):
+        assert (a.double() - b).abs().max() <= bound * b.abs().max()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_routing_is_finite_at_zero(shared: bool) -> None:
+    s = torch.zeros(4, 3, 16, requires_grad=True)
+    W = torch.randn(2 if shared else 8, 5, 16, 8, requires_grad=True)
+    bias = torch.zeros(5, 16, requires_grad=True)
+    v = digit_capsules(s, W, bias, types=2, iterations=3)
+    gradients = torch.autograd.grad(functional.capsule_length(v).sum(), (s, W, bias))
+    assert not v.any() and all(g.isfinite().all() for g in gradients)
+
+
+def test_the_same_bits_every_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = draw(generator, 50, 1, 28, 28, kind=torch.float32)
+    shapes = ((16, 1, 9, 9), (16,), (9, 9, 16, 16), (16,))
+    parameters = [draw(generator, *shape, kind=torch.float32).requires_grad_() for shape in shapes]
+    first, second = (torch.autograd.grad(primary_conv(images, *parameters).square().sum(), parameters) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
