@@ -59,7 +59,8 @@ def _blocks(v: Tensor, group: int) -> Tensor:
 def _own_blocks(m: Tensor, like: Tensor) -> Tensor:
     """The inverse of `_blocks`, ignoring the other capsules' places."""
     group = m.shape[1]
-    return m.unflatten(2, (group, -1)).diagonal(dim1=1, dim2=2).transpose(1, 2).reshape(like.shape)
+    own: Tensor = m.unflatten(2, (group, -1)).diagonal(dim1=1, dim2=2)
+    return own.transpose(1, 2).reshape(like.shape)
 
 
 class Route(torch.autograd.Function):
