@@ -111,7 +111,7 @@ def _layout(**extra: Any) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": "#1F2933"},
         "margin": {"l": 64, "r": 16, "t": 24, "b": 56},
         "hoverlabel": {"font": {"family": FONT}},
-        "legend": {"orientation": "h", "y": -0.18},
+        "legend": {"orientation": "h", "y": -0.18, "font": {"size": 11}},
         **extra,
     }
 
@@ -146,9 +146,9 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
             "marker": marker | {"symbol": "diamond" if on_front else "circle"},
             "opacity": opacity,
             "mode": "markers+text" if on_front else "markers",
-            "text": [escape(p.label) for p in points] if on_front else None,
+            "text": [str(p.trial) for p in points] if on_front else None,
             "textposition": "top center",
-            "textfont": {"size": 11},
+            "textfont": {"size": 12},
             "hovertext": [_hover(p) for p in points],
             "hoverinfo": "text",
             "customdata": [p.trial for p in points],
@@ -158,7 +158,7 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
     settings = [{"title": {"text": axis_title(o)}} | ({"type": "log"} if o.name == "time" else {}) for o in axes]
     if len(axes) == 3:
         scene = dict(zip(("xaxis", "yaxis", "zaxis"), settings, strict=True))
-        camera = {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}
+        camera = {"eye": {"x": 1.55, "y": 1.55, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}}
         figure.update_layout(**_layout(scene=scene | {"camera": camera}, margin={"l": 0, "r": 0, "t": 0, "b": 0}))
     else:
         figure.update_layout(**_layout(xaxis=settings[0], yaxis=settings[1]))
@@ -173,11 +173,15 @@ def _lines(curves: Sequence[Curve], *, x_title: str, y: dict[str, Any], markers:
     for index, curve in enumerate(curves):
         line = {"color": COLOURS[index % len(COLOURS)], "dash": dashes[index // len(COLOURS) % len(dashes)], "width": 2}
         mode = "lines+markers" if markers else "lines"
-        figure.add_trace(go.Scatter(x=curve.x, y=curve.y, name=escape(curve.name), mode=mode, line=line))
-    figure.update_layout(
-        **_layout(xaxis={"title": {"text": x_title}}, yaxis=y, hovermode="x unified" if markers else "closest")
-    )
+        figure.add_trace(go.Scatter(x=curve.x, y=curve.y, name=escape(shortened(curve.name)), mode=mode, line=line))
+    x = {"title": {"text": x_title}} | ({"tick0": 0, "dtick": 1} if 1 < max((c.x[-1] for c in curves), default=0) <= 12 else {})
+    figure.update_layout(**_layout(xaxis=x, yaxis=y, hovermode="x unified" if markers else "closest"))
     return figure
+
+
+def shortened(text: str, most: int = 22) -> str:
+    """The text, cut where a legend has no place for more."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def accuracy_figure(info: CurvesInfo) -> go.Figure:
@@ -189,7 +193,9 @@ def accuracy_figure(info: CurvesInfo) -> go.Figure:
 def rate_figure(info: CurvesInfo) -> go.Figure:
     """Learning rate over epochs (Fig. 8d)."""
     y = {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "power", "dtick": 1}
-    return _lines(info.rate, x_title="epoch", y=y, markers=False)
+    figure = _lines(info.rate, x_title="epoch", y=y, markers=False)
+    figure.update_layout(showlegend=False)  # it stands beside the accuracies, in the same colours
+    return figure
 
 
 def page_of(figure: go.Figure) -> str:

@@ -24,13 +24,18 @@ body { margin: 0 auto; max-width: 1200px; padding: 24px 20px 64px; color: var(--
 h1 { font-size: 26px; margin: 0; } h2 { font-size: 18px; margin: 36px 0 8px; }
 p { margin: 4px 0; color: var(--faint); max-width: 80ch; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 16px; }
-.scroll { overflow-x: auto; } .scatter { height: 600px; } .curve { height: 400px; }
+.pair section { min-width: 0; }
+.scroll { overflow-x: auto; } .scatter { height: 600px; } .curve { height: 440px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; } th.text, td.text { text-align: left; }
 tr.front { background: var(--front); } tr.failed td { color: #9b1c1c; }
 code { background: #f0f4f8; padding: 1px 5px; border-radius: 4px; }
 """
+
+
+RESIZE = "<script>document.querySelectorAll('.js-plotly-plot').forEach(plot => Plotly.Plots.resize(plot))</script>"
+"""A plot takes its width when it is drawn, before the plot beside it is there."""
 
 
 def render(
@@ -50,7 +55,7 @@ def render(
     done = sum(trial.state == "done" for trial in trials)
     summary = (
         f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {study.identity['epochs']} epochs, "
-        f"{study.identity['seeds']} seed(s), {done} of {len(trials)} designs measured, {len(front)} on the front"
+        f"{_count(study.identity['seeds'], 'seed')}, {done} of {len(trials)} designs measured, {len(front)} on the front"
     )
     protocol = {
         "validation": "Accuracy is measured on training images held out to select the epoch; test accuracy once, at that epoch.",
@@ -59,7 +64,7 @@ def render(
     sections = [
         f"<h1>{html.escape(study.name)}</h1><p>{html.escape(summary)}.</p><p>{protocol} Time is the training time up to the end "
         "of the epoch of the highest accuracy, evaluation excluded.</p>",
-        "<h2>Pareto front</h2>",
+        "<h2>Pareto front</h2><p>The numbers are those of the trials in the table below.</p>",
         _plot(scatter, "scatter", library=True),
         "<div class='pair'><section><h2>Accuracy over epochs</h2>",
         _plot(figures.accuracy_figure(curves), "curve"),
@@ -75,8 +80,12 @@ def render(
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='icon' href='data:,'>"
-        f"<style>{STYLE}</style></head><body>{''.join(sections)}</body></html>"
+        f"<style>{STYLE}</style></head><body>{''.join(sections)}{RESIZE}</body></html>"
     )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def _plot(figure: go.Figure, kind: str, *, library: bool = False) -> str:
