@@ -60,4 +60,4 @@ def test_every_shown_command_is_well_formed() -> None:
     for block in re.findall(r"```(?:sh|console)\n(.*?)```", README, flags=re.S):
         for line in block.splitlines():
             if line.startswith("$ "):
-                assert shlex.split(line[2:], comments=True)[0] in ("fastrcaps-dse", "make")
+                assert Path(shlex.split(line[2:], comments=True)[0]).name in ("fastrcaps-dse", "make")

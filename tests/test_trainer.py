@@ -105,7 +105,9 @@ def test_one_step_is_adam_on_the_mean_loss(dataset: DataSet) -> None:
         assert before.grad is not None
         m, v = 0.1 * before.grad, 0.001 * before.grad**2
         expected = before - 1e-3 * (m / 0.1) / ((v / 0.001).sqrt() + 1e-8)
-        torch.testing.assert_close(after, expected, rtol=1e-4, atol=2e-5)
+        clear = before.grad.abs() > 1e-6  # below, the order of the images decides the sign of the gradient, and Adam's step
+        torch.testing.assert_close(after[clear], expected[clear], rtol=1e-4, atol=2e-5)
+        assert (after - before).abs().max() <= 1.001e-3
 
 
 def test_it_learns(dataset: DataSet) -> None:
