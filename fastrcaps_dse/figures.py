@@ -5,6 +5,7 @@ The info functions know no plotly; the figures add nothing to what the info says
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -207,7 +208,11 @@ def range_test_figure(rates: Sequence[float], losses: Sequence[float], suggestio
     """Loss over learning rate of a range test, the suggested range shaded."""
     curve = Curve(name="loss of each step", x=tuple(rates), y=tuple(losses))
     figure = _lines([curve], x_title="learning rate", y={"title": {"text": "loss"}}, markers=False)
-    figure.update_xaxes(type="log", exponentformat="power", dtick=1)
+    ends = [math.log10(rates[0]), math.log10(rates[-1])]
+    figure.update_xaxes(type="log", exponentformat="power", dtick=1, range=ends)
     if suggestion:
-        figure.add_vrect(*suggestion, fillcolor=COLOURS[2], opacity=0.15, line_width=0, annotation_text="lr_min .. lr_max")
+        figure.add_vrect(*suggestion, fillcolor=COLOURS[2], opacity=0.15, line_width=0)
+        figure.update_layout(
+            title={"text": f"suggested: lr_min {suggestion[0]:.1e}, lr_max {suggestion[1]:.1e}"}, margin={"t": 56}
+        )
     return figure
