@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: explore test lint types check bench lock clean
+.PHONY: explore test lint types check lock clean
 
 explore: $(VENV)/.installed
 	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
@@ -27,6 +27,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+check: lint types test
 
 lock: $(VENV)/.installed-dev
 	(head -n 1 constraints.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu//') > constraints.new
