@@ -44,11 +44,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | N
     return made
 
 
-def count(n: int, noun: str) -> str:
-    """ "1 run", "2 runs"."""
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
-
-
 def values_text(values: Mapping[str, float]) -> str:
     """Objective values in a line."""
     return ", ".join(f"{name} {format_value(name, value)}" for name, value in values.items())

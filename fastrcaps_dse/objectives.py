@@ -111,6 +111,11 @@ def format_value(objective: str, value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 run", "2 runs"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
 def format_seconds(seconds: float) -> str:
     """Seconds as people read them: "0.85 s", "12.4 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 99.5:

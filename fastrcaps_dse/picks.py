@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fastrcaps_dse import pareto
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, format_value, minimised, parse_quantity
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, format_value, minimised, parse_quantity
 
 PREFERENCES = (*OBJECTIVES, "knee")
 
@@ -119,9 +119,9 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
     beaten = sum(_dominates(question.cost(chosen), question.cost(c)) for c in others)
     above = sum(_dominates(question.cost(c), question.cost(chosen)) for c in others)
     return (
-        f"{chosen.label} is {reason} {_count(len(question.fitting()), 'measured design')}{allowed}",
-        f"it dominates {beaten} of the other {_count(len(others), 'design')}, and "
-        + (f"{_count(above, 'design')} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
+        f"{chosen.label} is {reason} {counted(len(question.fitting()), 'measured design')}{allowed}",
+        f"it dominates {beaten} of the other {counted(len(others), 'design')}, and "
+        + (f"{counted(above, 'design')} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
         *_binding(chosen, question),
         *_next_designs(chosen, question),
     )
@@ -165,10 +165,6 @@ def _superlative(name: str) -> str:
     return {"acc": "most accurate", "time": "fastest to its maximum accuracy", "params": "smallest"}[name]
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")
-
-
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
@@ -176,7 +172,7 @@ def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tuple[str, ...]:
     if not candidates:
         return ("the study has no finished design yet",)
-    lines = [f"none of the {_count(len(candidates), 'measured design')} satisfies " + ", ".join(map(str, limits))]
+    lines = [f"none of the {counted(len(candidates), 'measured design')} satisfies " + ", ".join(map(str, limits))]
     for limit in limits:
         values = [c.values[limit.objective] for c in candidates]
         best = min(values) if limit.bound == "max" else max(values)
@@ -199,8 +195,3 @@ def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> i
         return total
 
     return min(candidates, key=violation).trial
-
-
-def limit_flag(limit: Limit) -> str:
-    """The option that states this limit: "--max-params 7000000"."""
-    return f"--{limit.bound}-{limit.objective} {limit.value:g}"

@@ -22,17 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fastrcaps_dse.capsnet.sizes import KERNEL
+from fastrcaps_dse.capsnet.sizes import KERNEL, primary_side
 from fastrcaps_dse.capsnet.sizes import PRIMARY_STRIDE as STRIDE
 
 TAPS = 5  # of a phase kernel, per side; the odd phases have one less
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 DIRECT_BELOW, KARATSUBA_FROM = 12, 48  # batch sizes, where the measured times cross
-
-
-def conv_grid(side: int) -> int:
-    """Primary capsules along an image side."""
-    return (side - 2 * KERNEL + 1) // STRIDE + 1
 
 
 class ConvReLU(torch.autograd.Function):
@@ -46,7 +41,7 @@ class ConvReLU(torch.autograd.Function):
         rows: tuple[int, ...]
         strides: tuple[int, ...]
         if phased:
-            ny, nx = conv_grid(height) + TAPS - 1, conv_grid(width) + TAPS - 1
+            ny, nx = primary_side(height) + TAPS - 1, primary_side(width) + TAPS - 1
             if (
                 2 * ny + KERNEL - 1 > height or 2 * nx + KERNEL - 1 > width
             ):  # an odd side: the last odd row meets only zero taps

@@ -33,9 +33,13 @@ class ImageShape:
         return self.channels * self.height * self.width
 
 
+def primary_side(side: int) -> int:
+    """Primary capsules along an image side of so many pixels."""
+    return (side - KERNEL + 1 - KERNEL) // PRIMARY_STRIDE + 1
+
+
 def primary_grid(shape: ImageShape) -> tuple[int, int]:
     """Height and width of the grid of primary capsules (6x6 for 28x28 images). Raises InputError for too small an image."""
-    sides = [(side - KERNEL + 1 - KERNEL) // PRIMARY_STRIDE + 1 for side in (shape.height, shape.width)]
     smallest = 2 * KERNEL - 1
     if min(shape.height, shape.width) < smallest:
         raise InputError(
@@ -47,7 +51,7 @@ def primary_grid(shape: ImageShape) -> tuple[int, int]:
             f"a network needs at least 2 classes and 1 channel, got {shape.classes} and {shape.channels}",
             "is this the data set you meant?",
         )
-    return sides[0], sides[1]
+    return primary_side(shape.height), primary_side(shape.width)
 
 
 def decoder_sizes(point: DesignPoint, shape: ImageShape) -> tuple[int, ...]:

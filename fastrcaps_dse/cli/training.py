@@ -107,6 +107,7 @@ def _explore(
 ) -> Outcome:
     """Run a session with its progress shown; an interruption prints the command that continues."""
     from fastrcaps_dse import console, store
+    from fastrcaps_dse.objectives import counted
     from fastrcaps_dse.session import Session
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -116,7 +117,7 @@ def _explore(
             session = Session(spec, url, progress, data_dir=data_dir, device=device, precision=precision)
             if not each_epoch:
                 progress.say(
-                    f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {console.count(spec.seeds, 'seed')}, "
+                    f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {counted(spec.seeds, 'seed')}, "
                     f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
                 )
             return session.run(trials)
@@ -132,8 +133,7 @@ def _interrupt(*_: object) -> None:
 
 def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
     from fastrcaps_dse import session
-    from fastrcaps_dse.console import count
-    from fastrcaps_dse.objectives import format_seconds
+    from fastrcaps_dse.objectives import counted, format_seconds
     from fastrcaps_dse.space import design_to_dict
 
     plan = session.plan(spec, data_dir=data_dir, device=device, precision=precision)
@@ -146,8 +146,8 @@ def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, prec
         size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
         print_json(size | {"first": designs})
         return
-    known = "infinitely many designs" if plan.size is None else count(plan.size, "design")
-    print(f"study {spec.name}: {plan.designs} of {known}, {count(spec.seeds, 'run')} of each,")
+    known = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
+    print(f"study {spec.name}: {plan.designs} of {known}, {counted(spec.seeds, 'run')} of each,")
     print(f"{spec.epochs} epochs of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
     if plan.first:
         print("first the named designs that the space admits:")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse import figures
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, format_value
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, format_value
 from fastrcaps_dse.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
 
@@ -55,7 +55,7 @@ def render(
     done = sum(trial.state == "done" for trial in trials)
     summary = (
         f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {study.identity['epochs']} epochs, "
-        f"{_count(study.identity['seeds'], 'seed')}, {done} of {len(trials)} designs measured, {len(front)} on the front"
+        f"{counted(study.identity['seeds'], 'seed')}, {done} of {len(trials)} designs measured, {len(front)} on the front"
     )
     protocol = {
         "validation": "Accuracy is measured on training images held out to select the epoch; test accuracy once, at that epoch.",
@@ -82,10 +82,6 @@ def render(
         f"<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='icon' href='data:,'>"
         f"<style>{STYLE}</style></head><body>{''.join(sections)}{RESIZE}</body></html>"
     )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def _plot(figure: go.Figure, kind: str, *, library: bool = False) -> str:
