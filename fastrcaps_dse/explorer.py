@@ -21,7 +21,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError, RunFailed
 from fastrcaps_dse.objectives import Measurement, mean_measurement
-from fastrcaps_dse.space import DesignPoint, DesignSpace, Range, make_point, parse_policy, parse_schedule, to_text
+from fastrcaps_dse.space import (
+    PLAIN_DIMENSIONS,
+    DesignPoint,
+    DesignSpace,
+    Range,
+    make_point,
+    parse_policy,
+    parse_schedule,
+    to_text,
+)
 from fastrcaps_dse.studyspec import StudySpec, is_whole
 
 Evaluate = Callable[[DesignPoint, int, int], Measurement]
@@ -87,11 +96,10 @@ def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
     category = optuna.distributions.CategoricalDistribution
     policies: list[Any] = [to_text(part) for part in space.lr_policy]
     schedules: list[Any] = [to_text(part) for part in space.batch_schedule]
-    plain = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
     return {
         "lr_policy": category(policies),
         "batch_schedule": category(schedules),
-        **{name: category(list(getattr(space, name))) for name in plain},
+        **{name: category(list(getattr(space, name))) for name in PLAIN_DIMENSIONS},
     }
 
 

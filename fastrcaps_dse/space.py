@@ -210,6 +210,10 @@ def parse_design(text: str) -> DesignPoint:
 # --- the space --------------------------------------------------------------------------------------------------------
 
 
+PLAIN_DIMENSIONS = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+"""The dimensions that are plain values; the two others are policies and schedules with fields of their own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """Values that the sampler may give to a field of a policy or schedule."""
@@ -266,10 +270,9 @@ class DesignSpace:
         seen: set[str] = set()
         policies = [p for part in self.lr_policy for p in self._variants(part)]
         schedules = [s for part in self.batch_schedule for s in self._variants(part)]
-        names = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
-        rest = (getattr(self, name) for name in names)
+        rest = (getattr(self, name) for name in PLAIN_DIMENSIONS)
         for policy, schedule, *values in itertools.product(policies, schedules, *rest):
-            point = make_point(lr_policy=policy, batch_schedule=schedule, **dict(zip(names, values, strict=True)))
+            point = make_point(lr_policy=policy, batch_schedule=schedule, **dict(zip(PLAIN_DIMENSIONS, values, strict=True)))
             if point.key not in seen:
                 seen.add(point.key)
                 yield point
@@ -290,10 +293,7 @@ class DesignSpace:
 
     def admits(self, point: DesignPoint) -> bool:
         """Whether the point lies in the space."""
-        plain = all(
-            getattr(point, name) in getattr(self, name)
-            for name in ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
-        )
+        plain = all(getattr(point, name) in getattr(self, name) for name in PLAIN_DIMENSIONS)
         return plain and self.base_of(point.lr_policy) is not None and self.base_of(point.batch_schedule) is not None
 
     def base_of(self, part: LrPolicy | BatchSchedule) -> Any | None:
@@ -307,8 +307,7 @@ class DesignSpace:
 
     def examples(self, count: int = 24) -> list[DesignPoint]:
         """A few designs, evenly spread over the choices; fields that are open keep the value of their choice."""
-        names = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
-        axes = [self.lr_policy, self.batch_schedule, *(getattr(self, name) for name in names)]
+        axes = [self.lr_policy, self.batch_schedule, *(getattr(self, name) for name in PLAIN_DIMENSIONS)]
         total = math.prod(map(len, axes))
         points = []
         for k in range(0, total, max(1, total // count)):
@@ -316,7 +315,7 @@ class DesignSpace:
             for axis in reversed(axes):
                 rest, index = divmod(rest, len(axis))
                 values.append(axis[index])
-            named = dict(zip(("lr_policy", "batch_schedule", *names), reversed(values), strict=True))
+            named = dict(zip(("lr_policy", "batch_schedule", *PLAIN_DIMENSIONS), reversed(values), strict=True))
             points.append(make_point(**named))
         return points
 
