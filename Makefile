@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: explore test lint types check lock clean
+.PHONY: explore test bench lint types check lock clean
 
 explore: $(VENV)/.installed
 	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.training
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ TRIALS = [
 def epochs_of(accuracies: list[float]) -> list[EpochRow]:
     constant = {"batch_size": 16, "steps": 3, "lr_first": 1e-3, "lr_last": 1e-4, "margin_loss": 0.1, "reconstruction_loss": 0.1}
     return [
-        EpochRow(epoch=k + 1, acc=acc, train_seconds=1.0, eval_seconds=0.1, **constant)  # type: ignore[arg-type]
+        EpochRow(epoch=k + 1, acc=acc, warm_up_seconds=0.0, train_seconds=1.0, eval_seconds=0.1, **constant)  # type: ignore[arg-type]
         for k, acc in enumerate(accuracies)
     ]
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastrcaps_dse.capsnet import functional, sizes
+from benchmarks import yardstick
+from fastrcaps_dse.capsnet import losses, sizes
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, build_network
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.space import DesignPoint, parse_design
@@ -74,7 +75,7 @@ def test_images_that_the_layers_do_not_admit() -> None:
 
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5])
 @pytest.mark.parametrize("shared", [False, True])
-def test_routing_values_and_gradients(iterations: int, shared: bool) -> None:
+def test_the_plain_routing_is_the_literal_one(iterations: int, shared: bool) -> None:
     generator = torch.Generator().manual_seed(iterations)
 
     def draw(*shape: int) -> Tensor:
@@ -86,12 +87,12 @@ def test_routing_values_and_gradients(iterations: int, shared: bool) -> None:
     bias = draw(outputs, 16).requires_grad_()
     weights = draw(2, outputs, 16)
 
-    fast = functional.route(functional.prediction_vectors(u, W), bias, iterations)
+    plain = yardstick.route(yardstick.votes(u, W), bias, iterations)
     # weight sharing by type: input capsule i is at position i % 4 of type i // 4
     full_W = W[torch.arange(types * positions) // positions] if shared else W
     slow = torch.stack([literal_routing(u[b], full_W, bias, iterations) for b in range(2)])
-    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-13)
-    got = torch.autograd.grad((fast * weights).sum(), (u, W, bias))
+    torch.testing.assert_close(plain, slow, rtol=1e-12, atol=1e-13)
+    got = torch.autograd.grad((plain * weights).sum(), (u, W, bias))
     expected = torch.autograd.grad((slow * weights).sum(), (u, W, bias))
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
@@ -99,12 +100,12 @@ def test_routing_values_and_gradients(iterations: int, shared: bool) -> None:
 
 def test_squash() -> None:
     s = torch.randn(7, 16, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(functional.squash(s), torch.stack([literal_squash(row) for row in s]))
-    assert torch.autograd.gradcheck(functional.squash, (s,))
+    torch.testing.assert_close(yardstick.squash(s), torch.stack([literal_squash(row) for row in s]))
+    assert torch.autograd.gradcheck(yardstick.squash, (s,))
     for kind in (torch.float32, torch.float64):
         zero = torch.zeros(3, 8, dtype=kind, requires_grad=True)
-        out = functional.squash(zero)
-        (out.sum() + functional.capsule_length(zero).sum()).backward()
+        out = yardstick.squash(zero)
+        (out.sum() + losses.capsule_length(zero).sum()).backward()
         assert not out.any() and zero.grad is not None and zero.grad.isfinite().all()
 
 
@@ -115,10 +116,10 @@ def test_margin_and_reconstruction_loss() -> None:
     for row, label in zip(lengths.tolist(), labels.tolist(), strict=True):
         for k, v in enumerate(row):
             expected += max(0, 0.9 - v) ** 2 if k == label else 0.5 * max(0, v - 0.1) ** 2
-    assert functional.margin_loss(lengths, labels).item() == pytest.approx(expected / 4, rel=1e-12)
+    assert losses.margin_loss(lengths, labels).item() == pytest.approx(expected / 4, rel=1e-12)
     a, b = torch.rand(4, 20, dtype=torch.float64), torch.rand(4, 20, dtype=torch.float64)
     expected = sum(0.0005 * (x - y) ** 2 for x, y in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)) / 4
-    assert functional.reconstruction_loss(a, b).item() == pytest.approx(expected, rel=1e-12)
+    assert losses.reconstruction_loss(a, b).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("point", [point for point, _ in VARIANTS[:4]])

@@ -34,6 +34,7 @@ EPOCH = {
     "margin_loss": 0.1,
     "reconstruction_loss": 0.01,
     "acc": 90.0,
+    "warm_up_seconds": 0.2,
     "train_seconds": 1.0,
     "eval_seconds": 0.1,
 }
@@ -101,6 +102,16 @@ def test_a_newer_data_base_is_refused(ours: Store) -> None:
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 99"))
     with pytest.raises(InputError, match="written by a newer fastrcaps-dse"):
         Store(ours.url)
+
+
+def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
+    with ours.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE fastrcaps_epoch DROP COLUMN warm_up_seconds"))
+        connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 1"))
+    for _ in range(2):
+        again = Store(ours.url)
+        columns = {column["name"] for column in sa.inspect(again.engine).get_columns("fastrcaps_epoch")}
+        assert columns == set(store.tables.epoch.c.keys())
 
 
 def test_files_that_are_no_data_base(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fastrcaps_dse.errors import InputError, RunFailed
 from fastrcaps_dse.schedules import AdaBatch, build_timeline, learning_rate
 from fastrcaps_dse.space import parse_design
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
+from fastrcaps_dse.trainer.steps import CAPTURE_FROM, GraphSteps
 
 CPU = torch.device("cpu")
 
@@ -82,6 +84,7 @@ def test_the_steps_of_a_real_run(dataset: DataSet, monkeypatch: pytest.MonkeyPat
         rates.append(float(run.optimizer.param_groups[0]["lr"]))
         step()
 
+    monkeypatch.setattr(run.steps, "warm_up", lambda *_: None)
     monkeypatch.setattr(run.network, "losses", watch_losses)
     monkeypatch.setattr(run.optimizer, "step", watch_step)
     epochs = list(run.epochs())
@@ -229,3 +232,51 @@ def test_devices_and_precisions_by_name() -> None:
 def test_an_epoch_is_a_plain_record(dataset: DataSet) -> None:
     epoch = training(dataset).run_epoch()
     assert isinstance(epoch, Epoch) and epoch.epoch == 1 and 0 <= epoch.acc <= 100
+
+
+@pytest.mark.parametrize("design", ["batch_schedule=16", "ws batch_schedule=3"])
+def test_captured_steps_are_the_eager_ones(dataset: DataSet, design: str) -> None:
+    """The steps that find their images and learning rate on the device, not captured here, against the eager ones."""
+    run, other = (training(dataset, design.replace("ws ", "weight_sharing=true decoder=small ")) for _ in range(2))
+    size = run.timeline.phases[0].batch_size
+    graph = GraphSteps(other.network, CPU, other.train_split)
+    graph.warm_up(other.train_split, size, steps=1000)
+    assert sorted(graph.replays) == sorted({size, 39 % size} - {0})  # the last, smaller batch has its own
+    for epoch in range(2):
+        images = trainer.epoch_images(run.train_split, 0, epoch, 2)
+        rates = [2.0 ** -(10 + k) for k in range(-(-39 // size))]  # exact in float32, in which the device keeps them
+        assert torch.equal(graph.run(images, size, rates), run.train_on(images, size, rates))
+    assert all(torch.equal(a, b) for a, b in zip(weights(run), weights(other), strict=True))
+
+
+def test_a_capture_leaves_weights_and_optimizer_as_they_were(dataset: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = training(dataset)
+    steps = GraphSteps(run.network, CPU, run.train_split)
+    before = weights(run)
+
+    def take_some(images: data.Split, size: int) -> Callable[[], None]:
+        steps.run(images, size, [1e-3] * 2)
+        return lambda: steps._take(size)
+
+    monkeypatch.setattr(steps, "_capture", take_some)
+    steps.warm_up(run.train_split, 16, steps=1000)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(run), strict=True))
+    assert not any(value.any() for state in steps.optimizer.state.values() for value in state.values())
+    steps.replays.clear()
+    steps.run(run.train_split, 16, [1e-3])
+    before, moments = weights(run), [s["exp_avg"].clone() for s in steps.optimizer.state.values()]
+    steps.warm_up(run.train_split, 16, steps=1000)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(run), strict=True))
+    assert all(torch.equal(a, s["exp_avg"]) for a, s in zip(moments, steps.optimizer.state.values(), strict=True))
+    steps.warm_up(run.train_split, 5, steps=CAPTURE_FROM - 1)
+    assert 5 not in steps.replays  # too few steps to repay it
+
+
+def test_warming_up_changes_nothing_and_counts_apart(dataset: DataSet) -> None:
+    run = training(dataset, "batch_schedule=adabatch(head_batch=4)", epochs=3)
+    before = weights(run)
+    assert run.warm_up(4, steps=10) > 0
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(run), strict=True)) and not run.optimizer.state
+    epochs = list(training(dataset, "batch_schedule=adabatch(head_batch=4)", epochs=3).epochs())
+    warm = [e.warm_up_seconds for e in epochs]
+    assert [e.batch_size for e in epochs] == [4, 16, 16] and warm[2] < min(warm[:2])

@@ -1,4 +1,4 @@
-"""The network. `sizes` needs no torch; `functional` and `network` do, and are imported only where something is trained.
+"""The network. `sizes` needs no torch; `losses` and `network` do, and are imported only where something is trained.
 
 Shape suffixes, in every module of this room:
     B batch, C image channels, H and W image height and width,

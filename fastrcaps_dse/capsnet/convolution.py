@@ -1,12 +1,13 @@
-"""The two convolutions in float32 on a CPU, as few large matrix products.
+"""The two convolutions on a CPU, as few large matrix products, in float32 or bfloat16 (sums in float32 inside a product).
 
-PrimaryCaps has two algorithms, both exact up to rounding:
+PrimaryCaps has three algorithms, all exact up to rounding:
 
 - direct: im2col, for a few images, where no transform of the weights pays off;
-- by discrete Fourier transform. The four stride phases of the input are stride-1 convolutions with 5x5 kernels on one
-  (h+4)x(w+4) grid. y = A [(G w) (B x)] at each point of the transform, in real arithmetic: a complex product is 4 real ones
-  (fewer, smaller points: middle batches) or 3 (Karatsuba: large batches). Forward, weight gradient and input gradient are
-  each one batched matrix product between cheap linear transforms, with about a third of the direct multiply-adds.
+- by tiles and by discrete Fourier transform (see `transforms`). The four stride phases of the input are stride-1 convolutions
+  with 5x5 kernels on one (h+4)x(w+4) grid. Forward, weight gradient and input gradient are each one batched matrix product
+  between cheap linear transforms, with a fifth to a quarter of the direct multiply-adds. Tiles have half the transformed
+  weights, which bound the speed of middle batches; the Fourier transform has fewer products, and smaller rounding errors:
+  in bfloat16 it is used alone.
 
 Conv1 writes the layout that PrimaryCaps reads: [h+4, w+4, B, 2, 2, C] (grid, batch, phase, channel), or [B, H, W, C].
 """
@@ -14,7 +15,7 @@ Conv1 writes the layout that PrimaryCaps reads: [h+4, w+4, B, 2, 2, C] (grid, ba
 from __future__ import annotations
 
 import math
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,12 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fastrcaps_dse.capsnet import transforms
 from fastrcaps_dse.capsnet.sizes import KERNEL, primary_side
 from fastrcaps_dse.capsnet.sizes import PRIMARY_STRIDE as STRIDE
+from fastrcaps_dse.capsnet.transforms import PHASES, TAPS, Transforms
 
-TAPS = 5  # of a phase kernel, per side; the odd phases have one less
-PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
-DIRECT_BELOW, KARATSUBA_FROM = 12, 48  # batch sizes, where the measured times cross
+TILES_FROM, DFT_FROM = 5, 48  # batch sizes, where the measured times of float32 cross
+DFT_FROM_BFLOAT16 = 12
 
 
 class ConvReLU(torch.autograd.Function):
@@ -73,52 +75,14 @@ class ConvReLU(torch.autograd.Function):
         return None, d[:, :-1].reshape(ctx.shape), d[:, -1].clone(), None
 
 
-@cache
-def dft_transforms(ny: int, nx: int, products: int, dtype: torch.dtype) -> tuple[Tensor, list[Tensor], Tensor]:
-    """(B [R*m, ny*nx], G of each phase [R, taps], A [outputs, R*m]): m rows of B, and products, for each of the R points."""
-
-    def grid(a: int, b: int) -> Tensor:
-        return torch.cartesian_prod(torch.arange(a), torch.arange(b)).double()
-
-    n = ny * nx
-    at_in, at_tap, at_out = grid(ny, nx), grid(TAPS, TAPS), grid(ny - TAPS + 1, nx - TAPS + 1)
-    b, g, a = [], [], []
-    seen = set()
-    for fy in range(ny):
-        for fx in range(nx):
-            if (fy, fx) in seen:
-                continue
-            seen |= {(fy, fx), (-fy % ny, -fx % nx)}  # the conjugate frequency says the same
-            wave = torch.tensor([2 * math.pi * fy / ny, 2 * math.pi * fx / nx], dtype=torch.double)
-            real, imag = (at_in @ wave).cos(), -(at_in @ wave).sin()
-            w_real, w_imag = (at_tap @ wave).cos(), (at_tap @ wave).sin()  # conjugate: a correlation
-            y_real, y_imag = (at_out @ wave).cos() * 2 / n, -(at_out @ wave).sin() * 2 / n  # what each adds to the outputs
-            if (2 * fy) % ny == 0 and (2 * fx) % nx == 0:  # real
-                zero = products == 4
-                b += [real, 0 * real] if zero else [real]
-                g += [w_real]
-                a += [y_real / 2, 0 * y_real] if zero else [y_real / 2]
-            elif products == 4:
-                b += [real, imag, imag, real]
-                g += [w_real, w_imag]
-                a += [y_real, y_imag, -y_real, y_imag]
-            else:
-                b += [real, imag, real + imag]
-                g += [w_real, w_imag, w_real + w_imag]
-                a += [y_real - y_imag, -y_real - y_imag, y_imag]
-    all_taps = torch.stack(g).to(dtype).view(-1, TAPS, TAPS)
-    per_phase = [all_taps[:, : TAPS - py, : TAPS - px].flatten(1) for py, px in PHASES]
-    return torch.stack(b).to(dtype), per_phase, torch.stack(a, 1).to(dtype)
-
-
-class DftConv(torch.autograd.Function):
+class TransformedConv(torch.autograd.Function):
     """Stride-2 9x9 convolution of [h+4, w+4, B, 2, 2, in] to [h, w, B, out]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, products: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of: Transforms) -> Tensor:
         ny, nx, batch, _, _, c_in = x.shape
         c_out = weight.shape[-1]
-        B, G, A = dft_transforms(ny, nx, products, x.dtype)
+        B, G, A = of
         points = len(G[0])
         w_hat = weight.new_empty(points, len(PHASES), c_in * c_out)
         for p, (py, px) in enumerate(PHASES):
@@ -127,7 +91,7 @@ class DftConv(torch.autograd.Function):
         x_hat = torch.mm(B, x.view(ny * nx, -1)).view(points, -1, 4 * c_in)
         y = torch.mm(A, torch.bmm(x_hat, w_hat).view(len(B), -1)).view(ny - TAPS + 1, nx - TAPS + 1, batch, c_out)
         ctx.save_for_backward(x_hat, w_hat)
-        ctx.transforms = B, G, A
+        ctx.transforms = of
         ctx.shape = x.shape
         return y.add_(bias)
 
@@ -187,16 +151,30 @@ class DirectConv(torch.autograd.Function):
         return dx, dw, dy.sum(0)
 
 
-def primary_conv(images_BCHW: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """Conv1, ReLU and the PrimaryCaps convolution of float32 images: [h, w, B, out].
+def primary_conv(
+    images_BCHW: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, work: torch.dtype | None = None
+) -> Tensor:
+    """Conv1, ReLU and the PrimaryCaps convolution: [h, w, B, out] of the images' type.
 
-    `w1` is [out, in, 9, 9]; `w2` [9, 9, in, out], contiguous. The algorithm is chosen by the batch size alone, so equal
-    batches give equal bits.
+    `w1` is [out, in, 9, 9]; `w2` [9, 9, in, out], contiguous; `work` is the type of the matrix work, by default the images'.
+    The algorithm is chosen by batch size and type alone, so equal batches give equal bits.
     """
-    batch = len(images_BCHW)
-    if batch < DIRECT_BELOW:
-        direct: Tensor = DirectConv.apply(ConvReLU.apply(images_BCHW, w1, b1, False), w2, b2)  # type: ignore[no-untyped-call]
-        return direct
-    products = 3 if batch >= KARATSUBA_FROM else 4
-    dft: Tensor = DftConv.apply(ConvReLU.apply(images_BCHW, w1, b1, True), w2, b2, products)  # type: ignore[no-untyped-call]
-    return dft
+    kind = work or images_BCHW.dtype
+    algorithm = _algorithm(len(images_BCHW), kind)
+    x = ConvReLU.apply(images_BCHW.to(kind), w1.to(kind), b1.to(kind), algorithm is not None)  # type: ignore[no-untyped-call]
+    y: Tensor
+    if algorithm is None:
+        y = DirectConv.apply(x, w2.to(kind), b2.to(kind))  # type: ignore[no-untyped-call]
+    else:
+        of = algorithm(x.shape[0], x.shape[1], kind)
+        y = TransformedConv.apply(x, w2.to(kind), b2.to(kind), of)  # type: ignore[no-untyped-call]
+    return y.to(images_BCHW.dtype)
+
+
+def _algorithm(batch: int, kind: torch.dtype) -> Callable[[int, int, torch.dtype], Transforms] | None:
+    """The transforms that are fastest for a batch size; None for the direct convolution."""
+    if kind == torch.bfloat16:
+        return transforms.dft if batch >= DFT_FROM_BFLOAT16 else None
+    if batch < TILES_FROM:
+        return None
+    return transforms.tiles if batch < DFT_FROM else transforms.dft

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.capsnet.convolution import primary_conv
-from fastrcaps_dse.capsnet.functional import (
+from fastrcaps_dse.capsnet.losses import (
     capsule_length,
     margin_loss,
     one_hot,
-    prediction_vectors,
     reconstruction_loss,
-    route,
-    squash,
 )
 from fastrcaps_dse.capsnet.routing import digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
@@ -69,39 +66,35 @@ class CapsNet(nn.Module):
             for dense in self.decoder:
                 _uniform(dense, generator)
 
-    def input_capsules(self, images_BCHW: Tensor) -> Tensor:
-        """The primary capsules u [B, I, E]; input capsule i = positions * type + position."""
+    def primary_capsules(self, images_BCHW: Tensor) -> Tensor:
+        """The PrimaryCaps convolution's output [P, B, T*E], before the squash: P positions, T types of E dimensions."""
+        assert self.conv1.bias is not None
+        if images_BCHW.device.type == "cpu":
+            conv1, bias1 = self.conv1.weight, self.conv1.bias
+            s_hwBC = primary_conv(images_BCHW, conv1, bias1, self.primary_weight, self.primary_bias, self.work_type)
+            return s_hwBC.flatten(0, 1)
         x = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
         weight = self.primary_weight.permute(3, 2, 0, 1)
         x = self._conv(x, weight, self.primary_bias, stride=sizes.PRIMARY_STRIDE).to(images_BCHW.dtype)
-        batch = x.shape[0]
-        types, dim = sizes.CAPSULE_TYPES, sizes.PRIMARY_DIM
-        return squash(x.reshape(batch, types, dim, -1).transpose(2, 3).reshape(batch, -1, dim))
+        return x.permute(2, 3, 0, 1).flatten(0, 1)
 
-    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int) -> Tensor:
-        """The convolution in the work type; channels last is the faster layout on every device."""
-        assert bias is not None
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor, *, stride: int) -> Tensor:
+        """The convolution by the device's library, in the work type, channels last."""
         kind = self.work_type or x.dtype
         x = x.to(dtype=kind, memory_format=torch.channels_last)
         return F.conv2d(x, weight.to(dtype=kind, memory_format=torch.channels_last), bias.to(kind), stride=stride)
 
     def output_capsules(self, images_BCHW: Tensor) -> Tensor:
         """The digit capsules v [B, J, D]."""
-        if self.work_type is None and images_BCHW.device.type == "cpu":
-            assert self.conv1.bias is not None
-            s_hwBC = primary_conv(images_BCHW, self.conv1.weight, self.conv1.bias, self.primary_weight, self.primary_bias)
-            return digit_capsules(
-                s_hwBC.flatten(0, 1), self.W_IJDE, self.bias_JD, types=sizes.CAPSULE_TYPES, iterations=self.routing_iterations
-            )
-        u_hat_BJID = prediction_vectors(self.input_capsules(images_BCHW), self.W_IJDE)
-        return route(u_hat_BJID, self.bias_JD, self.routing_iterations)
+        s_PBC = self.primary_capsules(images_BCHW)
+        return digit_capsules(s_PBC, self.W_IJDE, self.bias_JD, types=sizes.CAPSULE_TYPES, iterations=self.routing_iterations)
 
     def decode(self, v_BJD: Tensor, chosen_B: Tensor) -> Tensor:
         """The images [B, C*H*W] that the decoder draws from the `chosen_B` capsule of each sample."""
         if self.decoder_input == "full":
             x = (v_BJD * one_hot(chosen_B, v_BJD[:, :, 0]).unsqueeze(-1)).flatten(1)
         else:
-            x = v_BJD[torch.arange(len(chosen_B), device=v_BJD.device), chosen_B]
+            x = v_BJD.gather(1, chosen_B.view(-1, 1, 1).expand(-1, 1, v_BJD.shape[2])).squeeze(1)
         *hidden, last = self.decoder
         for layer in hidden:
             x = F.relu(layer(x))

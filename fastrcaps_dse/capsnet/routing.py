@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROUTE_CHUNK = 32  # images whose prediction vectors stay in cache
+ROUTE_CHUNK = 32  # images whose prediction vectors stay in a processor's cache
 
 
 def _squash_factor(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -222,5 +222,6 @@ def digit_capsules(s_PBC: Tensor, W_IJDE: Tensor, bias_JD: Tensor, *, types: int
         v = RouteShared.apply(Squash.apply(s), W_IJDE, bias_JD, iterations)  # type: ignore[no-untyped-call]
         return v
     u = Squash.apply(s.permute(2, 0, 1, 3).contiguous())  # type: ignore[no-untyped-call]
-    v = Route.apply(u.flatten(0, 1), W_IJDE, bias_JD, iterations, ROUTE_CHUNK)  # type: ignore[no-untyped-call]
+    chunk = ROUTE_CHUNK if s.device.type == "cpu" else s.shape[1]
+    v = Route.apply(u.flatten(0, 1), W_IJDE, bias_JD, iterations, chunk)  # type: ignore[no-untyped-call]
     return v

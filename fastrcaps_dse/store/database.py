@@ -50,6 +50,12 @@ class Store:
                 f"{shown(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
                 "upgrade fastrcaps-dse, or name another data base with --storage",
             )
+        if version is not None and version < tables.SCHEMA_VERSION:
+            with self._write() as connection:
+                for to in range(version + 1, tables.SCHEMA_VERSION + 1):
+                    for statement in tables.MIGRATIONS[to]:
+                        connection.execute(sa.text(statement))
+                connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
 
     def close(self) -> None:
         self.engine.dispose()

@@ -22,6 +22,7 @@ class EpochRow:
     margin_loss: float
     reconstruction_loss: float
     acc: float
+    warm_up_seconds: float
     train_seconds: float
     eval_seconds: float
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -61,7 +61,10 @@ epoch = sa.Table(
     sa.Column("margin_loss", sa.Float, nullable=False),
     sa.Column("reconstruction_loss", sa.Float, nullable=False),
     sa.Column("acc", sa.Float, nullable=False),  # %
+    sa.Column("warm_up_seconds", sa.Float, nullable=False),
     sa.Column("train_seconds", sa.Float, nullable=False),
     sa.Column("eval_seconds", sa.Float, nullable=False),
 )
 OURS = [schema, study, run, epoch]
+MIGRATIONS = {2: ["ALTER TABLE fastrcaps_epoch ADD COLUMN warm_up_seconds FLOAT NOT NULL DEFAULT 0"]}
+"""What takes the tables of the version before to each version."""

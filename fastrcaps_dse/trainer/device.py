@@ -33,14 +33,15 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_precision(device: torch.device, name: str | None = None) -> Precision:
-    """Of the convolutions: bfloat16 on GPUs that multiply matrices of it fast, else float32; or the one named."""
+    """Of the convolutions: bfloat16 where there are matrix units for it (GPUs, processors with AMX); or the one named."""
     if name in ("float32", "bfloat16"):
         return "float32" if name == "float32" else "bfloat16"
     if name not in (None, "auto"):
         raise InputError(f"unknown precision {name!r}", "known: auto, float32, bfloat16")
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
-    return "float32"
+    has_units = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    return "bfloat16" if has_units else "float32"
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from fastrcaps_dse.studyspec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, keep_memory
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
+from fastrcaps_dse.trainer.steps import CAPTURE_FROM, make_steps
 
 EVALUATION_BATCH = 500  # images
-ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Epoch:
     margin_loss: float  # mean over the images (cross-entropy for LeNet5)
     reconstruction_loss: float  # mean over the images, weighted as it is trained
     acc: float  # %, on the split that selects the epoch
+    warm_up_seconds: float  # before the first epoch of a batch size; no training, so no part of train_seconds
     train_seconds: float
     eval_seconds: float
 
@@ -78,9 +79,14 @@ class Training:
         start = build_network(self.point, self.dataset.shape)
         start.initialise(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
         self.network.load_state_dict(start.state_dict())
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=fused, **ADAM)  # type: ignore[arg-type]
+        self._make_steps()
         self.done = 0  # epochs
+
+    def _make_steps(self) -> None:
+        """An optimizer without a past, and nothing warm."""
+        self.steps = make_steps(self.network, self.device, self.train_split)
+        self.optimizer = self.steps.optimizer
+        self.warm: set[int] = set()  # batch sizes
 
     @property
     def params(self) -> int:
@@ -97,7 +103,7 @@ class Training:
         phase = self.timeline.phase_of_epoch(epoch)
         first = self.timeline.first_step(epoch)
         rates = [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(phase.steps_per_epoch)]
-        self._synchronize()
+        warm_up_seconds = self.warm_up(phase.batch_size, steps=phase.epochs * phase.steps_per_epoch)
         start = time.perf_counter()
         images = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
         sums = self.train_on(images, phase.batch_size, rates)
@@ -116,25 +122,23 @@ class Training:
             margin_loss=margin,
             reconstruction_loss=reconstruction,
             acc=acc,
+            warm_up_seconds=warm_up_seconds,
             train_seconds=trained - start,
             eval_seconds=time.perf_counter() - trained,
         )
 
-    def train_on(self, images: Split, batch_size: int, rates: list[float]) -> Tensor:
-        """A step for each learning rate, on batch after batch; the sums of both losses over the images, on the device."""
-        self.network.train()
-        sums = torch.zeros(2, device=self.device)
-        for step, rate in enumerate(rates):
-            batch = slice(step * batch_size, (step + 1) * batch_size)
-            x, y = as_floats(images.images[batch]), images.labels[batch]
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.zero_grad(set_to_none=True)
-            margin, reconstruction = self.network.losses(x, y)
-            (margin + reconstruction).backward()
-            self.optimizer.step()
-            sums += torch.stack((margin.detach(), reconstruction.detach())) * len(y)
-        return sums
+    def warm_up(self, batch_size: int, *, steps: int) -> float:
+        """Make ready for so many steps of a batch size, once; the weights stay as they are. Seconds."""
+        start = time.perf_counter()
+        if batch_size not in self.warm:
+            self.steps.warm_up(self.train_split, batch_size, steps)
+            self.warm.add(batch_size)
+        self._synchronize()
+        return time.perf_counter() - start
+
+    def train_on(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        """A step for each learning rate, on batch after batch; the sums of both losses over the images [2], on the device."""
+        return self.steps.run(images, batch_size, rates)
 
     @torch.no_grad()
     def accuracy(self, split: Split) -> float:
@@ -200,6 +204,7 @@ def seconds_per_step(
     """The median of a few training steps of this batch size on this machine, after a warm-up; a rough estimate."""
     alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
     training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
+    training.warm_up(batch_size, steps=CAPTURE_FROM)
     times = []
     for _ in range(steps + 1):
         few = Split(images=training.train_split.images[:batch_size], labels=training.train_split.labels[:batch_size])

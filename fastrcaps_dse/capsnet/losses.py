@@ -1,0 +1,32 @@
+"""The losses of a CapsNet as pure functions of tensors (Sabour et al., NIPS 2017). Shape suffixes: see the package."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+M_PLUS, M_MINUS, ABSENT_WEIGHT = 0.9, 0.1, 0.5
+RECONSTRUCTION_WEIGHT = 0.0005
+
+
+def capsule_length(v: Tensor) -> Tensor:
+    """|v| over the last dimension, with a finite gradient at 0."""
+    return ((v * v).sum(-1) + 1e-30).sqrt()
+
+
+def margin_loss(lengths_BJ: Tensor, labels_B: Tensor) -> Tensor:
+    """T max(0, .9 - |v|)^2 + .5 (1 - T) max(0, |v| - .1)^2, summed over the classes, mean over the batch (Eq. 4)."""
+    present_BJ = one_hot(labels_B, lengths_BJ)
+    losses_BJ = present_BJ * (M_PLUS - lengths_BJ).relu().square()
+    losses_BJ = losses_BJ + ABSENT_WEIGHT * (1 - present_BJ) * (lengths_BJ - M_MINUS).relu().square()
+    return losses_BJ.sum(1).mean()
+
+
+def reconstruction_loss(reconstruction_BP: Tensor, images_BP: Tensor) -> Tensor:
+    """.0005 * the sum of squared errors over the pixels, mean over the batch."""
+    return RECONSTRUCTION_WEIGHT * (reconstruction_BP - images_BP).square().sum(1).mean()
+
+
+def one_hot(labels_B: Tensor, like_BJ: Tensor) -> Tensor:
+    """[B, J] of 0 and 1, of the type and device of `like_BJ`."""
+    return torch.zeros_like(like_BJ).scatter_(1, labels_B.unsqueeze(1), 1.0)

@@ -1,0 +1,174 @@
+"""Updates: batch after batch of an epoch, eagerly or as one captured CUDA graph for each batch size.
+
+Both take the same steps. Captured, a step reads its images, its learning rate and its place in the epoch from the device, so
+that the host only replays it and never waits inside an epoch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
+from fastrcaps_dse.data import Split
+from fastrcaps_dse.trainer.images import as_floats
+
+ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+CAPTURE_FROM = 200  # steps of a run: fewer do not repay a capture
+WARM_UP_STEPS = 3  # before a capture, as CUDA graphs want it
+
+
+class Steps(Protocol):
+    """How the steps of an epoch are taken."""
+
+    optimizer: torch.optim.Optimizer
+
+    def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
+        """Make `steps` steps of this batch size fast; weights and optimizer state stay as they are."""
+
+    def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        """A step for each learning rate; the sums of both losses over the images [2], on the device."""
+
+
+class EagerSteps:
+    """Step after step, as PyTorch runs them."""
+
+    def __init__(self, network: CapsNet | LeNet5, device: torch.device) -> None:
+        self.network, self.device = network, device
+        fused = device.type in ("cpu", "cuda")
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused, **ADAM)
+
+    def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
+        """Forward and backward once with each batch size that comes, so that memory and libraries are ready."""
+        self.network.train()
+        for few in {min(batch_size, len(images)), len(images) % batch_size or batch_size}:
+            margin, reconstruction = self.network.losses(as_floats(images.images[:few]), images.labels[:few])
+            (margin + reconstruction).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        self.network.train()
+        sums = torch.zeros(2, device=self.device)
+        for step, rate in enumerate(rates):
+            batch = slice(step * batch_size, (step + 1) * batch_size)
+            x, y = as_floats(images.images[batch]), images.labels[batch]
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.zero_grad(set_to_none=True)
+            margin, reconstruction = self.network.losses(x, y)
+            (margin + reconstruction).backward()
+            self.optimizer.step()
+            sums += torch.stack((margin.detach(), reconstruction.detach())) * len(y)
+        return sums
+
+
+class GraphSteps:
+    """Steps that find all they need on the device, captured on CUDA; on a CPU they run as they are, for comparison.
+
+    The last, smaller batch of an epoch has a graph of its own; all graphs share one pool of memory.
+    """
+
+    def __init__(self, network: CapsNet | LeNet5, device: torch.device, images: Split) -> None:
+        self.network, self.device = network, device
+        on_cuda = device.type == "cuda"
+        self.lr = torch.tensor(1e-3, device=device)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+            network.parameters(), lr=self.lr, fused=True, capturable=on_cuda, **ADAM
+        )
+        self.images, self.labels = torch.empty_like(images.images), torch.empty_like(images.labels)
+        self.rates = torch.empty(len(images), device=device)
+        self.first, self.step = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
+        self.sums = torch.zeros(2, device=device)
+        self.pool = torch.cuda.graph_pool_handle() if on_cuda else None
+        self.replays: dict[int, Callable[[], None]] = {}
+
+    def _take(self, batch_size: int) -> None:
+        """One step on the next images of the epoch."""
+        here = self.first + torch.arange(batch_size, device=self.device)
+        x, y = as_floats(self.images.index_select(0, here)), self.labels.index_select(0, here)
+        self.lr.copy_(self.rates.index_select(0, self.step.view(1)).view(()))
+        self.optimizer.zero_grad(set_to_none=True)
+        margin, reconstruction = self.network.losses(x, y)
+        (margin + reconstruction).backward()
+        self.optimizer.step()
+        self.sums += torch.stack((margin.detach(), reconstruction.detach())) * batch_size
+        self.first += batch_size
+        self.step += 1
+
+    def _begin(self, images: Split, rates: Sequence[float]) -> None:
+        self.images[: len(images)].copy_(images.images)
+        self.labels[: len(images)].copy_(images.labels)
+        self.rates[: len(rates)].copy_(torch.tensor(rates))
+        for counter in (self.first, self.step, self.sums):
+            counter.zero_()
+
+    def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
+        """Capture the step, and that of the last smaller batch, where the run has enough of them to repay it.
+
+        A device that cannot capture takes the same steps one by one, and a warning says so.
+        """
+        self.network.train()
+        if steps < CAPTURE_FROM or batch_size in self.replays:
+            return
+        for size in {batch_size, len(images) % batch_size} - {0}:
+            if size <= len(images):
+                try:
+                    self.replays[size] = self._unharmed(partial(self._capture, images, size))
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    warnings.warn(f"steps of {size} images are not captured, and slower: {error}", stacklevel=2)
+
+    def _capture(self, images: Split, size: int) -> Callable[[], None]:
+        if self.device.type != "cuda":
+            return lambda: self._take(size)
+        self._begin(images, [1e-3] * (WARM_UP_STEPS + 1))
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_STEPS):
+                self.first.zero_()
+                self._take(size)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            self._take(size)
+        return graph.replay
+
+    def _unharmed(self, act: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+        """What `act` gives; weights and optimizer state stay as they were, in the same memory."""
+        parameters = list(self.network.parameters())
+        kept = [p.detach().clone() for p in parameters]
+        states = [{k: v.clone() for k, v in self.optimizer.state[p].items()} for p in parameters if p in self.optimizer.state]
+        try:
+            return act()
+        finally:
+            with torch.no_grad():
+                for p, before in zip(parameters, kept, strict=True):
+                    p.copy_(before)
+                for k, p in enumerate(parameters):
+                    for name, value in self.optimizer.state.get(p, {}).items():
+                        value.copy_(states[k][name]) if states else value.zero_()
+
+    def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        self.network.train()
+        self._begin(images, rates)
+        for step in range(len(rates)):
+            size = min(batch_size, len(images) - step * batch_size)
+            replay = self.replays.get(size)
+            if replay is None:
+                self._take(size)
+            else:
+                replay()
+        return self.sums.clone()
+
+
+def make_steps(network: CapsNet | LeNet5, device: torch.device, images: Split) -> Steps:
+    """Captured steps on CUDA, eager ones elsewhere."""
+    return GraphSteps(network, device, images) if device.type == "cuda" else EagerSteps(network, device)
