@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fastrcaps_dse import pareto
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, format_value, minimised, parse_quantity
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, find_objective, format_value, minimised, parse_quantity
 
 PREFERENCES = (*OBJECTIVES, "knee")
 
@@ -22,6 +23,10 @@ class Limit:
 
     def admits(self, value: float) -> bool:
         return value <= self.value if self.bound == "max" else value >= self.value
+
+    def violation(self, value: float) -> float:
+        """By how much a value lies outside, in the objective's unit; 0 or less inside."""
+        return value - self.value if self.bound == "max" else self.value - value
 
     def __str__(self) -> str:
         return f"{self.objective} {'<=' if self.bound == 'max' else '>='} {format_value(self.objective, self.value)}"
@@ -48,6 +53,19 @@ class Pick:
 def parse_limit(objective: str, bound: str, text: str) -> Limit:
     """A limit from what a person writes, e.g. ("params", "max", "7M"). Raises InputError."""
     return Limit(objective=objective, bound=bound, value=parse_quantity(objective, text))
+
+
+def parse_limits(texts: Sequence[str]) -> list[Limit]:
+    """Limits from "latency<=5ms" or "acc>=99". Raises InputError."""
+    limits = []
+    for text in texts:
+        name, sign, quantity = (
+            re.split(r"\s*(<=|>=)\s*", text.strip(), maxsplit=1) if re.search("<=|>=", text) else (text, "", "")
+        )
+        if not sign:
+            raise InputError(f"{text!r} is no limit", 'write it as "latency<=5ms" or "acc>=99"')
+        limits.append(parse_limit(find_objective(name).name, "max" if sign == "<=" else "min", quantity))
+    return limits
 
 
 def check_limits(limits: Sequence[Limit]) -> None:
@@ -105,6 +123,10 @@ def pick(
     if prefer != "knee" and prefer not in names:
         raise InputError(f"cannot prefer {prefer!r} in this study", nearest(prefer, [*names, "knee"]))
     check_limits(limits)
+    for name in [*names, *(limit.objective for limit in limits)]:
+        if any(name not in c.values for c in candidates):
+            known = [n for n in candidates[0].values if all(n in c.values for c in candidates)]
+            raise InputError(f"{name} was not measured of every design of this study", "it has " + ", ".join(known))
     question = _Question(candidates=candidates, objectives=objectives, limits=limits, prefer=prefer)
     chosen = question.answer()
     if chosen is None:
@@ -162,7 +184,16 @@ def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) 
 
 
 def _superlative(name: str) -> str:
-    return {"acc": "most accurate", "time": "fastest to its maximum accuracy", "params": "smallest"}[name]
+    words = {
+        "acc": "most accurate",
+        "time": "fastest to its maximum accuracy",
+        "params": "smallest",
+        "epochs": "one with the fewest epochs to its maximum accuracy",
+        "macs": "cheapest to compute",
+        "memory": "one with the least memory",
+        "latency": "fastest to classify an image",
+    }
+    return words.get(name) or f"fastest to {name.partition(':')[2]} %"
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:

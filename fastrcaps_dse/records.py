@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, minimised
+from fastrcaps_dse.objectives import BASIC, Objective, minimised
 from fastrcaps_dse.pareto import front
 from fastrcaps_dse.picks import Candidate, Limit, Pick
 from fastrcaps_dse.space import design_to_dict
@@ -23,7 +23,7 @@ def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> lis
 def values_of(trial: TrialRow) -> dict[str, float] | None:
     """The values by objective name; None where the trial has no measurement."""
     measured = trial.measurement
-    return None if measured is None else {name: measured.value(o) for name, o in OBJECTIVES.items()}
+    return None if measured is None else {**{name: float(getattr(measured, name)) for name in BASIC}, **measured.others}
 
 
 def weights_of(trial: TrialRow) -> str | None:

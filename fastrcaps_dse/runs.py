@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fastrcaps_dse.capsnet.network import Precision
+from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.errors import BudgetSpent, RunFailed
+from fastrcaps_dse.objectives import TIME_TO, Measurement, time_to
+from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint, design_to_dict
-from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.trainer import CheckpointError, Epoch, Training, device_name, software, translate_device_errors
+from fastrcaps_dse.trainer import (
+    CheckpointError,
+    Epoch,
+    Training,
+    device_name,
+    measure_latency,
+    measure_step,
+    software,
+    split_for,
+    step_key,
+    translate_device_errors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +62,7 @@ class Runner:
     device: torch.device
     precision: Precision
     observer: RunObserver
+    time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
     def evaluate(self, point: DesignPoint, seed: int, trial: int) -> Measurement:
         """Train, or continue, or just look up the run of this design and seed. Raises RunFailed."""
@@ -82,6 +97,7 @@ class Runner:
             device=self.device,
             precision=self.precision,
         )
+        measured = self._step_seconds(training) if self.spec.time == "steps" else None
         self.store.start_run(
             run.run_id,
             device=device_name(self.device),
@@ -94,7 +110,8 @@ class Runner:
         self.observer.run_started(seed, self.spec.epochs, training.done)
         best = max((row.acc for row in self.store.epochs(run.run_id)), default=-1.0)
         for epoch in training.epochs():
-            self.store.set_epoch(run.run_id, asdict(epoch))
+            counted = epoch.train_seconds if measured is None else epoch.steps * measured[epoch.batch_size]
+            self.store.set_epoch(run.run_id, asdict(epoch) | {"counted_seconds": counted})
             if epoch.acc > best:
                 best = epoch.acc
                 training.save_weights(place / weights_name(epoch.epoch))
@@ -103,7 +120,66 @@ class Runner:
             training.save(place / LAST)
             self._drop_old_weights(place)
             self.observer.epoch_finished(epoch)
+            if epoch.epoch < self.spec.epochs and self.time_is_up():
+                raise BudgetSpent
         return self._finish(training, run.run_id, place)
+
+    def _step_seconds(self, training: Training) -> dict[int, float]:
+        """The seconds of a step of each batch size of a run, measured here unless they are known."""
+        sizes = {phase.batch_size for phase in training.timeline.phases}
+        return {size: self._timing(training.point, size).seconds for size in sorted(sizes)}
+
+    def _timing(self, point: DesignPoint, batch_size: int | None) -> StepTime:
+        """The stored time of a step, or of one image's classification for no batch size; measured where there is none."""
+        shape, device, precision = self.dataset.shape, self.device, self.precision
+        key = (
+            step_key(point, shape, batch_size or 1, precision)
+            if batch_size
+            else f"latency: {step_key(point, shape, 1, precision)}"
+        )
+        place = (key, device_name(device), software())
+        if (known := self.store.step_time(*place)) is not None:
+            return known
+        if batch_size:
+            timing = measure_step(point, self.dataset, batch_size, device, precision)
+        else:
+            timing = measure_latency(point, self.dataset, device, precision)
+        if timing.noisy:
+            self.observer.warned(f"a noisy machine: {key} took {timing.seconds * 1e3:.3g} ms, give or take {timing.spread:.0%}")
+        found = StepTime(key=key, device=place[1], software=place[2], **asdict(timing))
+        self.store.set_step_time(found)
+        return found
+
+    def bounds(self, point: DesignPoint, name: str) -> tuple[float, float] | None:
+        """(least, most) that an objective of a design can reach, where that is known before it is trained."""
+        known = known_values(point, self.dataset.shape)
+        if name in known:
+            return known[name], known[name]
+        if name == "latency":
+            return (1e3 * self._timing(point, None).seconds,) * 2
+        if name == "acc":
+            return 0.0, 100.0
+        if name == "time" and self.spec.time == "steps":  # no run is shorter than its first epoch
+            return self.first_epoch_seconds(point), math.inf
+        return None
+
+    def first_epoch_seconds(self, point: DesignPoint) -> float:
+        """Seconds that the first epoch of a design takes, by steps."""
+        images = len(split_for(self.dataset, self.spec.protocol)[0])
+        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=images).phases[0]
+        return phase.steps_per_epoch * self._timing(point, phase.batch_size).seconds
+
+    def _others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:
+        """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""
+        known = known_values(point, self.dataset.shape)
+        others = {"epochs": float(selected), "macs": known["macs"], "memory": known["memory"]}
+        for wanted in self.spec.objectives:
+            if wanted.name == "latency":
+                others["latency"] = 1e3 * self._timing(point, None).seconds
+            elif wanted.name.startswith(f"{TIME_TO}:"):
+                accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
+                others[wanted.name] = time_to(float(wanted.name.partition(":")[2]), accuracies, seconds)
+        return others
 
     def _continue(self, training: Training, place: Path, run_id: int) -> None:
         """Load the last checkpoint, or the one before it where that is broken, or begin anew."""
@@ -144,13 +220,14 @@ class Runner:
             test_acc = training.test_accuracy()
         measurement = Measurement(
             acc=acc,
-            time=sum(row.train_seconds for row in rows[:selected]),
+            time=sum(row.counted_seconds for row in rows[:selected]),
             params=training.params,
             test_acc=test_acc,
             selected_epoch=selected,
+            others=self._others(training.point, rows, selected),
         )
         kept = weights.replace(place / "weights.safetensors")
-        self.store.finish_run(run_id, measurement, str(kept))
+        self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept))
         for path in place.glob("*.safetensors"):
             if path != kept:
                 path.unlink()

@@ -20,14 +20,14 @@ import torch
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
 from fastrcaps_dse.records import front_of
 from fastrcaps_dse.runs import selected_epoch
 from fastrcaps_dse.session import Session, plan
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.studyspec import StudySpec, override, parse_study
-from fastrcaps_dse.trainer import Epoch
+from fastrcaps_dse.trainer import Epoch, stopwatch
 
 STUDY = """
 name = "s"
@@ -106,7 +106,9 @@ def test_what_a_study_keeps(whole: Path, tiny: Path) -> None:
     assert measured is not None
     assert measured.acc == max(e.acc for e in epochs)
     assert measured.selected_epoch == selected_epoch([e.acc for e in epochs])
-    assert measured.time == pytest.approx(sum(e.train_seconds for e in epochs[: measured.selected_epoch]))
+    assert measured.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
+    assert run.wall_time == pytest.approx(sum(e.train_seconds for e in epochs[: measured.selected_epoch]))
+    assert measured.others["epochs"] == measured.selected_epoch and measured.others["macs"] > 1e6
     # the weights that are kept are those of the selected epoch: they give its accuracies again
     loaded = trainer.Training(trial.design, 5, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
     loaded.load_weights(Path(run.weights or ""))
@@ -232,3 +234,78 @@ def test_a_plan_trains_nothing(tiny: Path) -> None:
     assert (planned.designs, planned.size, len(planned.first)) == (2, 2, 1)
     first = planned.first[0]
     assert first.steps == 5 + 3 * 3 and first.params == 6_172_241 and 0 < first.seconds * 3 < planned.seconds
+
+
+def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def measure(point: DesignPoint, dataset: Any, batch_size: int, device: Any, precision: Any) -> trainer.Timing:
+        measured.append(batch_size)
+        return trainer.Timing(seconds=1.0 / batch_size, spread=0.3, n=7)
+
+    monkeypatch.setattr("fastrcaps_dse.runs.measure_step", measure)
+    heard = Heard()
+    ours = explore(tmp_path, spec_of(tiny), heard, trials=2)
+    assert measured == [8, 16]  # once each, for both designs
+    assert len(heard.warnings) == 2 and "noisy machine" in heard.warnings[0] and "give or take 30%" in heard.warnings[0]
+    for trial in ours.trials(ours.study()):
+        (run,) = trial.runs
+        epochs, measurement = ours.epochs(run.run_id), run.measurement
+        assert measurement is not None
+        assert [e.counted_seconds for e in epochs] == [pytest.approx(e.steps / e.batch_size) for e in epochs]
+        assert measurement.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measurement.selected_epoch]))
+        assert run.wall_time != measurement.time
+    with pytest.raises(InputError, match="time: steps there, measured here"):
+        explore(tmp_path, spec_of(tiny, time="measured"), trials=2)
+
+
+def test_time_by_the_clock_and_other_objectives(tmp_path: Path, tiny: Path) -> None:
+    objectives = parse_objectives("acc,latency,time_to:40,epochs")
+    ours = explore(tmp_path, spec_of(tiny, time="measured", objectives=objectives), trials=1)
+    (trial,) = ours.trials(ours.study())
+    (run,) = trial.runs
+    epochs = ours.epochs(run.run_id)
+    assert [e.counted_seconds for e in epochs] == [e.train_seconds for e in epochs]
+    assert run.measurement is not None and run.measurement.time == run.wall_time
+    others = run.measurement.others
+    assert 0 < others["latency"] < 1000 and others["epochs"] == run.measurement.selected_epoch
+    assert others["time_to:40"] == time_to(40, [e.acc for e in epochs], [e.counted_seconds for e in epochs])
+
+
+def test_the_stopwatch_measures_twice_where_it_is_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady, wild = [1.0, 1.01, 1.02, 1.0, 1.01, 0.99, 1.0], [1.0, 2.0, 1.5, 3.0, 1.2, 0.8, 1.1]
+    for turns, noisy, n in (([steady], False, 9), ([wild, steady], False, 16), ([wild, wild], True, 16)):
+        values = iter([0.1, *(2 * v for turn in turns for v in turn)])  # 0.25 s at least: 2 repetitions
+        asked: list[int] = []
+        monkeypatch.setattr(stopwatch, "_seconds", lambda act, count, v=values, a=asked: (a.append(count), next(v))[1])
+        timing = stopwatch._repeated(lambda count: None, 7)
+        assert timing.noisy == noisy and len(asked) == n - 1 and set(asked[1:]) == {2}
+        assert noisy or timing.seconds == pytest.approx(1.0)
+
+
+def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path, tiny: Path) -> None:
+    spec, url = spec_of(tiny), store.parse_url(str(tmp_path / "s.db"))
+
+    class Slow(Heard):
+        def epoch_finished(self, epoch: Epoch) -> None:
+            session.deadline = time.monotonic() - (1 if epoch.epoch == 3 else -100)  # over after the third epoch
+
+    heard = Slow()
+    session = Session(spec, url, heard, device="cpu", budget=100)
+    outcome = session.run()
+    assert outcome.spent and outcome.trials == 0 and heard.begun == [0]
+    heard = Heard()
+    outcome = Session(spec, url, heard, device="cpu", budget=1000).run()
+    assert heard.begun == [3, 0, 0, 0, 0][: len(heard.begun)] and outcome.exhausted and not outcome.spent  # both designs
+    ours = Store(url)
+    assert ours.study().target_trials == 0 and outcome.trials == 2
+    assert [e.epoch for run in ours.runs(ours.study().study_id) for e in ours.epochs(run.run_id)] == [1, 2, 3, 4] * 2
+
+
+def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = trainer.Timing(seconds=100.0, spread=0.0, n=7)
+    monkeypatch.setattr("fastrcaps_dse.runs.measure_step", lambda *_: timing)
+    session = Session(spec_of(tiny), store.parse_url(str(tmp_path / "s.db")), Heard(), device="cpu", budget=60)
+    with pytest.raises(InputError, match="a budget of 60.0 s is shorter than one epoch"):
+        session.run()
+    assert not session.store.runs(session.study.study_id)

@@ -11,11 +11,16 @@ from fastrcaps_dse.cli.app import (
     NOTHING_FITS,
     CsvOption,
     JsonOption,
+    LimitOption,
+    MaxParamsOption,
+    MaxTimeOption,
+    MinAccOption,
     ObjectivesOption,
     StorageOption,
     StudyOption,
     app,
     chosen_objectives,
+    given_limits,
     hint,
     open_store,
     print_csv,
@@ -57,21 +62,22 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     else:
         done = sum(t.state == "done" for t in trials)
         title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
-        console.print_table(console.designs_table(members, title))
+        console.print_table(console.designs_table(members, title, chosen))
 
 
 @app.command()
 def pick(
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
-    max_params: Annotated[str | None, typer.Option("--max-params", help="At most so many, e.g. 7M.")] = None,
+    max_params: MaxParamsOption = None,
     min_params: Annotated[str | None, typer.Option("--min-params", help="At least so many.")] = None,
-    max_time: Annotated[str | None, typer.Option("--max-time", help="At most so long, e.g. 10m.")] = None,
+    max_time: MaxTimeOption = None,
     min_time: Annotated[str | None, typer.Option("--min-time", help="At least so long.")] = None,
-    min_acc: Annotated[str | None, typer.Option("--min-acc", help="At least so accurate, in percent, e.g. 99.2.")] = None,
+    min_acc: MinAccOption = None,
     max_acc: Annotated[str | None, typer.Option("--max-acc", help="At most so accurate.")] = None,
+    limit: LimitOption = None,
     prefer: Annotated[
-        str | None, typer.Option("--prefer", help="acc, time, params or knee; default the first objective without a limit.")
+        str | None, typer.Option("--prefer", help="An objective, or knee; default the first objective without a limit.")
     ] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
@@ -87,7 +93,7 @@ def pick(
         ("acc", "min"): min_acc,
         ("acc", "max"): max_acc,
     }
-    limits = [picks.parse_limit(name, bound, text) for (name, bound), text in given.items() if text is not None]
+    limits = given_limits(given, limit)
     ours = open_store(storage)
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
@@ -148,10 +154,12 @@ def show(
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
     from fastrcaps_dse.console import epoch_line
+    from fastrcaps_dse.objectives import format_seconds
     from fastrcaps_dse.records import trial_record
     from fastrcaps_dse.space import design_to_dict
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
+    by_steps = study.identity.get("time") == "steps"
     if as_json:
         print_json(trial_record(study, trial, runs))
         return
@@ -168,6 +176,9 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             measured = run.measurement
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
             print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
+            wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
+            how = "steps times the seconds of a step measured alone" if by_steps else "as the clock told"
+            print(f"  time: {format_seconds(measured.time)}, {how}{wall if by_steps else ''}")
 
 
 @app.command()

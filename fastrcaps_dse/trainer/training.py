@@ -8,10 +8,9 @@ can be trained again from the checkpoint before it, bit for bit on CPU.
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,13 +19,13 @@ from torch import Tensor
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.schedules import FixedBatch, build_timeline, learning_rate
+from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, keep_memory
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
-from fastrcaps_dse.trainer.steps import CAPTURE_FROM, make_steps
+from fastrcaps_dse.trainer.steps import make_steps
 
 EVALUATION_BATCH = 500  # images
 
@@ -196,19 +195,3 @@ class Training:
                     on_cpu = key == "step" and self.device.type == "cpu"
                     state[key] = value.clone() if on_cpu else value.clone().to(self.device)
         self.done = int(metadata["epochs"])
-
-
-def seconds_per_step(
-    point: DesignPoint, dataset: DataSet, batch_size: int, device: torch.device, precision: Precision, *, steps: int = 3
-) -> float:
-    """The median of a few training steps of this batch size on this machine, after a warm-up; a rough estimate."""
-    alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
-    training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
-    training.warm_up(batch_size, steps=CAPTURE_FROM)
-    times = []
-    for _ in range(steps + 1):
-        few = Split(images=training.train_split.images[:batch_size], labels=training.train_split.labels[:batch_size])
-        start = time.perf_counter()
-        training.train_on(few, batch_size, [1e-3]).tolist()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
