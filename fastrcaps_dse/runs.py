@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
-from fastrcaps_dse.objectives import TIME_TO, Measurement, time_to
+from fastrcaps_dse.objectives import BASIC, TIME_TO, Measurement, time_to
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
@@ -62,6 +63,7 @@ class Runner:
     device: torch.device
     precision: Precision
     observer: RunObserver
+    fresh: bool = False  # train everything again that an equal run or an equal beginning could give
     time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
     def evaluate(self, point: DesignPoint, seed: int, trial: int) -> Measurement:
@@ -71,6 +73,8 @@ class Runner:
             return run.measurement
         if run.state == "failed":
             raise RunFailed(run.reason or "it failed before")
+        if not self.fresh and (measured := self._reuse(run)) is not None:
+            return measured
         try:
             with self._heart(run.run_id):
                 return self._train(run, point, seed)
@@ -97,7 +101,7 @@ class Runner:
             device=self.device,
             precision=self.precision,
         )
-        measured = self._step_seconds(training) if self.spec.time == "steps" else None
+        step_seconds = self._step_seconds(training) if self.spec.time == "steps" else None
         self.store.start_run(
             run.run_id,
             device=device_name(self.device),
@@ -107,11 +111,13 @@ class Runner:
         )
         place = self._place(run.run_id)
         self._continue(training, place, run.run_id)
+        keys = [] if self.fresh else training.beginning_keys()
+        if training.done == 0 and keys:
+            self._fork(training, keys[:-1], place, run.run_id, step_seconds)
         self.observer.run_started(seed, self.spec.epochs, training.done)
         best = max((row.acc for row in self.store.epochs(run.run_id)), default=-1.0)
         for epoch in training.epochs():
-            counted = epoch.train_seconds if measured is None else epoch.steps * measured[epoch.batch_size]
-            self.store.set_epoch(run.run_id, asdict(epoch) | {"counted_seconds": counted})
+            self.store.set_epoch(run.run_id, _counted(asdict(epoch), step_seconds))
             if epoch.acc > best:
                 best = epoch.acc
                 training.save_weights(place / weights_name(epoch.epoch))
@@ -119,10 +125,64 @@ class Runner:
                 (place / LAST).replace(place / PREVIOUS)
             training.save(place / LAST)
             self._drop_old_weights(place)
+            if keys and self._is_kept(training):
+                self._keep_beginning(keys[training.done - 1], place, run.run_id)
             self.observer.epoch_finished(epoch)
             if epoch.epoch < self.spec.epochs and self.time_is_up():
                 raise BudgetSpent
         return self._finish(training, run.run_id, place)
+
+    def _reuse(self, run: RunRow) -> Measurement | None:
+        """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
+        wanted = [o.name for o in self.spec.objectives if o.name not in BASIC]
+        place = {"device": device_name(self.device), "precision": self._precision_of(run.design), "software": software()}
+        equal = self.store.equal_run(self.study, run, place)
+        if equal is None or equal.measurement is None or not all(name in equal.measurement.others for name in wanted):
+            return None
+        kept = None
+        if equal.weights and Path(equal.weights).exists():
+            self._place(run.run_id).mkdir(parents=True, exist_ok=True)
+            kept = str(shutil.copyfile(equal.weights, self._place(run.run_id) / Path(equal.weights).name))
+        self.store.start_run(run.run_id, params=equal.measurement.params, **place)
+        for row in self.store.epochs(equal.run_id):
+            self.store.set_epoch(run.run_id, asdict(row))
+        self.store.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement.time, kept)
+        return equal.measurement
+
+    def _precision_of(self, point: DesignPoint) -> Precision:
+        return self.precision if point.network == "capsnet" else "float32"
+
+    def _is_kept(self, training: Training) -> bool:
+        """Whether the beginning up to here may serve another run: at the ends of phases, and of the run, for longer ones."""
+        return training.done in {phase.first_epoch + phase.epochs for phase in training.timeline.phases}
+
+    def _keep_beginning(self, key: str, place: Path, run_id: int) -> None:
+        rows = self.store.epochs(run_id)
+        best = place / weights_name(selected_epoch([row.acc for row in rows]))
+        self._beginnings.keep(key, place / LAST, best, [asdict(row) for row in rows])
+
+    @property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self.folder / "beginnings")
+
+    def _fork(
+        self, training: Training, keys: Sequence[str], place: Path, run_id: int, step_seconds: Mapping[int, float] | None
+    ) -> None:
+        """Start from the longest beginning that another run has trained, if there is one."""
+        found = self._beginnings.longest(keys)
+        if found is None:
+            return
+        try:
+            training.load(found.checkpoint, fork=True)
+            best = place / weights_name(selected_epoch([epoch["acc"] for epoch in found.epochs]))
+            best.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.best, best)
+            for epoch in found.epochs:
+                self.store.set_epoch(run_id, _counted(epoch, step_seconds))
+        except (CheckpointError, KeyError, OSError) as error:
+            training.reset()
+            self.store.drop_epochs(run_id, after=0)
+            self.observer.warned(f"a shared beginning cannot be used ({error}); training it again")
 
     def _step_seconds(self, training: Training) -> dict[int, float]:
         """The seconds of a step of each batch size of a run, measured here unless they are known."""
@@ -258,6 +318,12 @@ class Runner:
         finally:
             stop.set()
             thread.join()
+
+
+def _counted(epoch: Mapping[str, Any], step_seconds: Mapping[int, float] | None) -> dict[str, Any]:
+    """An epoch's record with the seconds that it adds to the time objective: by steps, or as the clock told."""
+    by_steps = None if step_seconds is None else epoch["steps"] * step_seconds[epoch["batch_size"]]
+    return {**epoch, "counted_seconds": epoch["train_seconds"] if by_steps is None else by_steps}
 
 
 def done_runs(trial: TrialRow) -> list[RunRow]:

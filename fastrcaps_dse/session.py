@@ -56,8 +56,9 @@ class Session:
         precision: str | None = None,
         limits: Sequence[Limit] = (),
         budget: float | None = None,
+        fresh: bool = False,
     ) -> None:
-        """`budget` is how many seconds the exploration may take, from now on."""
+        """`budget` is how many seconds the exploration may take, from now on; `fresh` reuses no earlier run."""
         self.budget, self.deadline = budget, math.inf if budget is None else time.monotonic() + budget
         self.spec, self.observer, self.limits = spec, observer, limits
         self.device = trainer.choose_device(device)
@@ -76,6 +77,7 @@ class Session:
             device=self.device,
             precision=self.precision,
             observer=observer,
+            fresh=fresh,
             time_is_up=lambda: time.monotonic() >= self.deadline,
         )
         self.url = url

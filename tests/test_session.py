@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 
 from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
 from fastrcaps_dse.records import front_of
@@ -168,7 +169,7 @@ def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: st
     heard = Heard()
     ours = explore(tmp_path, spec_of(tiny), heard)
     assert len(heard.warnings) == (1 if cut == "last" else 2) and "going back" in heard.warnings[0]
-    assert heard.begun == [2 if cut == "last" else 0]
+    assert heard.begun == [2 if cut == "last" else 1]  # the beginning that others share is still whole
     assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
 
 
@@ -309,3 +310,100 @@ def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, m
     with pytest.raises(InputError, match="a budget of 60.0 s is shorter than one epoch"):
         session.run()
     assert not session.store.runs(session.study.study_id)
+
+
+SHARED = """
+name = "{name}"
+dataset = "{dataset}"
+epochs = {epochs}
+trials = 9
+first = []
+[space]
+lr_policy = ["fixed"]
+batch_schedule = {schedules}
+weight_sharing = [false]
+decoder = ["small"]
+"""
+HEADS = '["adabatch(head_batch=4,head_epochs=10,tail_batch=8)", "adabatch(head_batch=4,head_epochs=10,tail_batch=16)"]'
+
+
+def shared(
+    place: Path, tiny: Path, *, name: str = "a", epochs: int = 3, schedules: str = HEADS, **how: Any
+) -> tuple[Store, Heard]:
+    spec = parse_study(SHARED.format(name=name, dataset=tiny, epochs=epochs, schedules=schedules), default_name="s")
+    heard = Heard()
+    session = Session(spec, store.parse_url(str(place / "s.db")), heard, device="cpu", **how)
+    session.run()
+    return session.store, heard
+
+
+def curves_of(ours: Store, name: str) -> dict[str, list[dict[str, Any]]]:
+    """The epochs of each design of a study, without what a clock told."""
+    return {
+        run.design.key: [{k: v for k, v in asdict(e).items() if "seconds" not in k} for e in ours.epochs(run.run_id)]
+        for run in ours.runs(ours.study(name).study_id)
+    }
+
+
+def test_equal_beginnings_are_trained_once(tmp_path: Path, tiny: Path) -> None:
+    ours, heard = shared(tmp_path, tiny)
+    assert sorted(heard.begun) == [0, 1]  # both schedules begin with one epoch of batch 4
+    (tmp_path / "fresh").mkdir()
+    fresh, heard = shared(tmp_path / "fresh", tiny, fresh=True)
+    assert heard.begun == [0, 0] and curves_of(ours, "a") == curves_of(fresh, "a")
+    for run in ours.runs(ours.study().study_id):
+        epochs, measured = ours.epochs(run.run_id), run.measurement
+        assert measured is not None and len(epochs) == 3
+        assert measured.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
+        loaded = trainer.Training(run.design, 0, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
+        if run.weights:
+            loaded.load_weights(Path(run.weights))
+            assert loaded.test_accuracy() == measured.test_acc
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path, tiny: Path) -> None:
+    shared(tmp_path, tiny, epochs=2, schedules="[8]")
+    ours, heard = shared(tmp_path, tiny, name="longer", epochs=4, schedules="[8]")
+    assert heard.begun == [2]
+    (tmp_path / "fresh").mkdir()
+    fresh, _ = shared(tmp_path / "fresh", tiny, name="longer", epochs=4, schedules="[8]", fresh=True)
+    assert curves_of(ours, "longer") == curves_of(fresh, "longer")
+
+
+def test_equal_runs_are_reused_across_studies(tmp_path: Path, tiny: Path) -> None:
+    ours, _ = shared(tmp_path, tiny)
+    again, heard = shared(tmp_path, tiny, name="b")
+    assert heard.begun == [] and curves_of(again, "b") == curves_of(ours, "a")
+    first, second = ([r.measurement for r in ours.runs(ours.study(n).study_id)] for n in ("a", "b"))
+    assert sorted(map(repr, first)) == sorted(map(repr, second))
+    shutil.rmtree(tmp_path / "s.runs" / "run-000001", ignore_errors=True)
+    for run in again.runs(again.study("b").study_id):
+        assert run.weights is None or Path(run.weights).exists()
+    _, heard = shared(tmp_path, tiny, name="c", fresh=True)
+    assert heard.begun == [0, 0]
+    _, heard = shared(tmp_path, tiny, name="d", epochs=2)  # another length: only beginnings
+    assert heard.begun in ([0, 1], [1, 1])
+
+
+def test_a_broken_beginning_is_trained_again(tmp_path: Path, tiny: Path) -> None:
+    shared(tmp_path, tiny)
+    for path in (tmp_path / "s.runs" / "beginnings").glob("*/checkpoint.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    _, heard = shared(tmp_path, tiny, name="longer", epochs=4, schedules="[8]")
+    assert heard.begun == [0] and not heard.warnings
+    _, heard = shared(tmp_path, tiny, name="again", epochs=4)
+    assert heard.begun[0] == 0 and any("a shared beginning cannot be used" in w for w in heard.warnings)
+
+
+def test_the_oldest_beginnings_go(tmp_path: Path) -> None:
+    source = tmp_path / "weights"
+    source.write_bytes(b"x" * 1000)
+    kept = Beginnings(tmp_path / "kept", limit=5000)
+    for number in range(4):
+        kept.keep(f"key{number}", source, source, [{"acc": 1.0}])
+        os.utime(tmp_path / "kept" / f"key{number}", (number, number))
+    kept._trim()
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["key2", "key3"]
+    found = kept.longest(["key3", "none"])
+    assert found is not None and found.checkpoint.read_bytes() == source.read_bytes()
+    assert kept.longest(["none", "key3"]) is None  # it has one epoch, not two

@@ -69,6 +69,7 @@ def explore(
     protocol: ProtocolOption = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="tpe, nsga2, gp, random or exhaustive.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what an equal run of this storage has measured.")] = False,
     max_params: MaxParamsOption = None,
     max_time: MaxTimeOption = None,
     min_acc: MinAccOption = None,
@@ -115,7 +116,7 @@ def explore(
         trials = spec.space.size()
         if trials is None:
             raise InputError("an infinite space is never exhausted", "use --trials or --budget")
-    outcome = _explore(spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds)
+    outcome = _explore(spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds, fresh=fresh)
     if outcome.spent:
         hint(f"the budget is spent after {counted(outcome.trials, 'trial')}; the same command goes on from here")
     if outcome.exhausted:
@@ -136,6 +137,7 @@ def _explore(
     each_epoch: bool = False,
     limits: Sequence[Limit] = (),
     budget: float | None = None,
+    fresh: bool = False,
 ) -> Outcome:
     """Run a session with its progress shown; an interruption prints the command that continues."""
     from fastrcaps_dse import console, store
@@ -147,7 +149,15 @@ def _explore(
     try:
         with (console.TrainingProgress if each_epoch else console.ExplorationProgress)(spec.objectives) as progress:
             session = Session(
-                spec, url, progress, data_dir=data_dir, device=device, precision=precision, limits=limits, budget=budget
+                spec,
+                url,
+                progress,
+                data_dir=data_dir,
+                device=device,
+                precision=precision,
+                limits=limits,
+                budget=budget,
+                fresh=fresh,
             )
             progress.deadline = session.deadline
             if not each_epoch:

@@ -118,6 +118,24 @@ class Store:
             connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
             return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
 
+    def equal_run(self, study: StudyRow, run: RunRow, place: Mapping[str, str]) -> RunRow | None:
+        """A finished run of another study that is the same training with the same measures, on the same device and software."""
+        same = ("protocol", "epochs", "time")
+        c = tables.run.c
+        query = (
+            sa.select(tables.run, tables.study.c.identity)
+            .join(tables.study)
+            .where(
+                (c.state == "done") & (c.design_key == run.design.key) & (c.seed == run.seed) & (c.study_id != study.study_id),
+                tables.study.c.dataset_fingerprint == study.dataset_fingerprint,
+                *(c[name] == value for name, value in place.items()),
+            )
+        )
+        for row in self._rows(query):
+            if all(row["identity"].get(name) == study.identity.get(name) for name in same):
+                return run_row(row)
+        return None
+
     def beat(self, run_id: int) -> None:
         """Say that the run's process lives."""
         with self._write() as connection:
