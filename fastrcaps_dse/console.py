@@ -18,6 +18,7 @@ from fastrcaps_dse.space import DesignPoint, to_text
 from fastrcaps_dse.studyspec import UNBOUNDED
 
 if TYPE_CHECKING:
+    from fastrcaps_dse.noise import Standing
     from fastrcaps_dse.store import TrialRow
     from fastrcaps_dse.trainer import Epoch
 
@@ -154,8 +155,11 @@ def epoch_line(epoch: Any) -> str:
     )
 
 
-def designs_table(trials: Sequence[TrialRow], title: str, objectives: Sequence[Objective] = ()) -> Table:
-    """Designs with their measurements: the basic objectives, and those given."""
+def designs_table(
+    trials: Sequence[TrialRow], title: str, objectives: Sequence[Objective] = (), known: Mapping[int, Standing] | None = None
+) -> Table:
+    """Designs with their measurements: the basic objectives and those given, and how sure they are where that is `known`."""
+    sure = {t: s for t, s in (known or {}).items() if s.on_front is not None}
     columns = shown(objectives)
     names = [o.name for o in columns]
     heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *names, "test acc", "seeds"]
@@ -165,7 +169,19 @@ def designs_table(trials: Sequence[TrialRow], title: str, objectives: Sequence[O
         assert measured is not None
         cells = [str(trial.trial), design.label, to_text(design.lr_policy), to_text(design.batch_schedule)]
         cells += ["yes" if design.weight_sharing else "no", design.decoder]
-        cells += [format_value(o.name, measured.value(o)) for o in columns]
+        errors = sure[trial.trial].errors(objectives) if trial.trial in sure else None
+        cells += [format_value(o.name, measured.value(o)) + _give_or_take(o, errors) for o in columns]
         test = "-" if measured.test_acc is None else format_value("acc", measured.test_acc)
         rows.append([*cells, test, str(trial.seeds)])
+        if sure:
+            standing = sure[trial.trial]
+            rows[-1].append(f"{standing.on_front:.2f}{' tied' if standing.doubtful else ''}")
+    if sure:
+        heads.append("P(front)")
     return table(heads, rows, title=title, right=["trial", *names, "test acc", "seeds"])
+
+
+def _give_or_take(objective: Objective, errors: Mapping[str, float] | None) -> str:
+    """The standard error behind a value: " +-0.12"; nothing where it is exact or unknown."""
+    error = (errors or {}).get(objective.name)
+    return f" ±{error:.2g}" if error else ""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrcaps_dse.pareto import nondominated
+from fastrcaps_dse.objectives import Objective
+from fastrcaps_dse.pareto import front, nondominated
 
 DRAWS = 2000
 SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's membership is settled
@@ -28,11 +29,15 @@ class Standing:
     error: tuple[float, ...] | None  # standard error of each; None where no design has two seeds
     seeds: int
     on_front: float | None  # the probability; None where no spread is known
-    tied: bool  # on the front of the means, or dominated there, without being sure of it
 
     @property
     def doubtful(self) -> bool:
+        """Whether the seeds so far leave open if it is on the front: it is tied with others."""
         return self.on_front is not None and OUT < self.on_front < SURE
+
+    def errors(self, objectives: Sequence[Objective]) -> dict[str, float] | None:
+        """The standard error of each of the study's objectives by name; None where no spread is known."""
+        return None if self.error is None else {o.name: e for o, e in zip(objectives, self.error, strict=True)}
 
 
 def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draws: int = DRAWS) -> list[Standing]:
@@ -46,7 +51,7 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
     freedom = int((counts - 1).sum())
     if freedom == 0:
         return [
-            Standing(mean=tuple(mean), error=None, seeds=int(n), on_front=None, tied=False)
+            Standing(mean=tuple(mean), error=None, seeds=int(n), on_front=None)
             for mean, n in zip(means.tolist(), counts, strict=True)
         ]
     squares = sum(((np.asarray(runs) - mean) ** 2).sum(axis=0) for runs, mean in zip(costs, means, strict=True))
@@ -54,7 +59,7 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
     errors = spread / np.sqrt(counts)[:, None]
     probability = on_front_probability(means, errors, freedom=freedom, seed=seed, draws=draws)
     return [
-        Standing(mean=tuple(mean), error=tuple(error), seeds=int(n), on_front=float(p), tied=bool(OUT < p < SURE))
+        Standing(mean=tuple(mean), error=tuple(error), seeds=int(n), on_front=float(p))
         for mean, error, n, p in zip(means.tolist(), errors.tolist(), counts, probability, strict=True)
     ]
 
@@ -74,10 +79,14 @@ def on_front_probability(
 
 
 def next_to_seed(known: Sequence[Standing], most: int) -> int | None:
-    """The doubtful design that one more seed tells most about: of those with the fewest seeds, the nearest to even odds.
+    """The design that one more seed tells most about; None where all are settled or have `most` seeds.
 
-    None where all are settled or have `most` seeds.
+    Of the doubtful ones with the fewest seeds, the nearest to even odds. Where no spread is known yet, the first of the front: it
+    tells the spread.
     """
+    if known and all(standing.on_front is None for standing in known):
+        first = front([standing.mean for standing in known])[0]
+        return first if known[first].seeds < most else None
     open_ = [index for index, standing in enumerate(known) if standing.doubtful and standing.seeds < most]
     if not open_:
         return None

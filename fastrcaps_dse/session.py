@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -11,14 +12,15 @@ from typing import Protocol
 
 from fastrcaps_dse import data, explorer, store, trainer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError
+from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
+from fastrcaps_dse.noise import next_to_seed
 from fastrcaps_dse.objectives import Measurement, format_seconds
 from fastrcaps_dse.picks import Limit
-from fastrcaps_dse.records import front_of
+from fastrcaps_dse.records import front_of, standings_of
 from fastrcaps_dse.runs import Runner, RunObserver
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.store import URL, Store, StudyRow
+from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
 
 
@@ -40,6 +42,7 @@ class Outcome:
     trials: int  # finished ones
     exhausted: bool  # the space has no more designs
     spent: bool  # the budget is
+    seeds: int = 0  # further runs of designs whose place on the front was open
 
 
 class Session:
@@ -147,6 +150,29 @@ class Session:
                 spent = True
             return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted, spent=spent)
 
+    def settle(self, most: int) -> int:
+        """Train more seeds of the designs of which it is open whether they are on the front, up to `most` each; how many runs.
+
+        It ends where each is on it with more than 95 % or less than 5 % probability, or where the budget is spent.
+        """
+        runs = 0
+        while True:
+            trials = [t for t in self.store.trials(self.study) if t.measurement is not None]
+            known = [*standings_of(trials, self.study.objectives).values()]
+            index = next_to_seed(known, most)
+            if index is None or time.monotonic() >= self.deadline:
+                return runs
+            trial = trials[index]
+            seed = next(s for s in itertools.count(self.spec.seed) if s not in _tried(trial))
+            try:
+                self.runner.evaluate(trial.design, seed, trial.trial)
+            except RunFailed as failure:
+                self.observer.warned(f"trial {trial.trial} failed with seed {seed}: {failure}")
+            except BudgetSpent:
+                return runs
+            runs += 1
+            self.tidy()
+
     def _check_budget(self, point: DesignPoint) -> None:
         """Raises BudgetSpent where the budget is over, InputError where it is shorter than one epoch of the first design."""
         left = self.deadline - time.monotonic()
@@ -186,6 +212,11 @@ class Session:
         front = front_of(trials, self.study.objectives)
         self.runner.keep_weights_of(front, trials)
         return len(front)
+
+
+def _tried(trial: TrialRow) -> set[int]:
+    """The seeds that a design has a finished run of."""
+    return {run.seed for run in trial.runs if run.state != "running"}
 
 
 class _Watch:

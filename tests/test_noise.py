@@ -24,8 +24,9 @@ def test_one_objective_is_a_t_test() -> None:
 
 def test_without_repeats_nothing_is_claimed() -> None:
     known = noise.standings([[[1.0, 2.0]], [[2.0, 1.0]]])
-    assert all(s.on_front is None and s.error is None and not s.doubtful and not s.tied for s in known)
-    assert noise.next_to_seed(known, 5) is None and noise.standings([]) == []
+    assert all(s.on_front is None and s.error is None and not s.doubtful for s in known)
+    assert noise.next_to_seed(known, 5) == 0 and noise.next_to_seed(known, 1) is None  # a second seed tells the spread
+    assert noise.standings([]) == [] and noise.next_to_seed([], 5) is None
     with pytest.raises(ValueError, match="without a measurement"):
         noise.standings([[[1.0]], []])
 
@@ -34,7 +35,7 @@ def test_exact_objectives_and_clear_fronts() -> None:
     costs = [[[-90.0, 5.0], [-90.1, 5.0]], [[-80.0, 7.0], [-80.1, 7.0]], [[-95.0, 9.0], [-95.1, 9.0]], [[-90.05, 5.0]]]
     known = noise.standings(costs)
     assert known[2].on_front == 1 and known[1].on_front == 0
-    assert known[0].doubtful and known[3].doubtful and known[0].tied  # the same but for noise
+    assert known[0].doubtful and known[3].doubtful  # the same but for noise
     assert noise.next_to_seed(known, 5) == 3 and noise.next_to_seed(known, 1) is None
 
 

@@ -18,12 +18,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse import data, records, store, trainer
 from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
 from fastrcaps_dse.records import front_of
-from fastrcaps_dse.runs import selected_epoch
+from fastrcaps_dse.runs import Runner, selected_epoch
 from fastrcaps_dse.session import Session, plan
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
@@ -407,3 +407,29 @@ def test_the_oldest_beginnings_go(tmp_path: Path) -> None:
     found = kept.longest(["key3", "none"])
     assert found is not None and found.checkpoint.read_bytes() == source.read_bytes()
     assert kept.longest(["none", "key3"]) is None  # it has one epoch, not two
+
+
+def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accuracies that are known: two designs alike but for noise, one far behind."""
+    spec = parse_study(SHARED.format(name="a", dataset=tiny, epochs=1, schedules="[8, 16, 32]"), default_name="s")
+    session = Session(
+        override(spec, objectives=parse_objectives("acc")), store.parse_url(str(tmp_path / "s.db")), Heard(), device="cpu"
+    )
+    trained: list[tuple[int, int]] = []
+
+    def train(run: Any, point: DesignPoint, seed: int) -> Measurement:
+        size = point.batch_schedule.size  # type: ignore[union-attr]
+        trained.append((size, seed))
+        noise = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2][seed] * (1 if size == 8 else -1)
+        measured = Measurement(acc={8: 95.0, 16: 95.05, 32: 60.0}[size] + noise, time=1.0, params=1)
+        session.store.finish_run(run.run_id, measured, 1.0, None)
+        return measured
+
+    monkeypatch.setattr(Runner, "_train", lambda self, run, point, seed: train(run, point, seed))
+    session.run(3)
+    assert sorted(trained) == [(8, 0), (16, 0), (32, 0)]
+    assert session.settle(6) == 10 and len(set(trained)) == len(trained)
+    assert {size for size, _ in trained[3:]} == {8, 16}  # nothing was spent on the one far behind
+    known = records.standings_of(session.store.trials(session.study), session.study.objectives)
+    assert [s.seeds for s in known.values()].count(6) == 2 and min(s.on_front or 0 for s in known.values()) == 0
+    assert session.settle(6) == 0  # all that are open have their seeds

@@ -53,8 +53,10 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
     members = sorted(records.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
+    known = records.standings_of(trials, chosen)
+    tied = [t for t in trials if t.trial in known and known[t.trial].doubtful and t not in members]
     if as_json:
-        print_json(records.front_record(study, chosen, members))
+        print_json(records.front_record(study, chosen, members, tied, known))
     elif as_csv:
         print_csv(records.design_rows(members))
     elif not members:
@@ -62,7 +64,9 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     else:
         done = sum(t.state == "done" for t in trials)
         title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
-        console.print_table(console.designs_table(members, title, chosen))
+        console.print_table(console.designs_table([*members, *tied], title, chosen, known))
+        if any(known[t.trial].doubtful for t in [*members, *tied]):
+            hint("tied: the seeds so far leave open whether it is on the front; `explore --settle` spends seeds on these")
 
 
 @app.command()
@@ -97,7 +101,10 @@ def pick(
     ours = open_store(storage)
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
-    result = picks.pick([*map(records.candidate, trials.values())], chosen_objectives(row, objectives), limits, prefer)
+    chosen = chosen_objectives(row, objectives)
+    known = records.standings_of([*trials.values()], chosen)
+    candidates = [records.candidate(trial, chosen, known[number]) for number, trial in trials.items()]
+    result = picks.pick(candidates, chosen, limits, prefer)
     if as_json:
         print_json(records.pick_record(row, limits, result, trials))
     elif result.trial is not None:

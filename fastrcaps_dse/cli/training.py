@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,14 @@ def explore(
     protocol: ProtocolOption = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="tpe, nsga2, gp, random or exhaustive.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
+    settle: Annotated[
+        int,
+        typer.Option(
+            "--settle",
+            help="After the search, train up to so many seeds of each design that may or may not be on the front.",
+            metavar="SEEDS",
+        ),
+    ] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what an equal run of this storage has measured.")] = False,
     max_params: MaxParamsOption = None,
     max_time: MaxTimeOption = None,
@@ -116,7 +125,11 @@ def explore(
         trials = spec.space.size()
         if trials is None:
             raise InputError("an infinite space is never exhausted", "use --trials or --budget")
-    outcome = _explore(spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds, fresh=fresh)
+    outcome = _explore(
+        spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds, fresh=fresh, settle=settle
+    )
+    if outcome.seeds:
+        hint(f"{counted(outcome.seeds, 'further run')} of designs that may or may not be on the front")
     if outcome.spent:
         hint(f"the budget is spent after {counted(outcome.trials, 'trial')}; the same command goes on from here")
     if outcome.exhausted:
@@ -138,6 +151,7 @@ def _explore(
     limits: Sequence[Limit] = (),
     budget: float | None = None,
     fresh: bool = False,
+    settle: int = 0,
 ) -> Outcome:
     """Run a session with its progress shown; an interruption prints the command that continues."""
     from fastrcaps_dse import console, store
@@ -165,7 +179,8 @@ def _explore(
                     f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {counted(spec.seeds, 'seed')}, "
                     f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
                 )
-            return session.run(trials)
+            outcome = session.run(trials)
+            return replace(outcome, seeds=session.settle(settle)) if settle else outcome
     except KeyboardInterrupt:
         command = ["fastrcaps-dse", *sys.argv[1:]]
         hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")

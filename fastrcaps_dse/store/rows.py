@@ -109,9 +109,9 @@ def run_row(row: Any) -> RunRow:
 def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
     measurements = [run.measurement for run in runs if run.measurement is not None]
     state: Literal["running", "done", "failed"] = "running"
-    if any(run.state == "failed" for run in runs):
-        state = "failed"
-    elif len(measurements) >= seeds:
+    if len(measurements) >= seeds:  # a later seed that fails takes nothing from them
         state = "done"
+    elif any(run.state == "failed" for run in runs):
+        state = "failed"
     mean = mean_measurement(measurements) if state == "done" else None
     return TrialRow(trial=trial, design=runs[0].design, state=state, runs=tuple(runs), measurement=mean)
