@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks import plain_run, record
-from fastrcaps_dse import explorer, records, runs, store, studyspec
+from fastrcaps_dse import records, runs, store, studyspec
 from fastrcaps_dse.session import Session
 
 
@@ -39,7 +39,9 @@ def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str,
     seconds = time.perf_counter() - start
     found = session.store.trials(session.study)
     rows = [
-        {"label": t.design.label, "acc": t.measurement.acc, "time": round(t.measurement.time, 2)} for t in found if t.measurement
+        {"label": t.design.label, "acc": t.measurement.acc, "time": round(t.measurement.time, 2)}
+        for t in found
+        if t.measurement
     ]
     return {
         "seconds": round(seconds, 1),

@@ -47,9 +47,7 @@ def rows_of(point: DesignPoint, seed: int, dataset: data.DataSet, device: torch.
     precision = trainer.choose_precision(device)
     run = Training(point, seed, dataset, epochs=EPOCHS, protocol="paper", device=device, precision=precision)
     head = [*names_of(point), str(seed)]
-    return [
-        [*head, str(e.epoch), str(e.batch_size), str(e.steps), f"{e.acc:.2f}", str(run.params)] for e in run.epochs()
-    ]
+    return [[*head, str(e.epoch), str(e.batch_size), str(e.steps), f"{e.acc:.2f}", str(run.params)] for e in run.epochs()]
 
 
 def names_of(point: DesignPoint) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from fastrcaps_dse.objectives import OBJECTIVES, Measurement, format_seconds, format_value
+from fastrcaps_dse.objectives import Measurement, Objective, format_seconds, format_value, shown
 from fastrcaps_dse.space import DesignPoint, to_text
+from fastrcaps_dse.studyspec import UNBOUNDED
 
 if TYPE_CHECKING:
+    from fastrcaps_dse.noise import Standing
     from fastrcaps_dse.store import TrialRow
     from fastrcaps_dse.trainer import Epoch
 
@@ -52,7 +55,8 @@ def values_text(values: Mapping[str, float]) -> str:
 class ExplorationProgress:
     """Trials, the running epoch, the remaining time, the front so far. Bars where stderr is a terminal, lines elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, objectives: Sequence[Objective] = ()) -> None:
+        self.objectives = objectives
         self.console = stderr()
         self.bars = self.console.is_terminal
         self.progress = Progress(
@@ -64,6 +68,7 @@ class ExplorationProgress:
             transient=True,
         )
         self.started = time.monotonic()
+        self.deadline = math.inf  # on the monotonic clock
         self.finished_here = 0
         self.target = 0
         self.finished = 0
@@ -88,9 +93,10 @@ class ExplorationProgress:
     def _state(self) -> str:
         """The front so far, and the remaining time as the trials finished by this process tell it."""
         parts = [f"{self.front} on the front"] if self.front else []
-        rest = self.target - self.finished
+        rest, now = self.target - self.finished, time.monotonic()
         if self.finished_here and rest:
-            parts.append(f"about {format_seconds((time.monotonic() - self.started) / self.finished_here * rest)} left")
+            by_trials = (now - self.started) / self.finished_here * rest
+            parts.append(f"about {format_seconds(max(0.0, min(by_trials, self.deadline - now)))} left")
         return ", ".join(parts)
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
@@ -115,7 +121,7 @@ class ExplorationProgress:
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
         self.front = front
-        values = values_text({name: measurement.value(o) for name, o in OBJECTIVES.items()})
+        values = values_text({o.name: measurement.value(o) for o in shown(self.objectives)})
         self._finished(f"trial {trial}: {point.label}: {values}")
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
@@ -125,7 +131,8 @@ class ExplorationProgress:
         self.finished += 1
         self.finished_here += 1
         state = self._state()
-        self.say(f"[{self.finished}/{self.target}] {text}" + (f"; {state}" if state else ""))
+        count = f"{self.finished}/{self.target}" if self.target < UNBOUNDED else f"{self.finished}"
+        self.say(f"[{count}] {text}" + (f"; {state}" if state else ""))
 
     def warned(self, message: str) -> None:
         self.say(f"warning: {message}")
@@ -148,16 +155,33 @@ def epoch_line(epoch: Any) -> str:
     )
 
 
-def designs_table(trials: Sequence[TrialRow], title: str) -> Table:
-    """Designs with their measurements."""
-    heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *OBJECTIVES, "test acc", "seeds"]
+def designs_table(
+    trials: Sequence[TrialRow], title: str, objectives: Sequence[Objective] = (), known: Mapping[int, Standing] | None = None
+) -> Table:
+    """Designs with their measurements: the basic objectives and those given, and how sure they are where that is `known`."""
+    sure = {t: s for t, s in (known or {}).items() if s.on_front is not None}
+    columns = shown(objectives)
+    names = [o.name for o in columns]
+    heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *names, "test acc", "seeds"]
     rows = []
     for trial in trials:
         measured, design = trial.measurement, trial.design
         assert measured is not None
         cells = [str(trial.trial), design.label, to_text(design.lr_policy), to_text(design.batch_schedule)]
         cells += ["yes" if design.weight_sharing else "no", design.decoder]
-        cells += [format_value(name, measured.value(o)) for name, o in OBJECTIVES.items()]
+        errors = sure[trial.trial].errors(objectives) if trial.trial in sure else None
+        cells += [format_value(o.name, measured.value(o)) + _give_or_take(o, errors) for o in columns]
         test = "-" if measured.test_acc is None else format_value("acc", measured.test_acc)
         rows.append([*cells, test, str(trial.seeds)])
-    return table(heads, rows, title=title, right=["trial", *OBJECTIVES, "test acc", "seeds"])
+        if sure:
+            standing = sure[trial.trial]
+            rows[-1].append(f"{standing.on_front:.2f}{' tied' if standing.doubtful else ''}")
+    if sure:
+        heads.append("P(front)")
+    return table(heads, rows, title=title, right=["trial", *names, "test acc", "seeds"])
+
+
+def _give_or_take(objective: Objective, errors: Mapping[str, float] | None) -> str:
+    """The standard error behind a value: " +-0.12"; nothing where it is exact or unknown."""
+    error = (errors or {}).get(objective.name)
+    return f" ±{error:.2g}" if error else ""

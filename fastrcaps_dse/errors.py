@@ -29,8 +29,18 @@ class MachineError(UserError):
     exit_code = 1
 
 
+class NothingFits(UserError):
+    """The limits leave no design (exit code 3)."""
+
+    exit_code = 3
+
+
 class RunFailed(Exception):
     """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
+
+
+class BudgetSpent(Exception):
+    """The time that an exploration may take is over; the run under way goes on from its last epoch another time."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -6,9 +6,10 @@ sees; proposals of designs that are known already are turned down there, and nev
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,8 +20,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastrcaps_dse import store
-from fastrcaps_dse.errors import InputError, MachineError, RunFailed
-from fastrcaps_dse.objectives import Measurement, mean_measurement
+from fastrcaps_dse.errors import InputError, MachineError, NothingFits, RunFailed
+from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
+from fastrcaps_dse.picks import Limit, check_limits
 from fastrcaps_dse.space import (
     PLAIN_DIMENSIONS,
     DesignPoint,
@@ -35,6 +37,9 @@ from fastrcaps_dse.studyspec import StudySpec, is_whole
 
 Evaluate = Callable[[DesignPoint, int, int], Measurement]
 """Trains (design, seed) for a trial number. Raises RunFailed where the run gives no measurement."""
+
+Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
+"""(least, most) that an objective of a design can reach, where that is known before it is trained."""
 
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
 
@@ -180,8 +185,25 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 class Explorer:
     """Explores the designs of a spec until its study has `target` trials or the space has no more."""
 
-    def __init__(self, spec: StudySpec, storage: RDBStorage, evaluate: Evaluate, observer: Observer) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        storage: RDBStorage,
+        evaluate: Evaluate,
+        observer: Observer,
+        *,
+        limits: Sequence[Limit] = (),
+        bounds: Bounds = lambda *_: None,
+    ) -> None:
+        """`limits` rule out designs before they are trained, by their `bounds`; they are Optuna's constraints, too."""
         self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
+        check_limits(limits)
+        for limit in limits:
+            if needs_asking(limit.objective) and limit.objective not in [o.name for o in spec.objectives]:
+                raise InputError(
+                    f"the limit {limit} needs an objective that is not measured", f"add {limit.objective} to --objectives"
+                )
+        self.limits, self.bounds = limits, bounds
         self.study, _ = find_study(spec, storage)
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.view = optuna.create_study(directions=self.study.directions)
@@ -195,8 +217,13 @@ class Explorer:
         """How many trials are done or failed."""
         return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
 
-    def run(self, target: int) -> bool:
-        """Explore until the study has `target` finished trials. Returns whether the space is exhausted."""
+    def run(self, target: int, *, before_each: Callable[[DesignPoint], None] = lambda _: None) -> bool:
+        """Explore until the study has `target` finished trials. Returns whether the space is exhausted.
+
+        `before_each` is shown each design before its trial is made, and may raise. Raises NothingFits where the limits rule out
+        every design.
+        """
+        self._refuse_empty()
         while self.finished() < target:
             running = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
             if running:  # of an earlier process that was stopped
@@ -206,13 +233,14 @@ class Explorer:
             if proposed is None:
                 return True
             point, asked = proposed
+            before_each(point)
             self._evaluate(self._new_trial(point), point, asked, target, resumed=False)
         return False
 
     def _propose(self) -> tuple[DesignPoint, optuna.Trial | None] | None:
         """The next design and the view's trial that asked for it, if one did; None where the space is exhausted."""
         for point in self.spec.first_designs:
-            if point.key not in self.known:
+            if self._is_new(point):
                 return point, None
         rest = self._unknown_designs() if self.spec.space.finite else None
         if rest is not None and self.spec.sampler == "exhaustive":
@@ -225,14 +253,14 @@ class Explorer:
         for _ in range(PROPOSALS):
             asked = self.view.ask()
             point = suggest(asked, self.spec.space)
-            if point.key not in self.known:
+            if self._is_new(point):
                 return point, asked
             self.view.tell(asked, state=TrialState.FAIL)
         generator = random.Random(self._seed())
         return (generator.choice(unknown), None) if unknown else self._draw_unknown()
 
     def _unknown_designs(self) -> Iterator[DesignPoint]:
-        return (point for point in self.spec.space.designs() if point.key not in self.known)
+        return (point for point in self.spec.space.designs() if self._is_new(point))
 
     def _draw_unknown(self) -> tuple[DesignPoint, optuna.Trial | None] | None:
         """A new design of an infinite space, at random; None where a thousand draws find none."""
@@ -240,10 +268,43 @@ class Explorer:
         for _ in range(1000):
             asked = self.view.ask()
             point = suggest(asked, self.spec.space)
-            if point.key not in self.known:
+            if self._is_new(point):
                 return point, asked
             self.view.tell(asked, state=TrialState.FAIL)
         return None
+
+    def _is_new(self, point: DesignPoint) -> bool:
+        """Whether a design has no trial yet, and no limit rules it out."""
+        return point.key not in self.known and not self._excluding(point)
+
+    def _excluding(self, point: DesignPoint) -> list[Limit]:
+        """The limits that a design cannot keep, whatever its training gives."""
+        return [limit for limit in self.limits if limit.violation(self._nearest(point, limit)) > 0]
+
+    def _nearest(self, point: DesignPoint, limit: Limit) -> float:
+        """The value that comes nearest to keeping a limit, of those that a design can reach."""
+        bounds = self.bounds(point, limit.objective)
+        return limit.value if bounds is None else bounds[limit.bound == "min"]
+
+    def _refuse_empty(self) -> None:
+        """Raises NothingFits where the limits exclude every design, or each of a thousand of an infinite space."""
+        if not self.limits:
+            return
+        generator = optuna.create_study(sampler=make_sampler("random", self.spec.seed))
+        drawn = (suggest(generator.ask(), self.spec.space) for _ in range(1000))
+        designs = self.spec.space.designs() if self.spec.space.finite else itertools.chain(self.spec.first_designs, drawn)
+        least: dict[Limit, float] = {}
+        for point in designs:
+            excluding = self._excluding(point)
+            if not excluding:
+                return
+            for limit in excluding:
+                value = self._nearest(point, limit)
+                least[limit] = min(least.get(limit, value), value, key=limit.violation)
+        nearest = ", ".join(
+            f"{limit}, of which the nearest is {format_value(limit.objective, least[limit])}" for limit in least
+        )
+        raise NothingFits(f"no design of the space satisfies {nearest}", "loosen the limits or widen the space")
 
     def _seed(self) -> int:
         """A seed for the next proposal: a continued study proposes what an uninterrupted one would."""
@@ -278,7 +339,10 @@ class Explorer:
         mean = mean_measurement(runs)
         for f in fields(mean):
             self.storage.set_trial_user_attr(trial._trial_id, f.name, getattr(mean, f.name))
-        values = [mean.value(objective) for objective in self.spec.objectives]
+        values = [mean.value(wanted) for wanted in self.spec.objectives]
+        told_both = [optuna.Trial(self.study, trial._trial_id), *([asked] if asked is not None else [])]
+        for limit, constrained in itertools.product(self.limits, told_both):
+            constrained.set_constraint(str(limit), limit.violation(mean.value(find_objective(limit.objective))))
         told = self.study.tell(trial.number, values)
         if asked is not None:
             self.view.tell(asked, values)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, format_value
+from fastrcaps_dse.objectives import Objective, find_objective, format_value, shown
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
@@ -61,7 +61,7 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
         ParetoPoint(
             trial=trial.trial,
             label=trial.design.label,
-            values={name: trial.measurement.value(o) for name, o in OBJECTIVES.items()},
+            values={o.name: trial.measurement.value(o) for o in shown(objectives)},
             on_front=trial.trial in members,
         )
         for trial in trials
@@ -118,7 +118,7 @@ def _layout(**extra: Any) -> dict[str, Any]:
 
 
 def _hover(point: ParetoPoint) -> str:
-    values = "<br>".join(f"{OBJECTIVES[name].title}: {format_value(name, value)}" for name, value in point.values.items())
+    values = "<br>".join(f"{find_objective(name).title}: {format_value(name, value)}" for name, value in point.values.items())
     return f"<b>{escape(point.label)}</b><br>trial {point.trial}<br>{values}"
 
 
@@ -133,7 +133,7 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
 
     axes = [*info.objectives[:3]]
     if len(axes) == 1:
-        axes.append(next(o for o in OBJECTIVES.values() if o not in axes))
+        axes.append(next(o for o in shown() if o not in axes))
     figure = go.Figure()
     for on_front, name, colour, size, opacity in (
         (False, "dominated", DOMINATED, 5, 0.45),

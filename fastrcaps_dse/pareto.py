@@ -31,7 +31,13 @@ def front(points: Points) -> list[int]:
     matrix = _matrix(points)
     if matrix.shape[1] == 1:
         return [int(i) for i in np.flatnonzero(matrix[:, 0] == matrix[:, 0].min())]
-    return [int(i) for i in np.flatnonzero(moocore.is_nondominated(matrix, keep_weakly=True))]
+    return [int(i) for i in np.flatnonzero(nondominated(matrix))]
+
+
+def nondominated(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows [N, K] no other row dominates; of equal rows, all."""
+    found: NDArray[np.bool_] = moocore.is_nondominated(matrix, keep_weakly=True)
+    return found
 
 
 def ranks(points: Points) -> list[int]:

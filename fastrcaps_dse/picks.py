@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fastrcaps_dse import pareto
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, format_value, minimised, parse_quantity
+from fastrcaps_dse.noise import SURE
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, find_objective, format_value, minimised, parse_quantity
 
 PREFERENCES = (*OBJECTIVES, "knee")
 
@@ -23,6 +26,10 @@ class Limit:
     def admits(self, value: float) -> bool:
         return value <= self.value if self.bound == "max" else value >= self.value
 
+    def violation(self, value: float) -> float:
+        """By how much a value lies outside, in the objective's unit; 0 or less inside."""
+        return value - self.value if self.bound == "max" else self.value - value
+
     def __str__(self) -> str:
         return f"{self.objective} {'<=' if self.bound == 'max' else '>='} {format_value(self.objective, self.value)}"
 
@@ -34,6 +41,13 @@ class Candidate:
     trial: int
     label: str
     values: Mapping[str, float]  # by objective name
+    errors: Mapping[str, float] | None = None  # their standard errors, where a spread is known
+    seeds: int = 1
+    on_front: float | None = None  # the probability that it is on the front of the study
+
+    @property
+    def sure(self) -> bool:
+        return self.on_front is not None and self.on_front >= SURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +62,19 @@ class Pick:
 def parse_limit(objective: str, bound: str, text: str) -> Limit:
     """A limit from what a person writes, e.g. ("params", "max", "7M"). Raises InputError."""
     return Limit(objective=objective, bound=bound, value=parse_quantity(objective, text))
+
+
+def parse_limits(texts: Sequence[str]) -> list[Limit]:
+    """Limits from "latency<=5ms" or "acc>=99". Raises InputError."""
+    limits = []
+    for text in texts:
+        name, sign, quantity = (
+            re.split(r"\s*(<=|>=)\s*", text.strip(), maxsplit=1) if re.search("<=|>=", text) else (text, "", "")
+        )
+        if not sign:
+            raise InputError(f"{text!r} is no limit", 'write it as "latency<=5ms" or "acc>=99"')
+        limits.append(parse_limit(find_objective(name).name, "max" if sign == "<=" else "min", quantity))
+    return limits
 
 
 def check_limits(limits: Sequence[Limit]) -> None:
@@ -79,7 +106,31 @@ class _Question:
         return [fitting[m] for m in pareto.front([self.cost(c) for c in fitting])]
 
     def answer(self) -> Candidate | None:
-        """The picked candidate, or None where none satisfies the limits."""
+        """The picked candidate, or None where none satisfies the limits: the preferred one, or a surer one that equals it.
+
+        One equals it that differs in what is preferred by no more than two standard errors of the difference.
+        """
+        first = self.preferred()
+        if first is None or self.prefer == "knee" or first.errors is None or first.sure:
+            return first
+        name = self.prefer
+        equal = [
+            c
+            for c in self.members()
+            if c.sure
+            and c.errors is not None
+            and abs(c.values[name] - first.values[name]) <= 2 * math.hypot(c.errors[name], first.errors[name])
+        ]
+        return min(equal, key=self._order) if equal else first
+
+    def _order(self, candidate: Candidate) -> tuple[float, ...]:
+        """The preferred objective first, then the others."""
+        names = [objective.name for objective in self.objectives]
+        order = [names.index(self.prefer), *(i for i in range(len(names)) if names[i] != self.prefer)]
+        return tuple(self.cost(candidate)[i] for i in order)
+
+    def preferred(self) -> Candidate | None:
+        """The best by the means alone."""
         members = self.members()
         if not members:
             return None
@@ -87,9 +138,7 @@ class _Question:
             best = pareto.knee([self.cost(c) for c in members])
             assert best is not None
             return members[best]
-        names = [objective.name for objective in self.objectives]
-        order = [names.index(self.prefer), *(i for i in range(len(names)) if names[i] != self.prefer)]
-        return min(members, key=lambda c: tuple(self.cost(c)[i] for i in order))
+        return min(members, key=self._order)
 
 
 def pick(
@@ -105,6 +154,10 @@ def pick(
     if prefer != "knee" and prefer not in names:
         raise InputError(f"cannot prefer {prefer!r} in this study", nearest(prefer, [*names, "knee"]))
     check_limits(limits)
+    for name in [*names, *(limit.objective for limit in limits)]:
+        if any(name not in c.values for c in candidates):
+            known = [n for n in candidates[0].values if all(n in c.values for c in candidates)]
+            raise InputError(f"{name} was not measured of every design of this study", "it has " + ", ".join(known))
     question = _Question(candidates=candidates, objectives=objectives, limits=limits, prefer=prefer)
     chosen = question.answer()
     if chosen is None:
@@ -122,9 +175,21 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
         f"{chosen.label} is {reason} {counted(len(question.fitting()), 'measured design')}{allowed}",
         f"it dominates {beaten} of the other {counted(len(others), 'design')}, and "
         + (f"{counted(above, 'design')} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
+        *_surely(chosen, question),
         *_binding(chosen, question),
         *_next_designs(chosen, question),
     )
+
+
+def _surely(chosen: Candidate, question: _Question) -> list[str]:
+    """How sure its place on the front is, and what a less sure design promised."""
+    if chosen.on_front is None:
+        return []
+    lines = [f"it is on the front with probability {chosen.on_front:.2f} ({counted(chosen.seeds, 'seed')})"]
+    first = question.preferred()
+    if first is not None and first.trial != chosen.trial:
+        lines.append(f"preferred to one within its noise that is less sure: {trade(chosen, first, question.objectives)}")
+    return lines
 
 
 def _binding(chosen: Candidate, question: _Question) -> list[str]:
@@ -162,7 +227,16 @@ def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) 
 
 
 def _superlative(name: str) -> str:
-    return {"acc": "most accurate", "time": "fastest to its maximum accuracy", "params": "smallest"}[name]
+    words = {
+        "acc": "most accurate",
+        "time": "fastest to its maximum accuracy",
+        "params": "smallest",
+        "epochs": "one with the fewest epochs to its maximum accuracy",
+        "macs": "cheapest to compute",
+        "memory": "one with the least memory",
+        "latency": "fastest to classify an image",
+    }
+    return words.get(name) or f"fastest to {name.partition(':')[2]} %"
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, minimised
+from fastrcaps_dse.noise import Standing, standings
+from fastrcaps_dse.objectives import BASIC, Objective, minimised
 from fastrcaps_dse.pareto import front
 from fastrcaps_dse.picks import Candidate, Limit, Pick
 from fastrcaps_dse.space import design_to_dict
@@ -20,10 +21,24 @@ def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> lis
     return [done[index][0] for index in front(costs)]
 
 
+def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> dict[int, Standing]:
+    """How sure each measured design's place is, by trial."""
+    done = [trial for trial in trials if trial.measurement is not None]
+    costs = [
+        [
+            minimised(objectives, {o.name: run.measurement.value(o) for o in objectives})
+            for run in trial.runs
+            if run.measurement is not None
+        ]
+        for trial in done
+    ]
+    return dict(zip((trial.trial for trial in done), standings(costs), strict=True))
+
+
 def values_of(trial: TrialRow) -> dict[str, float] | None:
     """The values by objective name; None where the trial has no measurement."""
     measured = trial.measurement
-    return None if measured is None else {name: measured.value(o) for name, o in OBJECTIVES.items()}
+    return None if measured is None else {**{name: float(getattr(measured, name)) for name in BASIC}, **measured.others}
 
 
 def weights_of(trial: TrialRow) -> str | None:
@@ -31,11 +46,18 @@ def weights_of(trial: TrialRow) -> str | None:
     return next((run.weights for run in trial.runs if run.weights), None)
 
 
-def candidate(trial: TrialRow) -> Candidate:
+def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standing) -> Candidate:
     """A measured trial, as the pick sees it."""
     values = values_of(trial)
     assert values is not None
-    return Candidate(trial=trial.trial, label=trial.design.label, values=values)
+    return Candidate(
+        trial=trial.trial,
+        label=trial.design.label,
+        values=values,
+        errors=standing.errors(objectives),
+        seeds=standing.seeds,
+        on_front=standing.on_front,
+    )
 
 
 def design_record(trial: TrialRow) -> dict[str, Any]:
@@ -51,10 +73,27 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
     }
 
 
-def front_record(study: StudyRow, objectives: Sequence[Objective], members: Sequence[TrialRow]) -> dict[str, Any]:
-    """The Pareto front of a study."""
+def front_record(
+    study: StudyRow,
+    objectives: Sequence[Objective],
+    members: Sequence[TrialRow],
+    tied: Sequence[TrialRow],
+    known: Mapping[int, Standing],
+) -> dict[str, Any]:
+    """The Pareto front of a study, and the designs that are statistically tied with it."""
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in objectives]
-    return {"study": study.name, "objectives": stated, "designs": [design_record(t) for t in members]}
+
+    def record(trial: TrialRow) -> dict[str, Any]:
+        standing = known[trial.trial]
+        sure = {"errors": standing.errors(objectives), "on_front": standing.on_front, "tied": standing.doubtful}
+        return design_record(trial) | sure
+
+    return {
+        "study": study.name,
+        "objectives": stated,
+        "designs": [record(t) for t in members],
+        "tied": [record(t) for t in tied],
+    }
 
 
 def design_rows(trials: Sequence[TrialRow]) -> Iterator[list[Any]]:

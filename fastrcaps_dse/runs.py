@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.capsnet.network import Precision
+from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.errors import BudgetSpent, RunFailed
+from fastrcaps_dse.objectives import BASIC, TIME_TO, Measurement, time_to
+from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint, design_to_dict
-from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.trainer import CheckpointError, Epoch, Training, device_name, software, translate_device_errors
+from fastrcaps_dse.trainer import (
+    CheckpointError,
+    Epoch,
+    Training,
+    device_name,
+    measure_latency,
+    measure_step,
+    software,
+    split_for,
+    step_key,
+    translate_device_errors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +63,8 @@ class Runner:
     device: torch.device
     precision: Precision
     observer: RunObserver
+    fresh: bool = False  # train everything again that an equal run or an equal beginning could give
+    time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
     def evaluate(self, point: DesignPoint, seed: int, trial: int) -> Measurement:
         """Train, or continue, or just look up the run of this design and seed. Raises RunFailed."""
@@ -56,6 +73,8 @@ class Runner:
             return run.measurement
         if run.state == "failed":
             raise RunFailed(run.reason or "it failed before")
+        if not self.fresh and (measured := self._reuse(run)) is not None:
+            return measured
         try:
             with self._heart(run.run_id):
                 return self._train(run, point, seed)
@@ -82,6 +101,7 @@ class Runner:
             device=self.device,
             precision=self.precision,
         )
+        step_seconds = self._step_seconds(training) if self.spec.time == "steps" else None
         self.store.start_run(
             run.run_id,
             device=device_name(self.device),
@@ -91,10 +111,13 @@ class Runner:
         )
         place = self._place(run.run_id)
         self._continue(training, place, run.run_id)
+        keys = [] if self.fresh else training.beginning_keys()
+        if training.done == 0 and keys:
+            self._fork(training, keys[:-1], place, run.run_id, step_seconds)
         self.observer.run_started(seed, self.spec.epochs, training.done)
         best = max((row.acc for row in self.store.epochs(run.run_id)), default=-1.0)
         for epoch in training.epochs():
-            self.store.set_epoch(run.run_id, asdict(epoch))
+            self.store.set_epoch(run.run_id, _counted(asdict(epoch), step_seconds))
             if epoch.acc > best:
                 best = epoch.acc
                 training.save_weights(place / weights_name(epoch.epoch))
@@ -102,8 +125,121 @@ class Runner:
                 (place / LAST).replace(place / PREVIOUS)
             training.save(place / LAST)
             self._drop_old_weights(place)
+            if keys and self._is_kept(training):
+                self._keep_beginning(keys[training.done - 1], place, run.run_id)
             self.observer.epoch_finished(epoch)
+            if epoch.epoch < self.spec.epochs and self.time_is_up():
+                raise BudgetSpent
         return self._finish(training, run.run_id, place)
+
+    def _reuse(self, run: RunRow) -> Measurement | None:
+        """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
+        wanted = [o.name for o in self.spec.objectives if o.name not in BASIC]
+        place = {"device": device_name(self.device), "precision": self._precision_of(run.design), "software": software()}
+        equal = self.store.equal_run(self.study, run, place)
+        if equal is None or equal.measurement is None or not all(name in equal.measurement.others for name in wanted):
+            return None
+        kept = None
+        if equal.weights and Path(equal.weights).exists():
+            self._place(run.run_id).mkdir(parents=True, exist_ok=True)
+            kept = str(shutil.copyfile(equal.weights, self._place(run.run_id) / Path(equal.weights).name))
+        self.store.start_run(run.run_id, params=equal.measurement.params, **place)
+        for row in self.store.epochs(equal.run_id):
+            self.store.set_epoch(run.run_id, asdict(row))
+        self.store.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement.time, kept)
+        return equal.measurement
+
+    def _precision_of(self, point: DesignPoint) -> Precision:
+        return self.precision if point.network == "capsnet" else "float32"
+
+    def _is_kept(self, training: Training) -> bool:
+        """Whether the beginning up to here may serve another run: at the ends of phases, and of the run, for longer ones."""
+        return training.done in {phase.first_epoch + phase.epochs for phase in training.timeline.phases}
+
+    def _keep_beginning(self, key: str, place: Path, run_id: int) -> None:
+        rows = self.store.epochs(run_id)
+        best = place / weights_name(selected_epoch([row.acc for row in rows]))
+        self._beginnings.keep(key, place / LAST, best, [asdict(row) for row in rows])
+
+    @property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self.folder / "beginnings")
+
+    def _fork(
+        self, training: Training, keys: Sequence[str], place: Path, run_id: int, step_seconds: Mapping[int, float] | None
+    ) -> None:
+        """Start from the longest beginning that another run has trained, if there is one."""
+        found = self._beginnings.longest(keys)
+        if found is None:
+            return
+        try:
+            training.load(found.checkpoint, fork=True)
+            best = place / weights_name(selected_epoch([epoch["acc"] for epoch in found.epochs]))
+            best.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.best, best)
+            for epoch in found.epochs:
+                self.store.set_epoch(run_id, _counted(epoch, step_seconds))
+        except (CheckpointError, KeyError, OSError) as error:
+            training.reset()
+            self.store.drop_epochs(run_id, after=0)
+            self.observer.warned(f"a shared beginning cannot be used ({error}); training it again")
+
+    def _step_seconds(self, training: Training) -> dict[int, float]:
+        """The seconds of a step of each batch size of a run, measured here unless they are known."""
+        sizes = {phase.batch_size for phase in training.timeline.phases}
+        return {size: self._timing(training.point, size).seconds for size in sorted(sizes)}
+
+    def _timing(self, point: DesignPoint, batch_size: int | None) -> StepTime:
+        """The stored time of a step, or of one image's classification for no batch size; measured where there is none."""
+        shape, device, precision = self.dataset.shape, self.device, self.precision
+        key = (
+            step_key(point, shape, batch_size or 1, precision)
+            if batch_size
+            else f"latency: {step_key(point, shape, 1, precision)}"
+        )
+        place = (key, device_name(device), software())
+        if (known := self.store.step_time(*place)) is not None:
+            return known
+        if batch_size:
+            timing = measure_step(point, self.dataset, batch_size, device, precision)
+        else:
+            timing = measure_latency(point, self.dataset, device, precision)
+        if timing.noisy:
+            self.observer.warned(f"a noisy machine: {key} took {timing.seconds * 1e3:.3g} ms, give or take {timing.spread:.0%}")
+        found = StepTime(key=key, device=place[1], software=place[2], **asdict(timing))
+        self.store.set_step_time(found)
+        return found
+
+    def bounds(self, point: DesignPoint, name: str) -> tuple[float, float] | None:
+        """(least, most) that an objective of a design can reach, where that is known before it is trained."""
+        known = known_values(point, self.dataset.shape)
+        if name in known:
+            return known[name], known[name]
+        if name == "latency":
+            return (1e3 * self._timing(point, None).seconds,) * 2
+        if name == "acc":
+            return 0.0, 100.0
+        if name == "time" and self.spec.time == "steps":  # no run is shorter than its first epoch
+            return self.first_epoch_seconds(point), math.inf
+        return None
+
+    def first_epoch_seconds(self, point: DesignPoint) -> float:
+        """Seconds that the first epoch of a design takes, by steps."""
+        images = len(split_for(self.dataset, self.spec.protocol)[0])
+        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=images).phases[0]
+        return phase.steps_per_epoch * self._timing(point, phase.batch_size).seconds
+
+    def _others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:
+        """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""
+        known = known_values(point, self.dataset.shape)
+        others = {"epochs": float(selected), "macs": known["macs"], "memory": known["memory"]}
+        for wanted in self.spec.objectives:
+            if wanted.name == "latency":
+                others["latency"] = 1e3 * self._timing(point, None).seconds
+            elif wanted.name.startswith(f"{TIME_TO}:"):
+                accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
+                others[wanted.name] = time_to(float(wanted.name.partition(":")[2]), accuracies, seconds)
+        return others
 
     def _continue(self, training: Training, place: Path, run_id: int) -> None:
         """Load the last checkpoint, or the one before it where that is broken, or begin anew."""
@@ -144,13 +280,14 @@ class Runner:
             test_acc = training.test_accuracy()
         measurement = Measurement(
             acc=acc,
-            time=sum(row.train_seconds for row in rows[:selected]),
+            time=sum(row.counted_seconds for row in rows[:selected]),
             params=training.params,
             test_acc=test_acc,
             selected_epoch=selected,
+            others=self._others(training.point, rows, selected),
         )
         kept = weights.replace(place / "weights.safetensors")
-        self.store.finish_run(run_id, measurement, str(kept))
+        self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept))
         for path in place.glob("*.safetensors"):
             if path != kept:
                 path.unlink()
@@ -181,6 +318,12 @@ class Runner:
         finally:
             stop.set()
             thread.join()
+
+
+def _counted(epoch: Mapping[str, Any], step_seconds: Mapping[int, float] | None) -> dict[str, Any]:
+    """An epoch's record with the seconds that it adds to the time objective: by steps, or as the clock told."""
+    by_steps = None if step_seconds is None else epoch["steps"] * step_seconds[epoch["batch_size"]]
+    return {**epoch, "counted_seconds": epoch["train_seconds"] if by_steps is None else by_steps}
 
 
 def done_runs(trial: TrialRow) -> list[RunRow]:

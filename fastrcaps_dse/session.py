@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fastrcaps_dse import data, explorer, store, trainer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import Measurement
-from fastrcaps_dse.records import front_of
+from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
+from fastrcaps_dse.noise import next_to_seed
+from fastrcaps_dse.objectives import Measurement, format_seconds
+from fastrcaps_dse.picks import Limit
+from fastrcaps_dse.records import front_of, standings_of
 from fastrcaps_dse.runs import Runner, RunObserver
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.store import URL, Store, StudyRow
-from fastrcaps_dse.studyspec import StudySpec, differences
+from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
+from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
 
 
 class SessionObserver(RunObserver, Protocol):
@@ -36,6 +41,8 @@ class Outcome:
     study: StudyRow
     trials: int  # finished ones
     exhausted: bool  # the space has no more designs
+    spent: bool  # the budget is
+    seeds: int = 0  # further runs of designs whose place on the front was open
 
 
 class Session:
@@ -50,8 +57,13 @@ class Session:
         data_dir: Path | None = None,
         device: str | None = None,
         precision: str | None = None,
+        limits: Sequence[Limit] = (),
+        budget: float | None = None,
+        fresh: bool = False,
     ) -> None:
-        self.spec, self.observer = spec, observer
+        """`budget` is how many seconds the exploration may take, from now on; `fresh` reuses no earlier run."""
+        self.budget, self.deadline = budget, math.inf if budget is None else time.monotonic() + budget
+        self.spec, self.observer, self.limits = spec, observer, limits
         self.device = trainer.choose_device(device)
         self.precision = trainer.choose_precision(self.device, precision)
         self.dataset = data.load(spec.dataset, data_dir)
@@ -68,6 +80,8 @@ class Session:
             device=self.device,
             precision=self.precision,
             observer=observer,
+            fresh=fresh,
+            time_is_up=lambda: time.monotonic() >= self.deadline,
         )
         self.url = url
 
@@ -111,6 +125,8 @@ class Session:
         )
         if trials is not None:
             wanted = trials
+        elif self.budget is not None:
+            return UNBOUNDED
         elif self.study.target_trials > finished:
             wanted = self.study.target_trials
         else:
@@ -124,9 +140,52 @@ class Session:
             self._refuse_company()
             self._warn_of_another_device()
             target = self.target(trials)
-            session = explorer.Explorer(self.spec, self.storage, self.runner.evaluate, _Watch(self))
-            exhausted = session.run(target)
-            return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted)
+            session = explorer.Explorer(
+                self.spec, self.storage, self.runner.evaluate, _Watch(self), limits=self.limits, bounds=self.runner.bounds
+            )
+            exhausted = spent = False
+            try:
+                exhausted = session.run(target, before_each=self._check_budget)
+            except BudgetSpent:
+                spent = True
+            return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted, spent=spent)
+
+    def settle(self, most: int) -> int:
+        """Train more seeds of the designs of which it is open whether they are on the front, up to `most` each; how many runs.
+
+        It ends where each is on it with more than 95 % or less than 5 % probability, or where the budget is spent.
+        """
+        runs = 0
+        while True:
+            trials = [t for t in self.store.trials(self.study) if t.measurement is not None]
+            known = [*standings_of(trials, self.study.objectives).values()]
+            index = next_to_seed(known, most)
+            if index is None or time.monotonic() >= self.deadline:
+                return runs
+            trial = trials[index]
+            seed = next(s for s in itertools.count(self.spec.seed) if s not in _tried(trial))
+            try:
+                self.runner.evaluate(trial.design, seed, trial.trial)
+            except RunFailed as failure:
+                self.observer.warned(f"trial {trial.trial} failed with seed {seed}: {failure}")
+            except BudgetSpent:
+                return runs
+            runs += 1
+            self.tidy()
+
+    def _check_budget(self, point: DesignPoint) -> None:
+        """Raises BudgetSpent where the budget is over, InputError where it is shorter than one epoch of the first design."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise BudgetSpent
+        if self.budget is not None and not self.store.runs(self.study.study_id):
+            needed = self.runner.first_epoch_seconds(point)
+            if needed > self.budget:
+                raise InputError(
+                    f"a budget of {format_seconds(self.budget)} is shorter than one epoch of {point.label}, "
+                    f"about {format_seconds(needed)}",
+                    "give it more, or use larger batches",
+                )
 
     def _refuse_company(self) -> None:
         """One process explores a study at a time."""
@@ -153,6 +212,11 @@ class Session:
         front = front_of(trials, self.study.objectives)
         self.runner.keep_weights_of(front, trials)
         return len(front)
+
+
+def _tried(trial: TrialRow) -> set[int]:
+    """The seeds that a design has a finished run of."""
+    return {run.seed for run in trial.runs if run.state != "running"}
 
 
 class _Watch:
@@ -215,7 +279,7 @@ def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precisio
         for phase in line.phases:
             key = (point.network, point.weight_sharing, phase.batch_size)
             if key not in measured:
-                measured[key] = trainer.seconds_per_step(point, dataset, phase.batch_size, place, work)
+                measured[key] = trainer.measure_step(point, dataset, phase.batch_size, place, work, groups=3).seconds
             seconds += measured[key] * phase.epochs * phase.steps_per_epoch
         return PlannedDesign(point=point, params=parameter_count(point, dataset.shape), steps=line.total_steps, seconds=seconds)
 

@@ -26,6 +26,8 @@ from fastrcaps_dse.space import (
 
 Protocol = Literal["validation", "paper"]
 Sampler = Literal["tpe", "nsga2", "gp", "random", "exhaustive"]
+TimeBy = Literal["steps", "measured"]
+UNBOUNDED = 10**6  # trials: more than any study has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class StudySpec:
     seed: int = 0  # of the sampler, and the first of the runs' seeds
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
     first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, where the space admits them
+    time: TimeBy = "steps"  # steps times the seconds of a step measured alone, or what a clock told of each epoch
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -51,7 +54,7 @@ class StudySpec:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}", f"e.g. {name} = 1")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
-        for name, kinds in (("protocol", get_args(Protocol)), ("sampler", get_args(Sampler))):
+        for name, kinds in (("protocol", get_args(Protocol)), ("sampler", get_args(Sampler)), ("time", get_args(TimeBy))):
             if getattr(self, name) not in kinds:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
         if self.sampler == "exhaustive" and not self.space.finite:
@@ -73,6 +76,7 @@ class StudySpec:
             "seeds": self.seeds,
             "seed": self.seed,
             "sampler": self.sampler,
+            "time": self.time,
             "objectives": [objective.name for objective in self.objectives],
             "first": [point.key for point in self.first_designs],
             "space": space_to_dict(self.space),
@@ -82,6 +86,8 @@ class StudySpec:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """What differs between two identities, one line each: "epochs: 4 there, 5 here"."""
     lines = []
+    if "sampler" in old and "time" not in old:  # of a study from before it could be chosen
+        old = {**old, "time": "measured"}
     for name in [*old, *(name for name in new if name not in old)]:
         a, b = old.get(name), new.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -148,7 +154,7 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("epochs", "seeds", "trials", "seed"):
         if name in given and (type(given[name]) is not int):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
-    for name in ("name", "dataset", "protocol", "sampler"):
+    for name in ("name", "dataset", "protocol", "sampler", "time"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
     if "objectives" in given:

@@ -54,7 +54,7 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     ]
     for design in front["designs"]:
         assert {"lr_policy", "batch_schedule", "weight_sharing", "decoder"} <= design["design"].keys()
-        assert design["values"].keys() == {"acc", "time", "params"} and design["seeds"] == 1
+        assert design["values"].keys() == {"acc", "time", "params", "epochs", "macs", "memory"} and design["seeds"] == 1
         assert Path(design["weights"]).is_file()
     rows = list(csv.DictReader(io.StringIO(command("front", "--csv").out)))
     assert [int(r["trial"]) for r in rows] == [d["trial"] for d in front["designs"]]
@@ -223,3 +223,29 @@ def test_output_to_a_closed_pipe_is_no_error(study: Path, tmp_path: Path) -> Non
 
 def test_the_named_designs_are_the_papers() -> None:
     assert len(NAMED_DESIGNS) == 8
+
+
+def test_limits_before_training(command: Command, study: Path) -> None:
+    nothing = command("explore", study, "--max-params", "1k", "--time", "measured")
+    assert nothing.code == 3 and "no design of the space satisfies params <= 1,000" in nothing.err
+    assert "loosen the limits" in nothing.err
+    explored = command(
+        "explore", study, "--max-params", "6.3M", "--limit", "macs<=200M", "--time", "measured", "--device", "cpu"
+    )
+    assert explored.code == 0
+    designs = json.loads(command("front", "--json").out)["designs"]
+    assert designs and all(d["values"]["macs"] <= 200e6 for d in designs)
+    picked = command("pick", "--limit", "epochs<=2", "--limit", "memory<=100MB", "--prefer", "params")
+    assert picked.code == 0 and "memory <= 100 MB does not bind" in picked.out
+    assert command("pick", "--limit", "latency<=2ms").code == 2
+    shown = command("show", 0)
+    assert "as the clock told" in shown.out
+
+
+def test_budgets(command: Command, study: Path) -> None:
+    assert "no quantity for time" in command("explore", study, "--budget", "soon").err
+    done = command("explore", study, "--until-exhausted", "--device", "cpu")
+    assert done.code == 0 and "exhausted" not in done.err.split("next:")[-1] and "[4/4]" in done.err
+    again = command("explore", study, "--budget", "1h", "--device", "cpu")
+    assert again.code == 0 and "the design space is exhausted: all its 4 designs are measured" in again.err
+    assert "by the clock" in command("show", 0).out

@@ -10,9 +10,10 @@ import optuna
 import pytest
 
 from fastrcaps_dse import explorer, store
-from fastrcaps_dse.errors import RunFailed
+from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
 from fastrcaps_dse.explorer import Explorer, open_storage, parameters, point_of
 from fastrcaps_dse.objectives import Measurement, parse_objectives
+from fastrcaps_dse.picks import parse_limits
 from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint
 from fastrcaps_dse.studyspec import StudySpec, override, parse_study
 
@@ -155,3 +156,41 @@ def test_optuna_itself_reads_the_study(tmp_path: Path) -> None:
 def test_samplers_by_name() -> None:
     assert isinstance(explorer.make_sampler("tpe", 0), optuna.samplers.TPESampler)
     assert isinstance(explorer.make_sampler("gp", 0), optuna.samplers.GPSampler)
+
+
+def params_of(point: DesignPoint, name: str) -> tuple[float, float] | None:
+    value = 8_000_000.0 - 1_000_000 * point.weight_sharing
+    return {"params": (value, value), "acc": (0.0, 100.0)}.get(name)
+
+
+def limited(path: Path, spec: StudySpec, fake: Fake, target: int, *texts: str) -> tuple[bool, Explorer]:
+    storage = open_storage(store.parse_url(str(path / "s.db")))
+    running = Explorer(spec, storage, fake, Silent(), limits=parse_limits(texts), bounds=params_of)
+    return running.run(target), running
+
+
+@pytest.mark.parametrize("text", [FINITE, INFINITE])
+def test_what_a_limit_rules_out_is_never_trained(tmp_path: Path, text: str) -> None:
+    fake = Fake()
+    exhausted, running = limited(tmp_path, spec_of(text), fake, 15, "params<=7M", "time<=50s")
+    assert len(fake.asked) == (12 if text == FINITE else 15) and exhausted == (text == FINITE)
+    assert all("weight_sharing=True" in key for key, _ in fake.asked)
+    for trial in running.study.get_trials():
+        constraints = trial.constraints
+        assert constraints["params <= 7,000,000"] == 0 and constraints["time <= 50.0 s"] == trial.values[1] - 50
+    limited(tmp_path, spec_of(text), fake, 17)  # and without limits it goes on
+    assert len(fake.asked) == 17
+
+
+def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> None:
+    for text in (FINITE, INFINITE):
+        fake = Fake()
+        with pytest.raises(NothingFits, match="params <= 1,000, of which the nearest is 7,000,000") as error:
+            limited(tmp_path, spec_of(text, name=text[-9:]), fake, 5, "params<=1000")
+        assert error.value.exit_code == 3 and not fake.asked
+    with pytest.raises(InputError, match="contradict"):
+        limited(tmp_path, spec_of(), Fake(), 5, "params<=1000", "params>=2000")
+    with pytest.raises(InputError, match="latency <= 5 ms needs an objective that is not measured"):
+        limited(tmp_path, spec_of(), Fake(), 5, "latency<=5ms")
+    with pytest.raises(InputError, match="no limit"):
+        parse_limits(["params"])

@@ -21,7 +21,15 @@ OBJECTIVES = parse_objectives("acc,time,params")
 
 def run_row(trial: int, point: DesignPoint, measured: Measurement | None, **changes: Any) -> RunRow:
     fields = {"run_id": trial, "trial": trial, "design": point, "seed": 0, "state": "done", "reason": None}
-    fields |= {"device": "cpu", "precision": "float32", "software": "x", "weights": None, "started": 0.0, "ended": 1.0}
+    fields |= {
+        "device": "cpu",
+        "precision": "float32",
+        "software": "x",
+        "weights": None,
+        "wall_time": None,
+        "started": 0.0,
+        "ended": 1.0,
+    }
     return RunRow(measurement=measured, **(fields | changes))
 
 
@@ -49,7 +57,9 @@ TRIALS = [
 def epochs_of(accuracies: list[float]) -> list[EpochRow]:
     constant = {"batch_size": 16, "steps": 3, "lr_first": 1e-3, "lr_last": 1e-4, "margin_loss": 0.1, "reconstruction_loss": 0.1}
     return [
-        EpochRow(epoch=k + 1, acc=acc, warm_up_seconds=0.0, train_seconds=1.0, eval_seconds=0.1, **constant)  # type: ignore[arg-type]
+        EpochRow(
+            epoch=k + 1, acc=acc, warm_up_seconds=0.0, train_seconds=1.0, eval_seconds=0.1, counted_seconds=1.0, **constant
+        )  # type: ignore[arg-type]
         for k, acc in enumerate(accuracies)
     ]
 

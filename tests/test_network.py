@@ -188,3 +188,32 @@ def test_lenet_pads_small_images() -> None:
     network = LeNet5(MNIST)
     assert network.padding == [2, 2, 2, 2]
     assert LeNet5(sizes.ImageShape(channels=3, height=32, width=32, classes=10)).padding == [0, 0, 0, 0]
+
+
+def counted_macs(point: DesignPoint, shape: sizes.ImageShape) -> int:
+    """Multiply-adds of a literal classification, counted layer by layer as it runs."""
+    network = build_network(point, shape)
+    total = 0
+
+    def count(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        total += weight[0].numel() * output.numel()
+
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    network.scores(torch.rand(1, shape.channels, shape.height, shape.width))
+    return total
+
+
+def test_macs_and_memory() -> None:
+    assert sizes.classification_macs(parse_design("lenet5"), MNIST) == counted_macs(parse_design("lenet5"), MNIST) == 416_520
+    primary = 81 * 256 * 256 * 36 + 81 * 256 * 400
+    assert sizes.classification_macs(DesignPoint(), MNIST) == primary + 2_396_160
+    assert sizes.classification_macs(DesignPoint(weight_sharing=True), MNIST) == primary + 573_440
+    assert sizes.classification_macs(DesignPoint(decoder="small"), MNIST) == sizes.classification_macs(DesignPoint(), MNIST)
+    full, shared = (sizes.classification_memory(DesignPoint(weight_sharing=ws), MNIST) for ws in (False, True))
+    assert full == 4 * (8_215_728 - 1_411_344 + 9216 + 11_520 * 17) and shared == 4 * (6_782_128 - 1_411_344 + 102_400 + 9216)
+    assert sizes.known_values(DesignPoint(), MNIST)["params"] == 8_215_728

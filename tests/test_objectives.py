@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.objectives import (
+    NEVER,
     Measurement,
+    find_objective,
     format_seconds,
     format_value,
     mean_measurement,
     minimised,
     parse_objectives,
     parse_quantity,
+    time_to,
 )
 
 
@@ -93,3 +96,29 @@ def test_the_mean_over_seeds(pairs: list[tuple[float, float]]) -> None:
     assert mean.time == pytest.approx(sum(t for _, t in pairs) / len(pairs))
     assert mean.test_acc == pytest.approx(mean.acc / 2)
     assert mean.selected_epoch == (3 if len(runs) == 1 else 0)
+
+
+def test_time_to_an_accuracy() -> None:
+    accuracies, seconds = [80.0, 95.0, 94.0, 97.0], [2.0, 3.0, 4.0, 5.0]
+    assert time_to(80, accuracies, seconds) == 2 and time_to(94.5, accuracies, seconds) == 5
+    assert time_to(97, accuracies, seconds) == 14
+    near, far = time_to(98, accuracies, seconds), time_to(99, accuracies, seconds)
+    assert NEVER <= near < far < math.inf and format_value("time_to:98", near) == "not reached"
+    assert find_objective("time_to:99.20").name == "time_to:99.2" and find_objective("time_to:99").direction == "minimize"
+    for name in ("time_to", "time_to:", "time_to:many", "time_to:101"):
+        with pytest.raises(InputError):
+            find_objective(name)
+
+
+def test_other_objectives() -> None:
+    names = "latency,macs,memory,epochs,time_to:95"
+    assert [o.name for o in parse_objectives(names)] == names.split(",")
+    assert parse_quantity("latency", "2ms") == 2 and parse_quantity("memory", "500kB") == 0.5
+    assert format_value("latency", 1.234) == "1.23 ms" and format_value("memory", 25) == "25 MB"
+    assert format_value("epochs", 2.5) == "2.5" and format_value("macs", 201_820_160) == "201,820,160"
+    measured = Measurement(acc=1, time=1, params=1, others={"epochs": 2.0, "macs": 5.0})
+    other = Measurement(acc=1, time=1, params=1, others={"epochs": 3.0})
+    assert mean_measurement([measured, other]).others == {"epochs": 2.5}
+    assert measured.value(find_objective("epochs")) == 2
+    with pytest.raises(InputError, match="latency was not measured"):
+        measured.value(find_objective("latency"))

@@ -96,3 +96,22 @@ def test_limits_that_contradict_each_other_and_unknown_preferences() -> None:
     with pytest.raises(InputError, match="cannot prefer 'nee'") as error:
         picks.pick(TABLE, OBJECTIVES, prefer="nee")
     assert "did you mean 'knee'" in error.value.mend
+
+
+def test_a_sure_design_is_preferred_to_one_within_its_noise() -> None:
+    def one(trial: int, acc: float, on_front: float | None, seeds: int) -> Candidate:
+        errors = {"acc": 0.2, "time": 0.0, "params": 0.0} if on_front is not None else None
+        values = {"acc": acc, "time": 10.0 + trial, "params": 5.0 - trial}
+        return Candidate(trial=trial, label=f"d{trial}", values=values, errors=errors, seeds=seeds, on_front=on_front)
+
+    objectives = parse_objectives("acc,time,params")
+    lucky, steady, weak = one(0, 95.3, 0.6, 1), one(1, 95.0, 0.99, 4), one(2, 90.0, 0.99, 4)
+    found = picks.pick([lucky, steady, weak], objectives)
+    assert found.trial == 1
+    assert "it is on the front with probability 0.99 (4 seeds)" in found.why
+    assert any(
+        line.startswith("preferred to one within its noise that is less sure: d0 (trial 0): acc +0.30 %") for line in found.why
+    )
+    assert picks.pick([lucky, weak], objectives).trial == 0  # the sure one is far behind
+    assert picks.pick([one(0, 95.3, None, 1), one(1, 95.0, None, 1)], objectives).trial == 0
+    assert picks.pick([one(0, 95.3, 0.97, 3), steady], objectives).trial == 0

@@ -18,16 +18,17 @@ import pytest
 import safetensors.torch
 import torch
 
-from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse import data, records, store, trainer
+from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
 from fastrcaps_dse.records import front_of
-from fastrcaps_dse.runs import selected_epoch
+from fastrcaps_dse.runs import Runner, selected_epoch
 from fastrcaps_dse.session import Session, plan
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.studyspec import StudySpec, override, parse_study
-from fastrcaps_dse.trainer import Epoch
+from fastrcaps_dse.trainer import Epoch, stopwatch
 
 STUDY = """
 name = "s"
@@ -106,7 +107,9 @@ def test_what_a_study_keeps(whole: Path, tiny: Path) -> None:
     assert measured is not None
     assert measured.acc == max(e.acc for e in epochs)
     assert measured.selected_epoch == selected_epoch([e.acc for e in epochs])
-    assert measured.time == pytest.approx(sum(e.train_seconds for e in epochs[: measured.selected_epoch]))
+    assert measured.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
+    assert run.wall_time == pytest.approx(sum(e.train_seconds for e in epochs[: measured.selected_epoch]))
+    assert measured.others["epochs"] == measured.selected_epoch and measured.others["macs"] > 1e6
     # the weights that are kept are those of the selected epoch: they give its accuracies again
     loaded = trainer.Training(trial.design, 5, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
     loaded.load_weights(Path(run.weights or ""))
@@ -166,7 +169,7 @@ def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: st
     heard = Heard()
     ours = explore(tmp_path, spec_of(tiny), heard)
     assert len(heard.warnings) == (1 if cut == "last" else 2) and "going back" in heard.warnings[0]
-    assert heard.begun == [2 if cut == "last" else 0]
+    assert heard.begun == [2 if cut == "last" else 1]  # the beginning that others share is still whole
     assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
 
 
@@ -232,3 +235,201 @@ def test_a_plan_trains_nothing(tiny: Path) -> None:
     assert (planned.designs, planned.size, len(planned.first)) == (2, 2, 1)
     first = planned.first[0]
     assert first.steps == 5 + 3 * 3 and first.params == 6_172_241 and 0 < first.seconds * 3 < planned.seconds
+
+
+def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def measure(point: DesignPoint, dataset: Any, batch_size: int, device: Any, precision: Any) -> trainer.Timing:
+        measured.append(batch_size)
+        return trainer.Timing(seconds=1.0 / batch_size, spread=0.3, n=7)
+
+    monkeypatch.setattr("fastrcaps_dse.runs.measure_step", measure)
+    heard = Heard()
+    ours = explore(tmp_path, spec_of(tiny), heard, trials=2)
+    assert measured == [8, 16]  # once each, for both designs
+    assert len(heard.warnings) == 2 and "noisy machine" in heard.warnings[0] and "give or take 30%" in heard.warnings[0]
+    for trial in ours.trials(ours.study()):
+        (run,) = trial.runs
+        epochs, measurement = ours.epochs(run.run_id), run.measurement
+        assert measurement is not None
+        assert [e.counted_seconds for e in epochs] == [pytest.approx(e.steps / e.batch_size) for e in epochs]
+        assert measurement.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measurement.selected_epoch]))
+        assert run.wall_time != measurement.time
+    with pytest.raises(InputError, match="time: steps there, measured here"):
+        explore(tmp_path, spec_of(tiny, time="measured"), trials=2)
+
+
+def test_time_by_the_clock_and_other_objectives(tmp_path: Path, tiny: Path) -> None:
+    objectives = parse_objectives("acc,latency,time_to:40,epochs")
+    ours = explore(tmp_path, spec_of(tiny, time="measured", objectives=objectives), trials=1)
+    (trial,) = ours.trials(ours.study())
+    (run,) = trial.runs
+    epochs = ours.epochs(run.run_id)
+    assert [e.counted_seconds for e in epochs] == [e.train_seconds for e in epochs]
+    assert run.measurement is not None and run.measurement.time == run.wall_time
+    others = run.measurement.others
+    assert 0 < others["latency"] < 1000 and others["epochs"] == run.measurement.selected_epoch
+    assert others["time_to:40"] == time_to(40, [e.acc for e in epochs], [e.counted_seconds for e in epochs])
+
+
+def test_the_stopwatch_measures_twice_where_it_is_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady, wild = [1.0, 1.01, 1.02, 1.0, 1.01, 0.99, 1.0], [1.0, 2.0, 1.5, 3.0, 1.2, 0.8, 1.1]
+    for turns, noisy, n in (([steady], False, 9), ([wild, steady], False, 16), ([wild, wild], True, 16)):
+        values = iter([0.1, *(2 * v for turn in turns for v in turn)])  # 0.25 s at least: 2 repetitions
+        asked: list[int] = []
+        monkeypatch.setattr(stopwatch, "_seconds", lambda act, count, v=values, a=asked: (a.append(count), next(v))[1])
+        timing = stopwatch._repeated(lambda count: None, 7)
+        assert timing.noisy == noisy and len(asked) == n - 1 and set(asked[1:]) == {2}
+        assert noisy or timing.seconds == pytest.approx(1.0)
+
+
+def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path, tiny: Path) -> None:
+    spec, url = spec_of(tiny), store.parse_url(str(tmp_path / "s.db"))
+
+    class Slow(Heard):
+        def epoch_finished(self, epoch: Epoch) -> None:
+            session.deadline = time.monotonic() - (1 if epoch.epoch == 3 else -100)  # over after the third epoch
+
+    heard = Slow()
+    session = Session(spec, url, heard, device="cpu", budget=100)
+    outcome = session.run()
+    assert outcome.spent and outcome.trials == 0 and heard.begun == [0]
+    heard = Heard()
+    outcome = Session(spec, url, heard, device="cpu", budget=1000).run()
+    assert heard.begun == [3, 0, 0, 0, 0][: len(heard.begun)] and outcome.exhausted and not outcome.spent  # both designs
+    ours = Store(url)
+    assert ours.study().target_trials == 0 and outcome.trials == 2
+    assert [e.epoch for run in ours.runs(ours.study().study_id) for e in ours.epochs(run.run_id)] == [1, 2, 3, 4] * 2
+
+
+def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = trainer.Timing(seconds=100.0, spread=0.0, n=7)
+    monkeypatch.setattr("fastrcaps_dse.runs.measure_step", lambda *_: timing)
+    session = Session(spec_of(tiny), store.parse_url(str(tmp_path / "s.db")), Heard(), device="cpu", budget=60)
+    with pytest.raises(InputError, match="a budget of 60.0 s is shorter than one epoch"):
+        session.run()
+    assert not session.store.runs(session.study.study_id)
+
+
+SHARED = """
+name = "{name}"
+dataset = "{dataset}"
+epochs = {epochs}
+trials = 9
+first = []
+[space]
+lr_policy = ["fixed"]
+batch_schedule = {schedules}
+weight_sharing = [false]
+decoder = ["small"]
+"""
+HEADS = '["adabatch(head_batch=4,head_epochs=10,tail_batch=8)", "adabatch(head_batch=4,head_epochs=10,tail_batch=16)"]'
+
+
+def shared(
+    place: Path, tiny: Path, *, name: str = "a", epochs: int = 3, schedules: str = HEADS, **how: Any
+) -> tuple[Store, Heard]:
+    spec = parse_study(SHARED.format(name=name, dataset=tiny, epochs=epochs, schedules=schedules), default_name="s")
+    heard = Heard()
+    session = Session(spec, store.parse_url(str(place / "s.db")), heard, device="cpu", **how)
+    session.run()
+    return session.store, heard
+
+
+def curves_of(ours: Store, name: str) -> dict[str, list[dict[str, Any]]]:
+    """The epochs of each design of a study, without what a clock told."""
+    return {
+        run.design.key: [{k: v for k, v in asdict(e).items() if "seconds" not in k} for e in ours.epochs(run.run_id)]
+        for run in ours.runs(ours.study(name).study_id)
+    }
+
+
+def test_equal_beginnings_are_trained_once(tmp_path: Path, tiny: Path) -> None:
+    ours, heard = shared(tmp_path, tiny)
+    assert sorted(heard.begun) == [0, 1]  # both schedules begin with one epoch of batch 4
+    (tmp_path / "fresh").mkdir()
+    fresh, heard = shared(tmp_path / "fresh", tiny, fresh=True)
+    assert heard.begun == [0, 0] and curves_of(ours, "a") == curves_of(fresh, "a")
+    for run in ours.runs(ours.study().study_id):
+        epochs, measured = ours.epochs(run.run_id), run.measurement
+        assert measured is not None and len(epochs) == 3
+        assert measured.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
+        loaded = trainer.Training(run.design, 0, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
+        if run.weights:
+            loaded.load_weights(Path(run.weights))
+            assert loaded.test_accuracy() == measured.test_acc
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path, tiny: Path) -> None:
+    shared(tmp_path, tiny, epochs=2, schedules="[8]")
+    ours, heard = shared(tmp_path, tiny, name="longer", epochs=4, schedules="[8]")
+    assert heard.begun == [2]
+    (tmp_path / "fresh").mkdir()
+    fresh, _ = shared(tmp_path / "fresh", tiny, name="longer", epochs=4, schedules="[8]", fresh=True)
+    assert curves_of(ours, "longer") == curves_of(fresh, "longer")
+
+
+def test_equal_runs_are_reused_across_studies(tmp_path: Path, tiny: Path) -> None:
+    ours, _ = shared(tmp_path, tiny)
+    again, heard = shared(tmp_path, tiny, name="b")
+    assert heard.begun == [] and curves_of(again, "b") == curves_of(ours, "a")
+    first, second = ([r.measurement for r in ours.runs(ours.study(n).study_id)] for n in ("a", "b"))
+    assert sorted(map(repr, first)) == sorted(map(repr, second))
+    shutil.rmtree(tmp_path / "s.runs" / "run-000001", ignore_errors=True)
+    for run in again.runs(again.study("b").study_id):
+        assert run.weights is None or Path(run.weights).exists()
+    _, heard = shared(tmp_path, tiny, name="c", fresh=True)
+    assert heard.begun == [0, 0]
+    _, heard = shared(tmp_path, tiny, name="d", epochs=2)  # another length: only beginnings
+    assert heard.begun in ([0, 1], [1, 1])
+
+
+def test_a_broken_beginning_is_trained_again(tmp_path: Path, tiny: Path) -> None:
+    shared(tmp_path, tiny)
+    for path in (tmp_path / "s.runs" / "beginnings").glob("*/checkpoint.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    _, heard = shared(tmp_path, tiny, name="longer", epochs=4, schedules="[8]")
+    assert heard.begun == [0] and not heard.warnings
+    _, heard = shared(tmp_path, tiny, name="again", epochs=4)
+    assert heard.begun[0] == 0 and any("a shared beginning cannot be used" in w for w in heard.warnings)
+
+
+def test_the_oldest_beginnings_go(tmp_path: Path) -> None:
+    source = tmp_path / "weights"
+    source.write_bytes(b"x" * 1000)
+    kept = Beginnings(tmp_path / "kept", limit=5000)
+    for number in range(4):
+        kept.keep(f"key{number}", source, source, [{"acc": 1.0}])
+        os.utime(tmp_path / "kept" / f"key{number}", (number, number))
+    kept._trim()
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["key2", "key3"]
+    found = kept.longest(["key3", "none"])
+    assert found is not None and found.checkpoint.read_bytes() == source.read_bytes()
+    assert kept.longest(["none", "key3"]) is None  # it has one epoch, not two
+
+
+def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accuracies that are known: two designs alike but for noise, one far behind."""
+    spec = parse_study(SHARED.format(name="a", dataset=tiny, epochs=1, schedules="[8, 16, 32]"), default_name="s")
+    session = Session(
+        override(spec, objectives=parse_objectives("acc")), store.parse_url(str(tmp_path / "s.db")), Heard(), device="cpu"
+    )
+    trained: list[tuple[int, int]] = []
+
+    def train(run: Any, point: DesignPoint, seed: int) -> Measurement:
+        size = point.batch_schedule.size  # type: ignore[union-attr]
+        trained.append((size, seed))
+        noise = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2][seed] * (1 if size == 8 else -1)
+        measured = Measurement(acc={8: 95.0, 16: 95.05, 32: 60.0}[size] + noise, time=1.0, params=1)
+        session.store.finish_run(run.run_id, measured, 1.0, None)
+        return measured
+
+    monkeypatch.setattr(Runner, "_train", lambda self, run, point, seed: train(run, point, seed))
+    session.run(3)
+    assert sorted(trained) == [(8, 0), (16, 0), (32, 0)]
+    assert session.settle(6) == 10 and len(set(trained)) == len(trained)
+    assert {size for size, _ in trained[3:]} == {8, 16}  # nothing was spent on the one far behind
+    known = records.standings_of(session.store.trials(session.study), session.study.objectives)
+    assert [s.seeds for s in known.values()].count(6) == 2 and min(s.on_front or 0 for s in known.values()) == 0
+    assert session.settle(6) == 0  # all that are open have their seeds

@@ -37,6 +37,7 @@ EPOCH = {
     "warm_up_seconds": 0.2,
     "train_seconds": 1.0,
     "eval_seconds": 0.1,
+    "counted_seconds": 1.0,
 }
 
 
@@ -68,7 +69,7 @@ def test_runs_and_epochs(ours: Store) -> None:
     ours.drop_epochs(run.run_id, after=1)
     assert [e.epoch for e in ours.epochs(run.run_id)] == [1]
     measured = Measurement(acc=91.0, time=1.0, params=5, test_acc=90.5, selected_epoch=1)
-    ours.finish_run(run.run_id, measured, "w")
+    ours.finish_run(run.run_id, measured, 2.5, "w")
     again = claim(ours)
     assert again.run_id == run.run_id and again.measurement == measured and again.weights == "w"
     (trial,) = ours.trials(ours.study())
@@ -105,13 +106,24 @@ def test_a_newer_data_base_is_refused(ours: Store) -> None:
 
 
 def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
+    run = claim(ours)
+    ours.set_epoch(run.run_id, EPOCH)
     with ours.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE fastrcaps_epoch DROP COLUMN warm_up_seconds"))
+        for table, column in (
+            ("epoch", "warm_up_seconds"),
+            ("epoch", "counted_seconds"),
+            ("run", "wall_time"),
+            ("run", "others"),
+        ):
+            connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
+        connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 1"))
     for _ in range(2):
         again = Store(ours.url)
-        columns = {column["name"] for column in sa.inspect(again.engine).get_columns("fastrcaps_epoch")}
-        assert columns == set(store.tables.epoch.c.keys())
+        for table in store.tables.OURS:
+            columns = {column["name"] for column in sa.inspect(again.engine).get_columns(table.name)}
+            assert columns == set(table.c.keys())
+    assert again.epochs(run.run_id)[0].counted_seconds == EPOCH["train_seconds"]
 
 
 def test_files_that_are_no_data_base(tmp_path: Path) -> None:

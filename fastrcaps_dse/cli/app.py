@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from fastrcaps_dse.errors import MachineError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.objectives import Objective
+    from fastrcaps_dse.picks import Limit
     from fastrcaps_dse.store import Store, StudyRow
 
 app = typer.Typer(
@@ -35,7 +36,12 @@ StudyOption = Annotated[str | None, typer.Option("--study", help="Name of the st
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 ObjectivesOption = Annotated[
-    str | None, typer.Option("--objectives", help="Any of acc,time,params; default the study's.", metavar="NAMES")
+    str | None,
+    typer.Option(
+        "--objectives",
+        help="Of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default the study's.",
+        metavar="NAMES",
+    ),
 ]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Where data sets are, and are downloaded to; default data/.")
@@ -45,6 +51,13 @@ PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="Of the convolutions: float32 or bfloat16; default what the device does fast.")
 ]
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="A name (see `doctor`) or a folder of your own.")]
+MaxParamsOption = Annotated[str | None, typer.Option("--max-params", help="At most so many, e.g. 7M.")]
+MaxTimeOption = Annotated[str | None, typer.Option("--max-time", help="At most so long, e.g. 10m.")]
+MinAccOption = Annotated[str | None, typer.Option("--min-acc", help="At least so accurate, in percent, e.g. 99.2.")]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help='Of any objective, e.g. "macs<=200M", "latency<=5ms"; may be repeated.', metavar="LIMIT"),
+]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of a run.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Runs of each design, averaged.")]
 ProtocolOption = Annotated[
@@ -89,6 +102,14 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{path} cannot be written: {error.strerror}", "name another file") from None
+
+
+def given_limits(given: Mapping[tuple[str, str], str | None], texts: Sequence[str] | None) -> list[Limit]:
+    """Limits from options by (objective, bound), and from --limit. Raises InputError."""
+    from fastrcaps_dse import picks
+
+    limits = [picks.parse_limit(name, bound, text) for (name, bound), text in given.items() if text is not None]
+    return [*limits, *picks.parse_limits(texts or [])]
 
 
 def open_store(storage: str | None) -> Store:

@@ -11,11 +11,16 @@ from fastrcaps_dse.cli.app import (
     NOTHING_FITS,
     CsvOption,
     JsonOption,
+    LimitOption,
+    MaxParamsOption,
+    MaxTimeOption,
+    MinAccOption,
     ObjectivesOption,
     StorageOption,
     StudyOption,
     app,
     chosen_objectives,
+    given_limits,
     hint,
     open_store,
     print_csv,
@@ -48,8 +53,10 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
     members = sorted(records.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
+    known = records.standings_of(trials, chosen)
+    tied = [t for t in trials if t.trial in known and known[t.trial].doubtful and t not in members]
     if as_json:
-        print_json(records.front_record(study, chosen, members))
+        print_json(records.front_record(study, chosen, members, tied, known))
     elif as_csv:
         print_csv(records.design_rows(members))
     elif not members:
@@ -57,21 +64,24 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     else:
         done = sum(t.state == "done" for t in trials)
         title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
-        console.print_table(console.designs_table(members, title))
+        console.print_table(console.designs_table([*members, *tied], title, chosen, known))
+        if any(known[t.trial].doubtful for t in [*members, *tied]):
+            hint("tied: the seeds so far leave open whether it is on the front; `explore --settle` spends seeds on these")
 
 
 @app.command()
 def pick(
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
-    max_params: Annotated[str | None, typer.Option("--max-params", help="At most so many, e.g. 7M.")] = None,
+    max_params: MaxParamsOption = None,
     min_params: Annotated[str | None, typer.Option("--min-params", help="At least so many.")] = None,
-    max_time: Annotated[str | None, typer.Option("--max-time", help="At most so long, e.g. 10m.")] = None,
+    max_time: MaxTimeOption = None,
     min_time: Annotated[str | None, typer.Option("--min-time", help="At least so long.")] = None,
-    min_acc: Annotated[str | None, typer.Option("--min-acc", help="At least so accurate, in percent, e.g. 99.2.")] = None,
+    min_acc: MinAccOption = None,
     max_acc: Annotated[str | None, typer.Option("--max-acc", help="At most so accurate.")] = None,
+    limit: LimitOption = None,
     prefer: Annotated[
-        str | None, typer.Option("--prefer", help="acc, time, params or knee; default the first objective without a limit.")
+        str | None, typer.Option("--prefer", help="An objective, or knee; default the first objective without a limit.")
     ] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
@@ -87,11 +97,14 @@ def pick(
         ("acc", "min"): min_acc,
         ("acc", "max"): max_acc,
     }
-    limits = [picks.parse_limit(name, bound, text) for (name, bound), text in given.items() if text is not None]
+    limits = given_limits(given, limit)
     ours = open_store(storage)
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
-    result = picks.pick([*map(records.candidate, trials.values())], chosen_objectives(row, objectives), limits, prefer)
+    chosen = chosen_objectives(row, objectives)
+    known = records.standings_of([*trials.values()], chosen)
+    candidates = [records.candidate(trial, chosen, known[number]) for number, trial in trials.items()]
+    result = picks.pick(candidates, chosen, limits, prefer)
     if as_json:
         print_json(records.pick_record(row, limits, result, trials))
     elif result.trial is not None:
@@ -148,10 +161,12 @@ def show(
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
     from fastrcaps_dse.console import epoch_line
+    from fastrcaps_dse.objectives import format_seconds
     from fastrcaps_dse.records import trial_record
     from fastrcaps_dse.space import design_to_dict
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
+    by_steps = study.identity.get("time") == "steps"
     if as_json:
         print_json(trial_record(study, trial, runs))
         return
@@ -168,6 +183,9 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             measured = run.measurement
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
             print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
+            wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
+            how = "steps times the seconds of a step measured alone" if by_steps else "as the clock told"
+            print(f"  time: {format_seconds(measured.time)}, {how}{wall if by_steps else ''}")
 
 
 @app.command()

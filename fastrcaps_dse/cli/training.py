@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +20,17 @@ from fastrcaps_dse.cli.app import (
     DeviceOption,
     EpochsOption,
     JsonOption,
+    LimitOption,
+    MaxParamsOption,
+    MaxTimeOption,
+    MinAccOption,
     ObjectivesOption,
     PrecisionOption,
     ProtocolOption,
     SeedsOption,
     StorageOption,
     app,
+    given_limits,
     hint,
     open_store,
     print_json,
@@ -33,6 +40,7 @@ from fastrcaps_dse.cli.designs import print_front, print_trial
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
+    from fastrcaps_dse.picks import Limit
     from fastrcaps_dse.session import Outcome
     from fastrcaps_dse.studyspec import StudySpec
 
@@ -49,6 +57,12 @@ def explore(
             "--trials", help="Designs the study shall have in all; default the file's, and as many again when they are done."
         ),
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="Explore for so long, e.g. 30m; then the same command goes on.")
+    ] = None,
+    until_exhausted: Annotated[
+        bool, typer.Option("--until-exhausted", help="Try every design of the space, which must be finite.")
+    ] = False,
     epochs: EpochsOption = None,
     seeds: SeedsOption = None,
     dataset: DatasetOption = None,
@@ -56,6 +70,23 @@ def explore(
     protocol: ProtocolOption = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="tpe, nsga2, gp, random or exhaustive.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
+    settle: Annotated[
+        int,
+        typer.Option(
+            "--settle",
+            help="After the search, train up to so many seeds of each design that may or may not be on the front.",
+            metavar="SEEDS",
+        ),
+    ] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what an equal run of this storage has measured.")] = False,
+    max_params: MaxParamsOption = None,
+    max_time: MaxTimeOption = None,
+    min_acc: MinAccOption = None,
+    limit: LimitOption = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", help="steps (times the seconds of a step, measured alone) or measured (by the clock)."),
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Name of the study; default the file's.")] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
@@ -66,7 +97,7 @@ def explore(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or continue it where it was stopped."""
-    from fastrcaps_dse.objectives import parse_objectives
+    from fastrcaps_dse.objectives import counted, parse_objectives, parse_quantity
     from fastrcaps_dse.studyspec import find_study_file, override
 
     spec = find_study_file(study_file)
@@ -83,11 +114,24 @@ def explore(
         sampler=sampler,
         seed=seed,
         name=study,
+        time=time,
     )
     if dry_run:
         _print_plan(spec, data_dir, device, precision, as_json)
         return
-    outcome = _explore(spec, storage, trials, data_dir, device, precision)
+    limits = given_limits({("params", "max"): max_params, ("time", "max"): max_time, ("acc", "min"): min_acc}, limit)
+    seconds = parse_quantity("time", budget) if budget is not None else None
+    if until_exhausted:
+        trials = spec.space.size()
+        if trials is None:
+            raise InputError("an infinite space is never exhausted", "use --trials or --budget")
+    outcome = _explore(
+        spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds, fresh=fresh, settle=settle
+    )
+    if outcome.seeds:
+        hint(f"{counted(outcome.seeds, 'further run')} of designs that may or may not be on the front")
+    if outcome.spent:
+        hint(f"the budget is spent after {counted(outcome.trials, 'trial')}; the same command goes on from here")
     if outcome.exhausted:
         hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
     print_front(storage, spec.name, None, as_json=as_json)
@@ -104,6 +148,10 @@ def _explore(
     precision: str | None,
     *,
     each_epoch: bool = False,
+    limits: Sequence[Limit] = (),
+    budget: float | None = None,
+    fresh: bool = False,
+    settle: int = 0,
 ) -> Outcome:
     """Run a session with its progress shown; an interruption prints the command that continues."""
     from fastrcaps_dse import console, store
@@ -113,14 +161,26 @@ def _explore(
     signal.signal(signal.SIGTERM, _interrupt)
     url = store.open_url(storage)
     try:
-        with (console.TrainingProgress if each_epoch else console.ExplorationProgress)() as progress:
-            session = Session(spec, url, progress, data_dir=data_dir, device=device, precision=precision)
+        with (console.TrainingProgress if each_epoch else console.ExplorationProgress)(spec.objectives) as progress:
+            session = Session(
+                spec,
+                url,
+                progress,
+                data_dir=data_dir,
+                device=device,
+                precision=precision,
+                limits=limits,
+                budget=budget,
+                fresh=fresh,
+            )
+            progress.deadline = session.deadline
             if not each_epoch:
                 progress.say(
                     f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {counted(spec.seeds, 'seed')}, "
                     f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
                 )
-            return session.run(trials)
+            outcome = session.run(trials)
+            return replace(outcome, seeds=session.settle(settle)) if settle else outcome
     except KeyboardInterrupt:
         command = ["fastrcaps-dse", *sys.argv[1:]]
         hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse import figures
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, format_value
+from fastrcaps_dse.objectives import Objective, counted, format_value, shown
 from fastrcaps_dse.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
 
@@ -72,7 +72,7 @@ def render(
         _plot(figures.rate_figure(curves), "curve"),
         "</section></div>",
         "<h2>Designs</h2>",
-        _table(trials, members),
+        _table(trials, members, objectives),
     ]
     if len(trials) > SHOWN_CURVES:
         sections.insert(-2, f"<p>Curves of {SHOWN_CURVES} of {len(trials)} designs, the front's first.</p>")
@@ -90,9 +90,9 @@ def _plot(figure: go.Figure, kind: str, *, library: bool = False) -> str:
     return f"<div class='{kind}'>{plot}</div>"
 
 
-def _table(trials: Sequence[TrialRow], members: set[int]) -> str:
+def _table(trials: Sequence[TrialRow], members: set[int], objectives: Sequence[Objective]) -> str:
     heads = ["trial", "design", "lr policy", "batch schedule", "weight sharing", "decoder"]
-    heads += [f"{o.title}" for o in OBJECTIVES.values()] + ["test accuracy", "selected epoch", "seeds"]
+    heads += [o.title for o in shown(objectives)] + ["test accuracy", "selected epoch", "seeds"]
     texts = set(heads[1:6])
     head = "".join(f"<th{' class=text' if h in texts else ''}>{h}</th>" for h in heads)
     rows = []
@@ -102,16 +102,10 @@ def _table(trials: Sequence[TrialRow], members: set[int]) -> str:
         texts_of += ["yes" if trial.design.weight_sharing else "no", trial.design.decoder]
         if measured is None:
             reason = next((run.reason for run in trial.runs if run.reason), "running")
-            numbers = [
-                "-",
-                "-",
-                "-",
-                "-",
-                "-",
-                html.escape(f"{trial.state}: {reason}" if trial.state == "failed" else "running"),
-            ]
+            state = html.escape(f"{trial.state}: {reason}" if trial.state == "failed" else "running")
+            numbers = ["-"] * (len(shown(objectives)) + 2) + [state]
         else:
-            numbers = [format_value(name, measured.value(o)) for name, o in OBJECTIVES.items()]
+            numbers = [format_value(o.name, measured.value(o)) for o in shown(objectives)]
             test = measured.test_acc
             numbers += [
                 format_value("acc", test) if test is not None else "-",

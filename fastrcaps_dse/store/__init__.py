@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.database import Store
 from fastrcaps_dse.store.owner import is_alive
-from fastrcaps_dse.store.rows import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store.rows import EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.url import (
     begin_immediate,
     clear_errors,
@@ -24,6 +24,7 @@ __all__ = [
     "URL",
     "EpochRow",
     "RunRow",
+    "StepTime",
     "Store",
     "StudyRow",
     "TrialRow",

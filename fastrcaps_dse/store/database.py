@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from fastrcaps_dse.errors import InputError, MachineError, nearest
 from fastrcaps_dse.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.owner import is_alive, process_name
-from fastrcaps_dse.store.rows import EpochRow, RunRow, StudyRow, TrialRow, run_row, trial_row
+from fastrcaps_dse.store.rows import EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row
 from fastrcaps_dse.store.url import clear_errors, make_engine, shown, sqlite_path
 
 
@@ -52,6 +52,7 @@ class Store:
             )
         if version is not None and version < tables.SCHEMA_VERSION:
             with self._write() as connection:
+                tables.metadata.create_all(connection, tables=tables.OURS)
                 for to in range(version + 1, tables.SCHEMA_VERSION + 1):
                     for statement in tables.MIGRATIONS[to]:
                         connection.execute(sa.text(statement))
@@ -117,6 +118,24 @@ class Store:
             connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
             return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
 
+    def equal_run(self, study: StudyRow, run: RunRow, place: Mapping[str, str]) -> RunRow | None:
+        """A finished run of another study that is the same training with the same measures, on the same device and software."""
+        same = ("protocol", "epochs", "time")
+        c = tables.run.c
+        query = (
+            sa.select(tables.run, tables.study.c.identity)
+            .join(tables.study)
+            .where(
+                (c.state == "done") & (c.design_key == run.design.key) & (c.seed == run.seed) & (c.study_id != study.study_id),
+                tables.study.c.dataset_fingerprint == study.dataset_fingerprint,
+                *(c[name] == value for name, value in place.items()),
+            )
+        )
+        for row in self._rows(query):
+            if all(row["identity"].get(name) == study.identity.get(name) for name in same):
+                return run_row(row)
+        return None
+
     def beat(self, run_id: int) -> None:
         """Say that the run's process lives."""
         with self._write() as connection:
@@ -127,9 +146,10 @@ class Store:
         with self._write() as connection:
             connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(**values))
 
-    def finish_run(self, run_id: int, measurement: Measurement, weights: str | None) -> None:
+    def finish_run(self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None) -> None:
         with self._write() as connection:
             values = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
+            values |= {"wall_time": wall_time, "others": dict(measurement.others)}
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
@@ -165,6 +185,21 @@ class Store:
         for run in self.runs(study.study_id):
             grouped[run.trial].append(run)
         return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
+
+    # --- step times ---------------------------------------------------------------------------------------------------
+
+    def step_time(self, key: str, device: str, software: str) -> StepTime | None:
+        """What was measured for this key on this device with this software."""
+        c = tables.step_time.c
+        rows = self._rows(sa.select(tables.step_time).where((c.key == key) & (c.device == device) & (c.software == software)))
+        return StepTime(**{k: v for k, v in rows[0].items() if k != "measured"}) if rows else None
+
+    def set_step_time(self, measured: StepTime) -> None:
+        """Keep a step time; another process may have measured it meanwhile: the earlier one stays."""
+        if self.step_time(measured.key, measured.device, measured.software) is not None:
+            return
+        with self._write() as connection:
+            connection.execute(tables.step_time.insert().values(**asdict(measured), measured=time.time()))
 
     # --- epochs -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,19 @@ class EpochRow:
     warm_up_seconds: float
     train_seconds: float
     eval_seconds: float
+    counted_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTime:
+    """How long a training step takes on a device, measured alone."""
+
+    key: str  # network variant, images, batch size, precision
+    device: str
+    software: str
+    seconds: float  # the median of n
+    spread: float  # interquartile range by the median
+    n: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +54,7 @@ class RunRow:
     precision: str | None
     software: str | None
     measurement: Measurement | None
+    wall_time: float | None  # s of training up to the selected epoch, as a clock told it
     weights: str | None
     started: float
     ended: float | None
@@ -83,7 +97,11 @@ class TrialRow:
 
 def run_row(row: Any) -> RunRow:
     measured = row["state"] == "done"
-    measurement = Measurement(**{f.name: row[f.name] for f in fields(Measurement)}) if measured else None
+    measurement = (
+        Measurement(**{f.name: row[f.name] for f in fields(Measurement) if f.name != "others"}, others=row["others"] or {})
+        if measured
+        else None
+    )
     kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement")}
     return RunRow(design=design_from_dict(row["design"]), measurement=measurement, **kept)
 
@@ -91,9 +109,9 @@ def run_row(row: Any) -> RunRow:
 def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
     measurements = [run.measurement for run in runs if run.measurement is not None]
     state: Literal["running", "done", "failed"] = "running"
-    if any(run.state == "failed" for run in runs):
-        state = "failed"
-    elif len(measurements) >= seeds:
+    if len(measurements) >= seeds:  # a later seed that fails takes nothing from them
         state = "done"
+    elif any(run.state == "failed" for run in runs):
+        state = "failed"
     mean = mean_measurement(measurements) if state == "done" else None
     return TrialRow(trial=trial, design=runs[0].design, state=state, runs=tuple(runs), measurement=mean)

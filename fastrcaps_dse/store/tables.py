@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -38,7 +38,9 @@ run = sa.Table(
     sa.Column("software", sa.String(200)),
     sa.Column("params", sa.Integer),
     sa.Column("acc", sa.Float),  # %
-    sa.Column("time", sa.Float),  # s
+    sa.Column("time", sa.Float),  # s, as the study counts it
+    sa.Column("wall_time", sa.Float),  # s, as a clock told it
+    sa.Column("others", sa.JSON),  # values of the other objectives, by name
     sa.Column("test_acc", sa.Float),  # %
     sa.Column("selected_epoch", sa.Integer),
     sa.Column("weights", sa.String(1024)),
@@ -64,7 +66,28 @@ epoch = sa.Table(
     sa.Column("warm_up_seconds", sa.Float, nullable=False),
     sa.Column("train_seconds", sa.Float, nullable=False),
     sa.Column("eval_seconds", sa.Float, nullable=False),
+    sa.Column("counted_seconds", sa.Float, nullable=False),  # what the epoch adds to the time objective
 )
-OURS = [schema, study, run, epoch]
-MIGRATIONS = {2: ["ALTER TABLE fastrcaps_epoch ADD COLUMN warm_up_seconds FLOAT NOT NULL DEFAULT 0"]}
+step_time = sa.Table(
+    "fastrcaps_step_time",
+    metadata,
+    sa.Column("key", sa.String(300), primary_key=True),  # network variant, images, batch size, precision
+    sa.Column("device", sa.String(200), primary_key=True),
+    sa.Column("software", sa.String(200), primary_key=True),
+    sa.Column("seconds", sa.Float, nullable=False),  # of a step: the median of n
+    sa.Column("spread", sa.Float, nullable=False),  # of them: interquartile range by the median
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("measured", sa.Float, nullable=False),  # s since 1970
+)
+OURS = [schema, study, run, epoch, step_time]
+MIGRATIONS = {
+    2: ["ALTER TABLE fastrcaps_epoch ADD COLUMN warm_up_seconds FLOAT NOT NULL DEFAULT 0"],
+    3: [
+        "ALTER TABLE fastrcaps_run ADD COLUMN wall_time FLOAT",
+        "ALTER TABLE fastrcaps_run ADD COLUMN others JSON",
+        "UPDATE fastrcaps_run SET wall_time = time",
+        "ALTER TABLE fastrcaps_epoch ADD COLUMN counted_seconds FLOAT NOT NULL DEFAULT 0",
+        "UPDATE fastrcaps_epoch SET counted_seconds = train_seconds",
+    ],
+}
 """What takes the tables of the version before to each version."""

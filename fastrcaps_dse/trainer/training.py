@@ -7,11 +7,12 @@ can be trained again from the checkpoint before it, bit for bit on CPU.
 
 from __future__ import annotations
 
+import hashlib
 import math
-import statistics
 import time
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,13 +21,13 @@ from torch import Tensor
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.schedules import FixedBatch, build_timeline, learning_rate
+from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
-from fastrcaps_dse.trainer.device import choose_device, keep_memory
+from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
-from fastrcaps_dse.trainer.steps import CAPTURE_FROM, make_steps
+from fastrcaps_dse.trainer.steps import make_steps
 
 EVALUATION_BATCH = 500  # images
 
@@ -101,8 +102,7 @@ class Training:
         """Train and evaluate the next epoch. Raises RunFailed."""
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
-        first = self.timeline.first_step(epoch)
-        rates = [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(phase.steps_per_epoch)]
+        rates = self._rates(epoch)
         warm_up_seconds = self.warm_up(phase.batch_size, steps=phase.epochs * phase.steps_per_epoch)
         start = time.perf_counter()
         images = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
@@ -126,6 +126,28 @@ class Training:
             train_seconds=trained - start,
             eval_seconds=time.perf_counter() - trained,
         )
+
+    def _rates(self, epoch: int) -> list[float]:
+        """The learning rate of each step of an epoch."""
+        first, steps = self.timeline.first_step(epoch), self.timeline.phase_of_epoch(epoch).steps_per_epoch
+        return [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(steps)]
+
+    def beginning_keys(self) -> list[str]:
+        """A key for each epoch: runs that share it have trained the same up to that epoch's end.
+
+        It digests all that decides the bits: network, seed, images, batch sizes, every learning rate, precision, device, software.
+        """
+        point = self.point
+        network = (point.network, point.weight_sharing, point.decoder, point.routing_iterations, point.shift)
+        place = (self.precision, device_name(self.device), software())
+        digest = hashlib.blake2b(repr((network, self.seed, self.dataset.fingerprint(), place)).encode(), digest_size=16)
+        digest.update(str((len(self.train_split), len(self.select_split))).encode())  # the protocol
+        keys = []
+        for epoch in range(self.timeline.epochs):
+            digest.update(str(self.timeline.phase_of_epoch(epoch).batch_size).encode())
+            digest.update(array("d", self._rates(epoch)).tobytes())
+            keys.append(digest.hexdigest())
+        return keys
 
     def warm_up(self, batch_size: int, *, steps: int) -> float:
         """Make ready for so many steps of a batch size, once; the weights stay as they are. Seconds."""
@@ -182,10 +204,12 @@ class Training:
                 tensors[f"adam.{key}.{name}"] = value
         write_tensors(path, tensors, {"design": self.point.key, "seed": str(self.seed), "epochs": str(self.done)})
 
-    def load(self, path: Path) -> None:
-        """Continue from a checkpoint of this design and seed. Raises CheckpointError for a broken or foreign one."""
+    def load(self, path: Path, *, fork: bool = False) -> None:
+        """Continue from a checkpoint of this design and seed, or `fork` another run's. Raises CheckpointError for a broken one, or
+        a foreign one that is not to be forked.
+        """
         tensors, metadata = read_tensors(path)
-        if (metadata.get("design"), metadata.get("seed")) != (self.point.key, str(self.seed)):
+        if not fork and (metadata.get("design"), metadata.get("seed")) != (self.point.key, str(self.seed)):
             raise CheckpointError(f"{path} belongs to another run")
         with torch.no_grad():
             for name, p in self.network.named_parameters():
@@ -196,19 +220,3 @@ class Training:
                     on_cpu = key == "step" and self.device.type == "cpu"
                     state[key] = value.clone() if on_cpu else value.clone().to(self.device)
         self.done = int(metadata["epochs"])
-
-
-def seconds_per_step(
-    point: DesignPoint, dataset: DataSet, batch_size: int, device: torch.device, precision: Precision, *, steps: int = 3
-) -> float:
-    """The median of a few training steps of this batch size on this machine, after a warm-up; a rough estimate."""
-    alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
-    training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
-    training.warm_up(batch_size, steps=CAPTURE_FROM)
-    times = []
-    for _ in range(steps + 1):
-        few = Split(images=training.train_split.images[:batch_size], labels=training.train_split.labels[:batch_size])
-        start = time.perf_counter()
-        training.train_on(few, batch_size, [1e-3]).tolist()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])

@@ -1,0 +1,58 @@
+"""Probabilities of being on the front, against closed forms and simulated truths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fastrcaps_dse import noise, pareto
+
+
+def test_one_objective_is_a_t_test() -> None:
+    """Two designs, one objective: P(a < b) is that of a t with the pooled degrees of freedom."""
+    a, b = [[1.0], [1.4], [1.2]], [[1.5], [1.3], [1.7], [1.9]]
+    first, second = noise.standings([a, b], draws=20_000)
+    pooled = math.sqrt((2 * np.var(a, ddof=1) + 3 * np.var(b, ddof=1)) / 5)
+    t = (1.6 - 1.2) / (pooled * math.sqrt(1 / 3 + 1 / 4))
+    expected = float(stats.t.cdf(t, 5))
+    assert first.on_front == pytest.approx(expected, abs=0.01) and second.on_front == pytest.approx(1 - expected, abs=0.01)
+    assert first.error == (pytest.approx(pooled / math.sqrt(3)),) and first.mean == (pytest.approx(1.2),)
+
+
+def test_without_repeats_nothing_is_claimed() -> None:
+    known = noise.standings([[[1.0, 2.0]], [[2.0, 1.0]]])
+    assert all(s.on_front is None and s.error is None and not s.doubtful for s in known)
+    assert noise.next_to_seed(known, 5) == 0 and noise.next_to_seed(known, 1) is None  # a second seed tells the spread
+    assert noise.standings([]) == [] and noise.next_to_seed([], 5) is None
+    with pytest.raises(ValueError, match="without a measurement"):
+        noise.standings([[[1.0]], []])
+
+
+def test_exact_objectives_and_clear_fronts() -> None:
+    costs = [[[-90.0, 5.0], [-90.1, 5.0]], [[-80.0, 7.0], [-80.1, 7.0]], [[-95.0, 9.0], [-95.1, 9.0]], [[-90.05, 5.0]]]
+    known = noise.standings(costs)
+    assert known[2].on_front == 1 and known[1].on_front == 0
+    assert known[0].doubtful and known[3].doubtful  # the same but for noise
+    assert noise.next_to_seed(known, 5) == 3 and noise.next_to_seed(known, 1) is None
+
+
+def test_what_is_said_to_be_sure_is_so() -> None:
+    """Simulated truths: of the designs with P above 95 %, at least 95 % are on the true front; of those below 5 %, at most 5 %."""
+    generator = np.random.default_rng(5)
+    sure, right, out, wrong = 0, 0, 0, 0
+    for trial in range(60):
+        truth = np.column_stack([generator.uniform(80, 99, 20) * -1, generator.uniform(1, 3, 20), generator.integers(1, 4, 20)])
+        spread = np.array([0.8, 0.1, 0.0])
+        costs = [truth[i] + spread * generator.standard_normal((3, 3)) for i in range(20)]
+        members = set(pareto.front(truth.tolist()))
+        for index, standing in enumerate(noise.standings([c.tolist() for c in costs], seed=trial, draws=400)):
+            assert standing.on_front is not None
+            sure += standing.on_front > 0.95
+            right += standing.on_front > 0.95 and index in members
+            out += standing.on_front < 0.05
+            wrong += standing.on_front < 0.05 and index in members
+    assert sure > 100 and out > 100
+    assert right / sure >= 0.95 and wrong / out <= 0.05
