@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import optuna
@@ -35,7 +36,10 @@ from fastrcaps_dse.space import (
 )
 from fastrcaps_dse.studyspec import StudySpec, is_whole
 
-Evaluate = Callable[[DesignPoint, int, int], Measurement]
+Report = Callable[[int, float], None]
+"""Is told (epoch, accuracy in %) of each epoch of a run."""
+
+Evaluate = Callable[[DesignPoint, int, int, Report], Measurement]
 """Trains (design, seed) for a trial number. Raises RunFailed where the run gives no measurement."""
 
 Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
@@ -179,6 +183,10 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     return makers[name]()
 
 
+def _untold(epoch: int, accuracy: float) -> None:
+    """The curves of further seeds stay in our own tables."""
+
+
 # --- the exploration --------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +328,19 @@ class Explorer:
         self.known.add(point.key)
         return self.storage.get_trial(trial_id)
 
+    def _runs(self, trial: FrozenTrial, point: DesignPoint) -> list[Measurement]:
+        """A run for each seed; a run that is stopped early spares the seeds after it.
+
+        The first one's curve becomes the trial's intermediate values, which Optuna's tools draw.
+        """
+        runs: list[Measurement] = []
+        for index in range(self.spec.seeds):
+            report: Report = partial(self.storage.set_trial_intermediate_value, trial._trial_id) if index == 0 else _untold
+            runs.append(self.evaluate(point, self.spec.seed + index, trial.number, report))
+            if runs[-1].stopped_after is not None:
+                break
+        return runs
+
     def _evaluate(
         self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, target: int, *, resumed: bool
     ) -> None:
@@ -327,8 +348,7 @@ class Explorer:
         finished = self.finished()
         self.observer.trial_started(trial.number, point, finished=finished, target=target, resumed=resumed)
         try:
-            seeds = range(self.spec.seed, self.spec.seed + self.spec.seeds)
-            runs = [self.evaluate(point, seed, trial.number) for seed in seeds]
+            runs = self._runs(trial, point)
         except RunFailed as failure:
             self.storage.set_trial_user_attr(trial._trial_id, "reason", str(failure))
             self.study.tell(trial.number, state=TrialState.FAIL)

@@ -81,6 +81,7 @@ class Measurement:
     params: int  # trainable parameters
     test_acc: float | None = None  # %, on the test set at the selected epoch
     selected_epoch: int = 0  # counted from 1; 0 where it makes no sense (a mean over seeds)
+    stopped_after: int | None = None  # epochs, where the run was stopped early: a censored measurement, of what it had reached
     others: Mapping[str, float] = field(default_factory=dict)  # of the other objectives, by name
 
     def value(self, objective: Objective) -> float:
@@ -107,6 +108,7 @@ def mean_measurement(runs: Sequence[Measurement]) -> Measurement:
         params=runs[0].params,
         test_acc=math.fsum(tests) / len(tests) if len(tests) == len(runs) else None,
         selected_epoch=runs[0].selected_epoch if len(runs) == 1 else 0,
+        stopped_after=next((run.stopped_after for run in runs if run.stopped_after is not None), None),
         others={name: math.fsum(run.others[name] for run in runs) / len(runs) for name in names},
     )
 

@@ -34,6 +34,11 @@ def front(points: Points) -> list[int]:
     return [int(i) for i in np.flatnonzero(nondominated(matrix))]
 
 
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether a is nowhere worse than b and somewhere better."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
 def nondominated(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows [N, K] no other row dominates; of equal rows, all."""
     found: NDArray[np.bool_] = moocore.is_nondominated(matrix, keep_weakly=True)

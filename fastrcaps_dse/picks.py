@@ -169,8 +169,8 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
     reason = "the knee of" if question.prefer == "knee" else f"the {_superlative(question.prefer)} of"
     allowed = " within " + ", ".join(map(str, question.limits)) if question.limits else ""
     others = [c for c in question.candidates if c is not chosen]
-    beaten = sum(_dominates(question.cost(chosen), question.cost(c)) for c in others)
-    above = sum(_dominates(question.cost(c), question.cost(chosen)) for c in others)
+    beaten = sum(pareto.dominates(question.cost(chosen), question.cost(c)) for c in others)
+    above = sum(pareto.dominates(question.cost(c), question.cost(chosen)) for c in others)
     return (
         f"{chosen.label} is {reason} {counted(len(question.fitting()), 'measured design')}{allowed}",
         f"it dominates {beaten} of the other {counted(len(others), 'design')}, and "
@@ -237,10 +237,6 @@ def _superlative(name: str) -> str:
         "latency": "fastest to classify an image",
     }
     return words.get(name) or f"fastest to {name.partition(':')[2]} %"
-
-
-def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
 def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
-from fastrcaps_dse.objectives import BASIC, TIME_TO, Measurement, time_to
+from fastrcaps_dse.objectives import BASIC, TIME_TO, Measurement, minimised, time_to
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint, design_to_dict
+from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
 from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.trainer import (
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 HEARTBEAT_SECONDS = 20.0
+
+Report = Callable[[int, float], None]
+"""Is told (epoch, accuracy in %) of each epoch."""
 
 
 class RunObserver(Protocol):
@@ -66,8 +70,8 @@ class Runner:
     fresh: bool = False  # train everything again that an equal run or an equal beginning could give
     time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
-    def evaluate(self, point: DesignPoint, seed: int, trial: int) -> Measurement:
-        """Train, or continue, or just look up the run of this design and seed. Raises RunFailed."""
+    def evaluate(self, point: DesignPoint, seed: int, trial: int, report: Report = lambda *_: None) -> Measurement:
+        """Train, or continue, or just look up the run of this design and seed; `report` each epoch. Raises RunFailed."""
         run = self.store.claim_run(self.study.study_id, trial, design_to_dict(point), point.key, seed)
         if run.measurement is not None:
             return run.measurement
@@ -77,7 +81,7 @@ class Runner:
             return measured
         try:
             with self._heart(run.run_id):
-                return self._train(run, point, seed)
+                return self._train(run, point, seed, report)
         except RunFailed as failure:
             self.store.fail_run(run.run_id, str(failure))
             shutil.rmtree(self._place(run.run_id), ignore_errors=True)
@@ -91,7 +95,7 @@ class Runner:
     def _place(self, run_id: int) -> Path:
         return self.folder / f"run-{run_id:06d}"
 
-    def _train(self, run: RunRow, point: DesignPoint, seed: int) -> Measurement:
+    def _train(self, run: RunRow, point: DesignPoint, seed: int, report: Report) -> Measurement:
         training = Training(
             point,
             seed,
@@ -115,8 +119,14 @@ class Runner:
         if training.done == 0 and keys:
             self._fork(training, keys[:-1], place, run.run_id, step_seconds)
         self.observer.run_started(seed, self.spec.epochs, training.done)
-        best = max((row.acc for row in self.store.epochs(run.run_id)), default=-1.0)
-        for epoch in training.epochs():
+        earlier = self.store.epochs(run.run_id)
+        for row in earlier:
+            report(row.epoch, row.acc)
+        best = max((row.acc for row in earlier), default=-1.0)
+        judge = self._judge(training, step_seconds)
+        while (reason := judge(self.store.epochs(run.run_id))) is None and training.done < self.spec.epochs:
+            epoch = training.run_epoch()
+            report(epoch.epoch, epoch.acc)
             self.store.set_epoch(run.run_id, _counted(asdict(epoch), step_seconds))
             if epoch.acc > best:
                 best = epoch.acc
@@ -130,7 +140,45 @@ class Runner:
             self.observer.epoch_finished(epoch)
             if epoch.epoch < self.spec.epochs and self.time_is_up():
                 raise BudgetSpent
-        return self._finish(training, run.run_id, place)
+        return self._finish(training, run.run_id, place, reason)
+
+    def _judge(
+        self, training: Training, step_seconds: Mapping[int, float] | None
+    ) -> Callable[[Sequence[EpochRow]], str | None]:
+        """Tells from the epochs of a run why it should stop, or None; against what the study had measured when it began."""
+        if self.spec.stopping == "off":
+            return lambda _: None
+        trials = self.store.trials(self.study)
+        objectives = self.study.objectives
+        measured = [t.measurement for t in trials if t.measurement is not None]
+        costs = [minimised(objectives, {o.name: m.value(o) for o in objectives}) for m in measured]
+        curves = self.store.epochs_of(self.study.study_id)
+        finished = [
+            Finished(policy=trial.design.lr_policy.name, accuracies=tuple(row.acc for row in curves[run.run_id]))
+            for trial in trials
+            for run in trial.runs
+            if run.measurement is not None and run.measurement.stopped_after is None
+        ]
+        point = training.point
+        known = known_values(point, self.dataset.shape)
+        if any(o.name == "latency" for o in objectives):
+            known["latency"] = 1e3 * self._timing(point, None).seconds
+        phases = [training.timeline.phase_of_epoch(epoch) for epoch in range(training.timeline.epochs)]
+
+        def judge(rows: Sequence[EpochRow]) -> str | None:
+            if not rows:
+                return None
+            mean = math.fsum(row.counted_seconds for row in rows) / sum(row.steps for row in rows)
+            rest = [p.steps_per_epoch * (step_seconds or {}).get(p.batch_size, mean) for p in phases[len(rows) :]]
+            course = Course(
+                policy=point.lr_policy.name,
+                known=known,
+                seconds=(*(row.counted_seconds for row in rows), *rest),
+                accuracies=tuple(row.acc for row in rows),
+            )
+            return reason_to_stop(course, objectives, costs, finished, self.spec.stopping)
+
+        return judge
 
     def _reuse(self, run: RunRow) -> Measurement | None:
         """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
@@ -268,8 +316,8 @@ class Runner:
         for path in sorted(place.glob("epoch-*.safetensors"))[:-2]:
             path.unlink()
 
-    def _finish(self, training: Training, run_id: int, place: Path) -> Measurement:
-        """Select the epoch, test it once, keep its weights, and store the measurement."""
+    def _finish(self, training: Training, run_id: int, place: Path, reason: str | None) -> Measurement:
+        """Select the epoch, test it once, keep its weights, and store the measurement; `reason` is why it was stopped early."""
         rows = self.store.epochs(run_id)
         selected = selected_epoch([row.acc for row in rows])
         weights = place / weights_name(selected)
@@ -284,10 +332,11 @@ class Runner:
             params=training.params,
             test_acc=test_acc,
             selected_epoch=selected,
+            stopped_after=len(rows) if reason else None,
             others=self._others(training.point, rows, selected),
         )
         kept = weights.replace(place / "weights.safetensors")
-        self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept))
+        self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept), reason)
         for path in place.glob("*.safetensors"):
             if path != kept:
                 path.unlink()

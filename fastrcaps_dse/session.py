@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from fastrcaps_dse.runs import Runner, RunObserver
 from fastrcaps_dse.schedules import build_timeline
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
-from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
+from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences, override
 
 
 class SessionObserver(RunObserver, Protocol):
@@ -156,6 +156,7 @@ class Session:
         It ends where each is on it with more than 95 % or less than 5 % probability, or where the budget is spent.
         """
         runs = 0
+        whole = replace(self.runner, spec=override(self.spec, stopping="off"))
         while True:
             trials = [t for t in self.store.trials(self.study) if t.measurement is not None]
             known = [*standings_of(trials, self.study.objectives).values()]
@@ -165,7 +166,7 @@ class Session:
             trial = trials[index]
             seed = next(s for s in itertools.count(self.spec.seed) if s not in _tried(trial))
             try:
-                self.runner.evaluate(trial.design, seed, trial.trial)
+                whole.evaluate(trial.design, seed, trial.trial)
             except RunFailed as failure:
                 self.observer.warned(f"trial {trial.trial} failed with seed {seed}: {failure}")
             except BudgetSpent:

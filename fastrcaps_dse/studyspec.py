@@ -24,6 +24,7 @@ from fastrcaps_dse.space import (
     to_text,
 )
 
+Mode = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]
 Sampler = Literal["tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
@@ -46,6 +47,7 @@ class StudySpec:
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
     first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, where the space admits them
     time: TimeBy = "steps"  # steps times the seconds of a step measured alone, or what a clock told of each epoch
+    stopping: Mode = "off"  # of runs that can no longer enter the front
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -54,7 +56,12 @@ class StudySpec:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}", f"e.g. {name} = 1")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
-        for name, kinds in (("protocol", get_args(Protocol)), ("sampler", get_args(Sampler)), ("time", get_args(TimeBy))):
+        for name, kinds in (
+            ("protocol", get_args(Protocol)),
+            ("sampler", get_args(Sampler)),
+            ("time", get_args(TimeBy)),
+            ("stopping", get_args(Mode)),
+        ):
             if getattr(self, name) not in kinds:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
         if self.sampler == "exhaustive" and not self.space.finite:
@@ -77,6 +84,7 @@ class StudySpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "time": self.time,
+            "stopping": self.stopping,
             "objectives": [objective.name for objective in self.objectives],
             "first": [point.key for point in self.first_designs],
             "space": space_to_dict(self.space),
@@ -87,7 +95,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """What differs between two identities, one line each: "epochs: 4 there, 5 here"."""
     lines = []
     if "sampler" in old and "time" not in old:  # of a study from before it could be chosen
-        old = {**old, "time": "measured"}
+        old = {**old, "time": "measured", "stopping": "off"}
     for name in [*old, *(name for name in new if name not in old)]:
         a, b = old.get(name), new.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -154,7 +162,7 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("epochs", "seeds", "trials", "seed"):
         if name in given and (type(given[name]) is not int):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
-    for name in ("name", "dataset", "protocol", "sampler", "time"):
+    for name in ("name", "dataset", "protocol", "sampler", "time", "stopping"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
     if "objectives" in given:

@@ -31,6 +31,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("data") / "tiny")
 
 
+@pytest.fixture(autouse=True)
+def quick_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step times of a few milliseconds are enough where nobody reads them."""
+    monkeypatch.setattr("fastrcaps_dse.trainer.stopwatch.GROUP_SECONDS", 0.01)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a command said."""

@@ -17,7 +17,7 @@ LEVELS: list[set[str]] = [
     {"schedules"},
     {"objectives", "space", "studyspec"},
     {"pareto", "capsnet", "data", "samples"},
-    {"picks", "noise", "store", "beginnings"},
+    {"picks", "noise", "stopping", "store", "beginnings"},
     {"records"},
     {"figures"},
     {"explorer", "trainer", "page", "console"},

@@ -54,7 +54,7 @@ class Fake:
         self.asked: list[tuple[str, int]] = []
         self.stop_after, self.fail = stop_after, fail
 
-    def __call__(self, point: DesignPoint, seed: int, trial: int) -> Measurement:
+    def __call__(self, point: DesignPoint, seed: int, trial: int, report: explorer.Report) -> Measurement:
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
             raise KeyboardInterrupt
         self.asked.append((point.key, seed))

@@ -18,7 +18,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from fastrcaps_dse import data, records, store, trainer
+from fastrcaps_dse import data, explorer, records, store, trainer
 from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
@@ -278,6 +278,7 @@ def test_the_stopwatch_measures_twice_where_it_is_noisy(monkeypatch: pytest.Monk
     for turns, noisy, n in (([steady], False, 9), ([wild, steady], False, 16), ([wild, wild], True, 16)):
         values = iter([0.1, *(2 * v for turn in turns for v in turn)])  # 0.25 s at least: 2 repetitions
         asked: list[int] = []
+        monkeypatch.setattr(stopwatch, "GROUP_SECONDS", 0.25)
         monkeypatch.setattr(stopwatch, "_seconds", lambda act, count, v=values, a=asked: (a.append(count), next(v))[1])
         timing = stopwatch._repeated(lambda count: None, 7)
         assert timing.noisy == noisy and len(asked) == n - 1 and set(asked[1:]) == {2}
@@ -425,7 +426,7 @@ def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Pa
         session.store.finish_run(run.run_id, measured, 1.0, None)
         return measured
 
-    monkeypatch.setattr(Runner, "_train", lambda self, run, point, seed: train(run, point, seed))
+    monkeypatch.setattr(Runner, "_train", lambda self, run, point, seed, report: train(run, point, seed))
     session.run(3)
     assert sorted(trained) == [(8, 0), (16, 0), (32, 0)]
     assert session.settle(6) == 10 and len(set(trained)) == len(trained)
@@ -433,3 +434,34 @@ def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Pa
     known = records.standings_of(session.store.trials(session.study), session.study.objectives)
     assert [s.seeds for s in known.values()].count(6) == 2 and min(s.on_front or 0 for s in known.values()) == 0
     assert session.settle(6) == 0  # all that are open have their seeds
+
+
+def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path) -> None:
+    """A first design reaches 100 %; the slower and larger one that follows cannot do better, and stops."""
+    text = SHARED.format(name="a", dataset=tiny, epochs=4, schedules="[8]").replace("[false]", "[true, false]")
+    text = text.replace("first = []", 'first = ["lr_policy=fixed batch_schedule=8 weight_sharing=true decoder=small"]')
+    objectives = parse_objectives("acc,params,epochs")
+    spec = override(parse_study(text.replace('["small"]', '["small", "full"]'), default_name="s"), objectives=objectives)
+    url = store.parse_url(str(tmp_path / "s.db"))
+    session = Session(override(spec, stopping="safe"), url, Heard(), device="cpu")
+    session.run(4)
+    trials = session.store.trials(session.study)
+    stopped = [t for t in trials if t.measurement is not None and t.measurement.stopped_after is not None]
+    assert stopped and all(t.state == "done" for t in trials)
+    for trial in stopped:
+        (run,) = trial.runs
+        epochs = session.store.epochs(run.run_id)
+        assert len(epochs) == trial.measurement.stopped_after < 4  # type: ignore[union-attr, operator]
+        assert run.reason in ("dominated, whatever its training gives", "its accuracy cannot rise further")
+    curve = explorer.find_study(session.spec, session.storage)[0].trials[0].intermediate_values
+    (first,) = trials[0].runs
+    assert curve == {e.epoch: e.acc for e in session.store.epochs(first.run_id)}
+    # nothing is lost: the front is that of whole runs
+    (tmp_path / "whole").mkdir()
+    whole = Session(spec, store.parse_url(str(tmp_path / "whole" / "s.db")), Heard(), device="cpu")
+    whole.run(4)
+    fronts = [
+        sorted((t.design.key, t.measurement.acc) for t in front_of(s.store.trials(s.study), objectives) if t.measurement)
+        for s in (session, whole)
+    ]
+    assert fronts[0] == fronts[1]

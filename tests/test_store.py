@@ -114,6 +114,7 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
             ("epoch", "counted_seconds"),
             ("run", "wall_time"),
             ("run", "others"),
+            ("run", "stopped_after"),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))

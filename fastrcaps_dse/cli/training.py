@@ -87,6 +87,12 @@ def explore(
         str | None,
         typer.Option("--time", help="steps (times the seconds of a step, measured alone) or measured (by the clock)."),
     ] = None,
+    stopping: Annotated[
+        str | None,
+        typer.Option(
+            "--stopping", help="Stop runs that cannot enter the front: off, safe (whatever happens), on (at 95 % confidence)."
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Name of the study; default the file's.")] = None,
     storage: StorageOption = None,
     device: DeviceOption = None,
@@ -115,6 +121,7 @@ def explore(
         seed=seed,
         name=study,
         time=time,
+        stopping=stopping,
     )
     if dry_run:
         _print_plan(spec, data_dir, device, precision, as_json)

@@ -146,14 +146,17 @@ class Store:
         with self._write() as connection:
             connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(**values))
 
-    def finish_run(self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None) -> None:
+    def finish_run(
+        self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None, reason: str | None = None
+    ) -> None:
+        """Keep what a run has reached; `reason` is why it was stopped early, if it was."""
         with self._write() as connection:
             values = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
             values |= {"wall_time": wall_time, "others": dict(measurement.others)}
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
-                .values(state="done", weights=weights, ended=time.time(), **values)
+                .values(state="done", weights=weights, reason=reason, ended=time.time(), **values)
             )
 
     def fail_run(self, run_id: int, reason: str) -> None:

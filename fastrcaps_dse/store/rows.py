@@ -109,7 +109,8 @@ def run_row(row: Any) -> RunRow:
 def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
     measurements = [run.measurement for run in runs if run.measurement is not None]
     state: Literal["running", "done", "failed"] = "running"
-    if len(measurements) >= seeds:  # a later seed that fails takes nothing from them
+    stopped = any(measured.stopped_after is not None for measured in measurements)
+    if stopped or len(measurements) >= seeds:  # a further seed that fails takes nothing from them
         state = "done"
     elif any(run.state == "failed" for run in runs):
         state = "failed"

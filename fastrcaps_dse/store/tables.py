@@ -43,6 +43,7 @@ run = sa.Table(
     sa.Column("others", sa.JSON),  # values of the other objectives, by name
     sa.Column("test_acc", sa.Float),  # %
     sa.Column("selected_epoch", sa.Integer),
+    sa.Column("stopped_after", sa.Integer),  # epochs, where the run was stopped early
     sa.Column("weights", sa.String(1024)),
     sa.Column("owner", sa.String(200)),
     sa.Column("heartbeat", sa.Float),  # s since 1970
@@ -86,6 +87,7 @@ MIGRATIONS = {
         "ALTER TABLE fastrcaps_run ADD COLUMN wall_time FLOAT",
         "ALTER TABLE fastrcaps_run ADD COLUMN others JSON",
         "UPDATE fastrcaps_run SET wall_time = time",
+        "ALTER TABLE fastrcaps_run ADD COLUMN stopped_after INTEGER",
         "ALTER TABLE fastrcaps_epoch ADD COLUMN counted_seconds FLOAT NOT NULL DEFAULT 0",
         "UPDATE fastrcaps_epoch SET counted_seconds = train_seconds",
     ],

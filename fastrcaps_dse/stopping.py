@@ -1,0 +1,119 @@
+"""Early stopping for several objectives, of which time is one: whether any future of a run can still enter the front.
+
+While a run goes on, what it weighs is known; its accuracy can only rise; its time to max accuracy is right-censored: every
+later rise costs more time. So a run has two kinds of futures: its accuracy stays, and it is measured at the epoch of its
+maximum; or it rises in a later epoch, no sooner than the next. Where designs that are measured already dominate all of them, the
+run is stopped, and what it has reached is kept as a censored measurement.
+
+How far accuracy may rise is bounded by 100 % (`safe`: nothing is lost), or by what finished runs did (`on`): the error that was
+left at an epoch, as a share of that at this epoch, at a stated confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastrcaps_dse.objectives import TIME_TO, Objective, minimised, time_to
+from fastrcaps_dse.pareto import dominates
+from fastrcaps_dse.studyspec import Mode
+
+CONFIDENCE = 0.95
+ENOUGH = 5  # finished runs, before their curves say anything
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """A run under way: what is known of it after some epochs."""
+
+    policy: str  # kind of learning-rate policy: curves of one kind are alike
+    known: Mapping[str, float]  # objectives that training does not change, by name
+    seconds: tuple[float, ...]  # that each epoch of the whole run adds to its time
+    accuracies: tuple[float, ...]  # %, of the epochs so far
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch of the highest accuracy, counted from 1."""
+        return max(range(len(self.accuracies)), key=lambda k: self.accuracies[k]) + 1
+
+    def outcome(self, epoch: int, accuracy: float) -> dict[str, float]:
+        """The objectives if the maximum is this accuracy, first reached in this epoch."""
+        time = math.fsum(self.seconds[:epoch])
+        return {**self.known, "acc": accuracy, "time": time, "epochs": float(epoch)}
+
+    def time_to(self, wanted: float, epoch: int, accuracy: float) -> float:
+        """`time_to:wanted` if, beyond what is known, this epoch reaches this accuracy."""
+        curve = list(self.accuracies)
+        if epoch > len(curve):
+            curve += [0.0] * (epoch - len(curve) - 1) + [accuracy]
+        return time_to(wanted, curve, self.seconds[: len(curve)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A whole run: its kind of policy, and its accuracy after each epoch."""
+
+    policy: str
+    accuracies: tuple[float, ...]
+
+
+def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accuracy: float) -> tuple[float, ...]:
+    """An outcome as costs of the study's objectives."""
+    values = course.outcome(epoch, accuracy)
+    for wanted in objectives:
+        if wanted.name.startswith(f"{TIME_TO}:"):
+            values[wanted.name] = course.time_to(float(wanted.name.partition(":")[2]), epoch, accuracy)
+    return minimised(objectives, values)
+
+
+def reason_to_stop(
+    course: Course,
+    objectives: Sequence[Objective],
+    front: Sequence[Sequence[float]],
+    finished: Sequence[Finished],
+    mode: Mode,
+    confidence: float = CONFIDENCE,
+) -> str | None:
+    """Why a run should stop after the epochs so far, or None where it should go on. `front` holds costs of measured designs."""
+    done, whole = len(course.accuracies), len(course.seconds)
+    if mode == "off" or not 0 < done < whole:
+        return None
+    best = max(course.accuracies)
+    if best >= 100:
+        return "its accuracy cannot rise further"
+    if not any(dominates(member, cost_of(course, objectives, course.best_epoch, best)) for member in front):
+        return None
+    for epoch in range(done + 1, whole + 1):
+        rise = 100.0 if mode == "safe" else highest(course, epoch, finished, confidence)
+        if not any(dominates(member, cost_of(course, objectives, epoch, rise)) for member in front):
+            return None
+        if mode == "safe":
+            break  # 100 % in the next epoch is at least as good as all that may follow
+    if mode == "safe":
+        return "dominated, whatever its training gives"
+    return f"no future that is plausible ({confidence:.0%}) enters the front"
+
+
+def highest(course: Course, epoch: int, finished: Sequence[Finished], confidence: float = CONFIDENCE) -> float:
+    """The highest accuracy (%) that a run plausibly has by an epoch: an upper bound from the curves of finished runs.
+
+    Of each, the error left by that epoch as a share of the error now; the bound is the share that, by its rank among n + 1, a
+    further run undercuts with a probability of at most 1 - confidence. Of runs of the same kind of policy where there are enough,
+    else of all; with too few for the confidence, half of the least share.
+    """
+    done = len(course.accuracies)
+    alike = [run for run in finished if run.policy == course.policy]
+    runs = [run for run in (alike if len(alike) >= ENOUGH else finished) if len(run.accuracies) >= epoch]
+    if len(runs) < ENOUGH:
+        return 100.0
+    shares = sorted(_share(run.accuracies, done, epoch) for run in runs)
+    rank = math.floor((1 - confidence) * (len(shares) + 1))
+    share = shares[rank - 1] if rank else shares[0] / 2
+    return 100.0 - (100.0 - max(course.accuracies)) * share
+
+
+def _share(accuracies: Sequence[float], now: int, then: int) -> float:
+    """The error left after `then` epochs as a share of that after `now`."""
+    error = 100.0 - max(accuracies[:now])
+    return (100.0 - max(accuracies[:then])) / error if error > 0 else 1.0

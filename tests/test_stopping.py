@@ -1,0 +1,91 @@
+"""Early stopping: nothing that could still enter the front is stopped, at the confidence that is stated."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrcaps_dse.objectives import minimised, parse_objectives
+from fastrcaps_dse.pareto import dominates
+from fastrcaps_dse.stopping import ENOUGH, Course, Finished, cost_of, highest, reason_to_stop
+
+OBJECTIVES = parse_objectives("acc,time,params")
+
+
+def course(
+    accuracies: list[float], *, epochs: int = 6, seconds: float = 10.0, params: float = 5.0, policy: str = "fixed"
+) -> Course:
+    return Course(policy=policy, known={"params": params}, seconds=(seconds,) * epochs, accuracies=tuple(accuracies))
+
+
+def test_outcomes_are_measurements() -> None:
+    begun = course([80.0, 90.0, 85.0])
+    assert begun.best_epoch == 2 and cost_of(begun, OBJECTIVES, 2, 90.0) == (-90.0, 20.0, 5.0)
+    wanted = parse_objectives("epochs,time_to:88,time_to:95")
+    assert cost_of(begun, wanted, 2, 90.0)[:2] == (2.0, 20.0)
+    assert cost_of(begun, wanted, 5, 96.0) == (5.0, 20.0, 50.0)  # 95 % would be reached in the fifth epoch
+
+
+accuracy = st.floats(10, 99)
+
+
+@given(
+    curve=st.lists(accuracy, min_size=6, max_size=6),
+    front=st.lists(st.tuples(accuracy, st.floats(1, 100), st.floats(1, 9)), max_size=8),
+    done=st.integers(1, 5),
+    names=st.sampled_from(["acc,time,params", "acc,params", "acc,epochs", "time_to:90,acc,params", "time,params"]),
+)
+def test_safe_stops_only_what_is_dominated_in_the_end(
+    curve: list[float], front: list[tuple[float, float, float]], done: int, names: str
+) -> None:
+    objectives = parse_objectives(names)
+    measured = [
+        minimised(objectives, {"acc": a, "time": t, "params": p, "epochs": t / 10, "time_to:90": t if a >= 90 else 2e9})
+        for a, t, p in front
+    ]
+    begun, whole = course(curve[:done]), course(curve)
+    if reason_to_stop(begun, objectives, measured, [], "safe"):
+        cost = cost_of(whole, objectives, whole.best_epoch, max(curve))
+        assert any(dominates(member, cost) for member in measured)
+
+
+def test_when_it_stops_and_when_not() -> None:
+    perfect = [(-100.0, 5.0, 5.0)]
+    assert reason_to_stop(course([90.0]), OBJECTIVES, perfect, [], "safe") == "dominated, whatever its training gives"
+    assert reason_to_stop(course([90.0]), OBJECTIVES, perfect, [], "off") is None
+    assert reason_to_stop(course([90.0], params=4.0), OBJECTIVES, perfect, [], "safe") is None  # smaller: on the front
+    assert reason_to_stop(course([90.0]), OBJECTIVES, [], [], "on") is None
+    assert reason_to_stop(course([100.0]), OBJECTIVES, [], [], "safe") == "its accuracy cannot rise further"
+    assert reason_to_stop(course([100.0] * 6), OBJECTIVES, perfect, [], "safe") is None  # it is over
+    good = [(-97.0, 5.0, 5.0)]
+    assert reason_to_stop(course([90.0, 91.0]), OBJECTIVES, good, [], "safe") is None  # 98 % may follow
+    curves = [Finished(policy="fixed", accuracies=(90.0, 91.0, 92.0, 92.0, 92.5, 92.0))] * ENOUGH
+    assert reason_to_stop(course([90.0, 91.0]), OBJECTIVES, good, curves[1:], "on") is None  # too few curves
+    assert "plausible (95%)" in (reason_to_stop(course([90.0, 91.0]), OBJECTIVES, good, curves, "on") or "")
+    late = [Finished(policy="fixed", accuracies=(90.0, 91.0, 92.0, 92.0, 92.5, 98.0))] * ENOUGH
+    assert reason_to_stop(course([90.0, 91.0]), OBJECTIVES, good, late, "on") is None
+    assert reason_to_stop(course([90.0, 91.0], policy="one-cycle"), OBJECTIVES, good, curves + late, "on") is None
+
+
+def test_the_bound_keeps_its_confidence() -> None:
+    """Curves of one kind, exchangeable: a further one ends above its bound in about 5 % of cases, never in much more."""
+    generator = random.Random(3)
+
+    def curve() -> tuple[float, ...]:
+        error, accuracies = generator.uniform(5, 20), []
+        for _ in range(6):
+            accuracies.append(100 - error)
+            error *= generator.uniform(0.6, 1.05)
+        return tuple(accuracies)
+
+    above = 0
+    for _ in range(2000):
+        finished = [Finished(policy="fixed", accuracies=curve()) for _ in range(39)]
+        new = curve()
+        above += max(new) > highest(course(list(new[:2])), 6, finished)
+    assert above / 2000 == pytest.approx(0.05, abs=0.015)
+    few = [Finished(policy="fixed", accuracies=curve()) for _ in range(ENOUGH)]
+    assert highest(course([80.0]), 6, few) > max(100 - 20 * (100 - max(f.accuracies)) / (100 - f.accuracies[0]) for f in few)
