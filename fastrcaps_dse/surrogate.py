@@ -1,0 +1,186 @@
+"""Which design next: a model of what designs reach, of those dimensions that training decides, and what is known beside it.
+
+Of a design, parameters and the seconds of every epoch are known before it is trained. What is not known is modelled: the error
+that is left (100 - accuracy, by its logarithm) and the share of the run at which the maximum is reached (by its logarithm), each by a
+Gaussian process over the design's dimensions. A kernel that counts differing dimensions says that designs alike in most
+dimensions do alike. The next design is the one of which the expected gain of hypervolume for a second of training is highest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrcaps_dse.objectives import Objective
+from fastrcaps_dse.pareto import hypervolume, nondominated
+
+Features = Mapping[str, float | str | bool]
+"""A design's dimensions by name: numbers that have an order, and texts that have none."""
+
+DRAWS = 32
+FITTED = 400  # measured designs that a model is fitted to at most
+SCREENED = 24  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
+LENGTHS = (0.15, 0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
+NOISES = (0.05, 0.15, 0.4)  # standard deviation of a seed, in units of the spread of the designs
+FLOOR = 0.05  # % of error: keeps the logarithm finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a design before it is trained."""
+
+    features: Features
+    seconds: float  # of the whole run
+    cost: float  # seconds that training it would take now, what it shares with other runs left out
+    fixed: Mapping[str, float]  # objectives that training does not change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A measured design."""
+
+    known: Known
+    acc: float  # %
+    time: float  # s to max accuracy
+    epochs: float  # to max accuracy
+
+
+class Process:
+    """A Gaussian process over designs; its few parameters are those of the highest likelihood on a small grid."""
+
+    def __init__(self, codes: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+        self.codes = codes
+        self.mean, self.scale = float(values.mean()), float(values.std()) or 1.0
+        y = (values - self.mean) / self.scale
+        best = -math.inf
+        distance = _distance(codes, codes)
+        for length in LENGTHS:
+            kernel = np.exp(-distance * length)
+            for noise in NOISES:
+                lower = np.linalg.cholesky(kernel + noise**2 * np.eye(len(y)))
+                alpha = np.linalg.solve(lower.T, np.linalg.solve(lower, y))
+                likelihood = -0.5 * float(y @ alpha) - float(np.log(np.diag(lower)).sum())
+                if likelihood > best:
+                    best, self.length, self.noise, self.lower, self.alpha = likelihood, length, noise, lower, alpha
+
+    def predict(self, codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(mean, standard deviation) of each design's true value."""
+        cross = np.exp(-_distance(codes, self.codes) * self.length)
+        solved = np.linalg.solve(self.lower, cross.T)
+        variance = np.maximum(1.0 - (solved**2).sum(axis=0), 1e-6)
+        return self.mean + self.scale * (cross @ self.alpha), self.scale * np.sqrt(variance)
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over dimensions of how far designs differ: [len(a), len(b)]."""
+    distance: NDArray[np.float64] = np.abs(a[:, None, :] - b[None, :, :]).sum(axis=2)
+    return distance
+
+
+def encode(designs: Sequence[Features]) -> NDArray[np.float64]:
+    """Designs as rows of numbers: of each text a column for each of its values (two that differ are 1 apart), numbers over their
+    range, by their logarithm where they span a decade.
+    """
+    names = sorted({name for design in designs for name in design})
+    columns: list[list[float]] = []
+    for name in names:
+        values = [design.get(name) for design in designs]
+        if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values if v is not None):
+            numbers = [float(v) for v in values if v is not None]
+            low, high = min(numbers), max(numbers)
+            logarithmic = low > 0 and high >= 10 * low
+            scaled = [low if v is None else float(v) for v in values]
+            if logarithmic:
+                scaled, low, high = [math.log(v) for v in scaled], math.log(low), math.log(high)
+            columns.append([(v - low) / ((high - low) or 1.0) for v in scaled])
+        else:
+            for kind in sorted({str(v) for v in values}):
+                columns.append([0.5 * (str(v) == kind) for v in values])
+    return np.array(columns, dtype=np.float64).T.reshape(len(designs), len(columns))
+
+
+class Guide:
+    """Proposes the next design from what has been measured."""
+
+    def __init__(self, objectives: Sequence[Objective], seed: int) -> None:
+        self.objectives = objectives
+        self.generator = np.random.default_rng(seed)
+
+    def next(self, seen: Sequence[Seen], candidates: Sequence[Known]) -> int:
+        """The index of the candidate that promises most. With nothing seen, the cheapest. Raises ValueError for no candidate."""
+        if not candidates:
+            raise ValueError("there is no design left to propose")
+        if len(seen) < 2:
+            return min(range(len(candidates)), key=lambda k: self._novelty(seen, candidates[k]))
+        seen = seen[-FITTED:]
+        codes = encode([*(s.known.features for s in seen), *(c.features for c in candidates)])
+        here, there = codes[: len(seen)], codes[len(seen) :]
+        error = Process(here, np.log([100.0 - s.acc + FLOOR for s in seen]))
+        share = Process(here, np.log([max(1e-3, s.time / s.known.seconds) for s in seen]))
+        return self._most_promising(seen, candidates, error.predict(there), share.predict(there))
+
+    def _novelty(self, seen: Sequence[Seen], candidate: Known) -> tuple[int, float]:
+        """For the first designs: those that share fewest dimensions with what was seen, the cheapest first."""
+        alike = max((sum(candidate.features.get(k) == v for k, v in s.known.features.items()) for s in seen), default=0)
+        return alike, candidate.cost
+
+    def _costs(self, fixed: Mapping[str, float], acc: float, time: float, epochs: float) -> list[float]:
+        """Objectives to be minimised: accuracy as it is, the others by their logarithm."""
+        values = {**fixed, "acc": acc, "time": time, "epochs": epochs}
+        return [-values[o.name] if o.name == "acc" else math.log(max(values[o.name], 1e-9)) for o in self._modelled()]
+
+    def _modelled(self) -> list[Objective]:
+        return [o for o in self.objectives if not o.name.startswith("time_to:")] or [*self.objectives]
+
+    def _most_promising(
+        self,
+        seen: Sequence[Seen],
+        candidates: Sequence[Known],
+        error: tuple[NDArray[np.float64], NDArray[np.float64]],
+        share: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> int:
+        measured = np.array([self._costs(s.known.fixed, s.acc, s.time, s.epochs) for s in seen])
+        front = measured[nondominated(measured)]
+        draws = self.generator.standard_normal((2, DRAWS))
+        outcomes = np.array(
+            [
+                [
+                    self._costs(
+                        c.fixed,
+                        100.0 + FLOOR - math.exp(min(error[0][k] + error[1][k] * draws[0, d], math.log(100.0))),
+                        c.seconds * math.exp(min(share[0][k] + share[1][k] * draws[1, d], 0.0)),
+                        1.0,
+                    )
+                    for d in range(DRAWS)
+                ]
+                for k, c in enumerate(candidates)
+            ]
+        )
+        every = np.concatenate([measured, outcomes.reshape(-1, outcomes.shape[2])])
+        low, high = every.min(axis=0), every.max(axis=0)
+        span = np.where(high > low, high - low, 1.0)
+        scaled_front, scaled = (front - low) / span, (outcomes - low) / span
+        reference = [1.1] * scaled.shape[2]
+        base = hypervolume(scaled_front.tolist(), reference)
+        optimistic = [
+            hypervolume([*scaled_front.tolist(), scaled[k].min(axis=0).tolist()], reference) - base
+            for k in range(len(candidates))
+        ]
+        costs = [max(c.cost, 1e-9) for c in candidates]
+        order = sorted(range(len(candidates)), key=lambda k: -optimistic[k] / costs[k])[:SCREENED]
+        gains = {k: self._gain(scaled_front, scaled[k], reference, base) / costs[k] for k in order}
+        return max(order, key=lambda k: (gains[k], -costs[k]))
+
+    def _gain(
+        self, front: NDArray[np.float64], outcomes: NDArray[np.float64], reference: Sequence[float], base: float
+    ) -> float:
+        """The mean over the draws of the hypervolume that an outcome adds."""
+        total = 0.0
+        for outcome in outcomes:
+            if not (front <= outcome).all(axis=1).any():
+                total += hypervolume([*front.tolist(), outcome.tolist()], reference) - base
+        return total / len(outcomes)
