@@ -17,7 +17,7 @@ LEVELS: list[set[str]] = [
     {"schedules"},
     {"objectives", "space", "studyspec"},
     {"pareto", "capsnet", "data", "samples"},
-    {"picks", "noise", "stopping", "store", "beginnings"},
+    {"picks", "noise", "stopping", "surrogate", "store", "beginnings"},
     {"records"},
     {"figures"},
     {"explorer", "trainer", "page", "console"},
