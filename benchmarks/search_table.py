@@ -59,14 +59,17 @@ def names_of(point: DesignPoint) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    device = torch.device(parser.parse_args().device)
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th run from the K-th on, for N processes side by side")
+    asked = parser.parse_args()
+    device = torch.device(asked.device)
+    part, parts = map(int, asked.part.split("/"))
     dataset = data.load(DATASET)
     known = recorded(TABLE)
     if not TABLE.exists():
         with TABLE.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerow(COLUMNS)
-    for seed, point in itertools.product(range(SEEDS), designs()):
-        if (*names_of(point), str(seed)) in known:
+    for number, (seed, point) in enumerate(itertools.product(range(SEEDS), designs())):
+        if number % parts != part or (*names_of(point), str(seed)) in known:
             continue
         rows = rows_of(point, seed, dataset, device)
         with TABLE.open("a", newline="", encoding="utf-8") as file:
