@@ -35,6 +35,7 @@ from fastrcaps_dse.space import (
     to_text,
 )
 from fastrcaps_dse.studyspec import StudySpec, is_whole
+from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen
 
 Report = Callable[[int, float], None]
 """Is told (epoch, accuracy in %) of each epoch of a run."""
@@ -45,6 +46,10 @@ Evaluate = Callable[[DesignPoint, int, int, Report], Measurement]
 Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
 """(least, most) that an objective of a design can reach, where that is known before it is trained."""
 
+Foresight = Callable[[DesignPoint], Foreseen]
+"""What is known of a design before it is trained."""
+
+CANDIDATES = 256  # designs that the guide chooses from at most
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -179,6 +184,7 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         "gp": lambda: samplers.GPSampler(seed=seed),
         "random": lambda: samplers.RandomSampler(seed=seed),
         "exhaustive": lambda: samplers.RandomSampler(seed=seed),  # never asked: designs come in their order
+        "guided": lambda: samplers.RandomSampler(seed=seed),  # draws the candidates of an infinite space
     }
     return makers[name]()
 
@@ -202,8 +208,14 @@ class Explorer:
         *,
         limits: Sequence[Limit] = (),
         bounds: Bounds = lambda *_: None,
+        foresight: Foresight | None = None,
     ) -> None:
-        """`limits` rule out designs before they are trained, by their `bounds`; they are Optuna's constraints, too."""
+        """`limits` rule out designs before they are trained, by their `bounds`; they are Optuna's constraints, too.
+
+        The guided sampler needs a `foresight`. Raises InputError.
+        """
+        self.foresight = foresight
+        self.seen: dict[int, Seen] = {}  # by trial
         self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
         check_limits(limits)
         for limit in limits:
@@ -257,6 +269,8 @@ class Explorer:
         unknown = list(rest) if rest is not None else None
         if unknown == []:
             return None
+        if self.spec.sampler == "guided":
+            return self._guided(unknown)
         self.view.sampler = make_sampler(self.spec.sampler, self._seed())
         for _ in range(PROPOSALS):
             asked = self.view.ask()
@@ -266,6 +280,38 @@ class Explorer:
             self.view.tell(asked, state=TrialState.FAIL)
         generator = random.Random(self._seed())
         return (generator.choice(unknown), None) if unknown else self._draw_unknown()
+
+    def _guided(self, unknown: list[DesignPoint] | None) -> tuple[DesignPoint, None] | None:
+        """The design that promises most for a second of training; None where no new one is found."""
+        assert self.foresight is not None
+        generator = random.Random(self._seed())
+        if unknown is None:
+            sampler = make_sampler("random", self._seed())
+            drawing = optuna.create_study(sampler=sampler)
+            drawn = (suggest(drawing.ask(), self.spec.space) for _ in range(4 * CANDIDATES))
+            unknown = list({point.key: point for point in drawn if self._is_new(point)}.values())
+        if len(unknown) > CANDIDATES:
+            unknown = generator.sample(unknown, CANDIDATES)
+        if not unknown:
+            return None
+        for t in self.study.get_trials(deepcopy=False):
+            if t.number not in self.seen and t.state == TrialState.COMPLETE:
+                known = self._known(point_of(t, self.spec.space))
+                self.seen[t.number] = Seen(known=known, acc=t.user_attrs["acc"], time=t.user_attrs["time"])
+        guide = Guide(self.spec.objectives, generator.getrandbits(32))
+        return unknown[guide.next([*self.seen.values()], [self._known(point) for point in unknown])], None
+
+    def _known(self, point: DesignPoint) -> Known:
+        """A design as the guide sees it."""
+        assert self.foresight is not None
+        foreseen = self.foresight(point)
+        return Known(
+            features=parameters(point, self.spec.space)[0],
+            epochs=self.spec.epochs,
+            seconds=foreseen.seconds,
+            cost=foreseen.seconds,
+            fixed=foreseen.fixed,
+        )
 
     def _unknown_designs(self) -> Iterator[DesignPoint]:
         return (point for point in self.spec.space.designs() if self._is_new(point))

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
 from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
+from fastrcaps_dse.surrogate import Foreseen
 from fastrcaps_dse.trainer import (
     CheckpointError,
     Epoch,
@@ -30,7 +31,6 @@ from fastrcaps_dse.trainer import (
     measure_latency,
     measure_step,
     software,
-    split_for,
     step_key,
     translate_device_errors,
 )
@@ -68,6 +68,7 @@ class Runner:
     precision: Precision
     observer: RunObserver
     fresh: bool = False  # train everything again that an equal run or an equal beginning could give
+    steps: dict[str, float] = field(default_factory=dict)  # seconds of steps that were looked up, by key
     time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
     def evaluate(self, point: DesignPoint, seed: int, trial: int, report: Report = lambda *_: None) -> Measurement:
@@ -271,10 +272,28 @@ class Runner:
             return self.first_epoch_seconds(point), math.inf
         return None
 
+    def foresee(self, point: DesignPoint) -> Foreseen:
+        """What is known of a design before it is trained: what it weighs, and about how long it trains."""
+        line = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images)
+        seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step(point, p.batch_size) for p in line.phases)
+        fixed = known_values(point, self.dataset.shape)
+        if any(o.name == "latency" for o in self.spec.objectives):
+            fixed["latency"] = 1e3 * self._timing(point, None).seconds
+        return Foreseen(seconds=seconds, fixed=fixed)
+
+    def _rough_step(self, point: DesignPoint, batch_size: int) -> float:
+        """Seconds of a step: as measured, or as of another network variant with this batch size; measured where there is none."""
+        key = step_key(point, self.dataset.shape, batch_size, self.precision)
+        if key not in self.steps:
+            others = [k for k in self.steps if k.endswith(f"batch {batch_size}, {self.precision}")]
+            if others and self.store.step_time(key, device_name(self.device), software()) is None:
+                return self.steps[others[0]]
+            self.steps[key] = self._timing(point, batch_size).seconds
+        return self.steps[key]
+
     def first_epoch_seconds(self, point: DesignPoint) -> float:
         """Seconds that the first epoch of a design takes, by steps."""
-        images = len(split_for(self.dataset, self.spec.protocol)[0])
-        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=images).phases[0]
+        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images).phases[0]
         return phase.steps_per_epoch * self._timing(point, phase.batch_size).seconds
 
     def _others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:

@@ -141,7 +141,13 @@ class Session:
             self._warn_of_another_device()
             target = self.target(trials)
             session = explorer.Explorer(
-                self.spec, self.storage, self.runner.evaluate, _Watch(self), limits=self.limits, bounds=self.runner.bounds
+                self.spec,
+                self.storage,
+                self.runner.evaluate,
+                _Watch(self),
+                limits=self.limits,
+                bounds=self.runner.bounds,
+                foresight=self.runner.foresee,
             )
             exhausted = spent = False
             try:

@@ -26,7 +26,7 @@ from fastrcaps_dse.space import (
 
 Mode = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]
-Sampler = Literal["tpe", "nsga2", "gp", "random", "exhaustive"]
+Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
 UNBOUNDED = 10**6  # trials: more than any study has
 

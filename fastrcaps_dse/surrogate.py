@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrcaps_dse.objectives import Objective
+from fastrcaps_dse.objectives import OBJECTIVES, TIME_TO, Objective
 from fastrcaps_dse.pareto import hypervolume, nondominated
 
 Features = Mapping[str, float | str | bool]
@@ -30,10 +30,19 @@ FLOOR = 0.05  # % of error: keeps the logarithm finite
 
 
 @dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What a machine tells of a design before it is trained."""
+
+    seconds: float  # of the whole run
+    fixed: Mapping[str, float]  # objectives that training does not change
+
+
+@dataclass(frozen=True, kw_only=True)
 class Known:
     """What is known of a design before it is trained."""
 
     features: Features
+    epochs: int  # of a run
     seconds: float  # of the whole run
     cost: float  # seconds that training it would take now, what it shares with other runs left out
     fixed: Mapping[str, float]  # objectives that training does not change
@@ -46,7 +55,6 @@ class Seen:
     known: Known
     acc: float  # %
     time: float  # s to max accuracy
-    epochs: float  # to max accuracy
 
 
 class Process:
@@ -128,13 +136,17 @@ class Guide:
         alike = max((sum(candidate.features.get(k) == v for k, v in s.known.features.items()) for s in seen), default=0)
         return alike, candidate.cost
 
-    def _costs(self, fixed: Mapping[str, float], acc: float, time: float, epochs: float) -> list[float]:
-        """Objectives to be minimised: accuracy as it is, the others by their logarithm."""
-        values = {**fixed, "acc": acc, "time": time, "epochs": epochs}
+    def _costs(self, known: Known, acc: float, share: float) -> list[float]:
+        """Objectives to be minimised: accuracy as it is, the others by their logarithm. `share` is that of the run's time."""
+        values = {**known.fixed, "acc": acc, "time": known.seconds * share, "epochs": max(1.0, known.epochs * share)}
         return [-values[o.name] if o.name == "acc" else math.log(max(values[o.name], 1e-9)) for o in self._modelled()]
 
     def _modelled(self) -> list[Objective]:
-        return [o for o in self.objectives if not o.name.startswith("time_to:")] or [*self.objectives]
+        """The objectives that the model speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
+        direct = [o for o in self.objectives if not o.name.startswith(f"{TIME_TO}:")]
+        if len(direct) < len(self.objectives):
+            direct += [o for o in (OBJECTIVES["acc"], OBJECTIVES["time"]) if o not in direct]
+        return direct
 
     def _most_promising(
         self,
@@ -143,17 +155,16 @@ class Guide:
         error: tuple[NDArray[np.float64], NDArray[np.float64]],
         share: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> int:
-        measured = np.array([self._costs(s.known.fixed, s.acc, s.time, s.epochs) for s in seen])
+        measured = np.array([self._costs(s.known, s.acc, s.time / s.known.seconds) for s in seen])
         front = measured[nondominated(measured)]
         draws = self.generator.standard_normal((2, DRAWS))
         outcomes = np.array(
             [
                 [
                     self._costs(
-                        c.fixed,
+                        c,
                         100.0 + FLOOR - math.exp(min(error[0][k] + error[1][k] * draws[0, d], math.log(100.0))),
-                        c.seconds * math.exp(min(share[0][k] + share[1][k] * draws[1, d], 0.0)),
-                        1.0,
+                        math.exp(min(share[0][k] + share[1][k] * draws[1, d], 0.0)),
                     )
                     for d in range(DRAWS)
                 ]

@@ -16,6 +16,7 @@ from fastrcaps_dse.objectives import Measurement, parse_objectives
 from fastrcaps_dse.picks import parse_limits
 from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint
 from fastrcaps_dse.studyspec import StudySpec, override, parse_study
+from fastrcaps_dse.surrogate import Foreseen
 
 FINITE = """
 trials = 12
@@ -64,9 +65,13 @@ class Fake:
         return Measurement(acc=90 + number / 10 + seed, time=1.0 + number, params=8_000_000 - 1_000_000 * point.weight_sharing)
 
 
+def foresee(point: DesignPoint) -> Foreseen:
+    return Foreseen(seconds=10.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
+
+
 def explore(path: Path, spec: StudySpec, fake: Fake, target: int) -> tuple[bool, Explorer, Silent]:
     silent = Silent()
-    running = Explorer(spec, open_storage(store.parse_url(str(path / "s.db"))), fake, silent)
+    running = Explorer(spec, open_storage(store.parse_url(str(path / "s.db"))), fake, silent, foresight=foresee)
     return running.run(target), running, silent
 
 
@@ -78,7 +83,7 @@ def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
     assert len({key for key, _ in fake.asked}) == 9
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random", "exhaustive"])
+@pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
 def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str) -> None:
     fake = Fake()
     spec = spec_of(FINITE.replace('"one-cycle", ', ""), sampler=sampler)  # 16 designs
@@ -87,7 +92,7 @@ def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: s
     assert {key for key, _ in fake.asked} == {p.key for p in spec.space.designs()} and len(fake.asked) == 16
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "random"])
 def test_an_infinite_space_is_not_repeated_either(tmp_path: Path, sampler: str) -> None:
     fake = Fake()
     explore(tmp_path, spec_of(INFINITE, sampler=sampler), fake, 25)
@@ -194,3 +199,15 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
         limited(tmp_path, spec_of(), Fake(), 5, "latency<=5ms")
     with pytest.raises(InputError, match="no limit"):
         parse_limits(["params"])
+
+
+@pytest.mark.parametrize("stop", [2, 6])
+def test_a_stopped_guided_study_goes_on_as_if_it_had_not_been(tmp_path: Path, stop: int) -> None:
+    whole, first, second = Fake(), Fake(stop_after=stop), Fake()
+    spec = spec_of(sampler="guided", first=())
+    (tmp_path / "whole").mkdir()
+    explore(tmp_path / "whole", spec, whole, 9)
+    with pytest.raises(KeyboardInterrupt):
+        explore(tmp_path, spec, first, 9)
+    explore(tmp_path, spec, second, 9)
+    assert first.asked + second.asked == whole.asked

@@ -68,7 +68,7 @@ def explore(
     dataset: DatasetOption = None,
     data_dir: DataDirOption = None,
     protocol: ProtocolOption = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="tpe, nsga2, gp, random or exhaustive.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="guided, tpe, nsga2, gp, random or exhaustive.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
     settle: Annotated[
         int,
