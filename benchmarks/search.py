@@ -34,7 +34,7 @@ from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, DesignSpace
 from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
 from fastrcaps_dse.studyspec import Mode
-from fastrcaps_dse.surrogate import Guide, Known, Seen
+from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
 from fastrcaps_dse.trainer import choose_precision, step_key
 
 OBJECTIVES = parse_objectives("acc,time,params")
@@ -205,15 +205,14 @@ def at_random(replay: Replay, seed: int) -> None:
 def known_of(replay: Replay, index: int, seed: int) -> Known:
     design = replay.table[index]
     shared = sum(s for s, k in zip(design.seconds, design.keys, strict=True) if replay.sharing and (k, seed) in replay.trained)
-    point = design.point
-    features = {
-        "lr_policy": point.lr_policy.name,
-        "batch_schedule": str(point.batch_schedule),
-        "weight_sharing": point.weight_sharing,
-        "decoder": point.decoder,
-    }
     whole = math.fsum(design.seconds)
-    return Known(features=features, epochs=EPOCHS, seconds=whole, cost=whole - shared, fixed={"params": float(design.params)})
+    return Known(
+        features=features_of(design.point),
+        epochs=EPOCHS,
+        seconds=whole,
+        cost=whole - shared,
+        fixed={"params": float(design.params)},
+    )
 
 
 def seen_of(replay: Replay) -> list[Seen]:

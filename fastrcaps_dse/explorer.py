@@ -7,6 +7,7 @@ sees; proposals of designs that are known already are turned down there, and nev
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ from fastrcaps_dse.space import (
     to_text,
 )
 from fastrcaps_dse.studyspec import StudySpec, is_whole
-from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen
+from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen, features_of
 
 Report = Callable[[int, float], None]
 """Is told (epoch, accuracy in %) of each epoch of a run."""
@@ -140,6 +141,27 @@ def suggest(trial: optuna.trial.BaseTrial, space: DesignSpace) -> DesignPoint:
         }
         values[dimension] = space.with_fields(part, opened)
     return make_point(**values)
+
+
+def draw(space: DesignSpace, generator: random.Random) -> DesignPoint:
+    """A design at random: choices alike, ranges evenly (by their logarithm where they say so)."""
+
+    def part(base: Any) -> Any:
+        return space.with_fields(base, {name: _draw_one(choice, generator) for name, choice in space.fields_of(base).items()})
+
+    plain = {name: generator.choice(getattr(space, name)) for name in PLAIN_DIMENSIONS}
+    policy, schedule = generator.choice(space.lr_policy), generator.choice(space.batch_schedule)
+    return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
+
+
+def _draw_one(choice: Range | tuple[float | str, ...], generator: random.Random) -> float | str:
+    if not isinstance(choice, Range):
+        return generator.choice(choice)
+    if choice.log:
+        return math.exp(generator.uniform(math.log(choice.low), math.log(choice.high)))
+    if choice.step is None:
+        return generator.uniform(choice.low, choice.high)
+    return choice.low + choice.step * generator.randrange(int((choice.high - choice.low) / choice.step + 1e-9) + 1)
 
 
 def suggest_one(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
@@ -286,9 +308,7 @@ class Explorer:
         assert self.foresight is not None
         generator = random.Random(self._seed())
         if unknown is None:
-            sampler = make_sampler("random", self._seed())
-            drawing = optuna.create_study(sampler=sampler)
-            drawn = (suggest(drawing.ask(), self.spec.space) for _ in range(4 * CANDIDATES))
+            drawn = (draw(self.spec.space, generator) for _ in range(CANDIDATES))
             unknown = list({point.key: point for point in drawn if self._is_new(point)}.values())
         if len(unknown) > CANDIDATES:
             unknown = generator.sample(unknown, CANDIDATES)
@@ -306,7 +326,7 @@ class Explorer:
         assert self.foresight is not None
         foreseen = self.foresight(point)
         return Known(
-            features=parameters(point, self.spec.space)[0],
+            features=features_of(point),
             epochs=self.spec.epochs,
             seconds=foreseen.seconds,
             cost=foreseen.seconds,

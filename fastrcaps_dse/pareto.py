@@ -12,7 +12,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-Points = Sequence[Sequence[float]]
+Points = Sequence[Sequence[float]] | NDArray[np.float64]
 
 
 def _matrix(points: Points) -> NDArray[np.float64]:
@@ -26,7 +26,7 @@ def _matrix(points: Points) -> NDArray[np.float64]:
 
 def front(points: Points) -> list[int]:
     """Indices of the non-dominated points, in their order; of equal points, all. Raises ValueError for values not finite."""
-    if not points:
+    if not len(points):
         return []
     matrix = _matrix(points)
     if matrix.shape[1] == 1:
@@ -61,7 +61,7 @@ def ranks(points: Points) -> list[int]:
 
 def hypervolume(points: Points, reference: Sequence[float]) -> float:
     """Volume that the points dominate up to `reference`; points that do not reach below it add nothing."""
-    if not points:
+    if not len(points):
         return 0.0
     matrix, ref = _matrix(points), np.asarray(reference, dtype=np.float64)
     inside = matrix[(matrix < ref).all(axis=1)]

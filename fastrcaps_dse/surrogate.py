@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastrcaps_dse.objectives import OBJECTIVES, TIME_TO, Objective
 from fastrcaps_dse.pareto import hypervolume, nondominated
+from fastrcaps_dse.space import PLAIN_DIMENSIONS, DesignPoint
 
 Features = Mapping[str, float | str | bool]
 """A design's dimensions by name: numbers that have an order, and texts that have none."""
 
 DRAWS = 32
 FITTED = 400  # measured designs that a model is fitted to at most
-SCREENED = 24  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
+SCREENED = 12  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
 LENGTHS = (0.15, 0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
 NOISES = (0.05, 0.15, 0.4)  # standard deviation of a seed, in units of the spread of the designs
 FLOOR = 0.05  # % of error: keeps the logarithm finite
@@ -89,6 +90,16 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
     return distance
 
 
+def features_of(point: DesignPoint) -> Features:
+    """The dimensions of a design, those of its policy and schedule with them."""
+    features: dict[str, float | str | bool] = {name: getattr(point, name) for name in PLAIN_DIMENSIONS}
+    for dimension in ("lr_policy", "batch_schedule"):
+        part = getattr(point, dimension)
+        features[dimension] = part.name
+        features |= {f"{dimension}.{f.name}": getattr(part, f.name) for f in fields(part)}
+    return features
+
+
 def encode(designs: Sequence[Features]) -> NDArray[np.float64]:
     """Designs as rows of numbers: of each text a column for each of its values (two that differ are 1 apart), numbers over their
     range, by their logarithm where they span a decade.
@@ -136,10 +147,23 @@ class Guide:
         alike = max((sum(candidate.features.get(k) == v for k, v in s.known.features.items()) for s in seen), default=0)
         return alike, candidate.cost
 
-    def _costs(self, known: Known, acc: float, share: float) -> list[float]:
-        """Objectives to be minimised: accuracy as it is, the others by their logarithm. `share` is that of the run's time."""
-        values = {**known.fixed, "acc": acc, "time": known.seconds * share, "epochs": max(1.0, known.epochs * share)}
-        return [-values[o.name] if o.name == "acc" else math.log(max(values[o.name], 1e-9)) for o in self._modelled()]
+    def _costs(self, known: Sequence[Known], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Objectives to be minimised [..., N, K], of accuracies and shares of the run's time [..., N]: accuracy as it is, the others
+        by their logarithm.
+        """
+        values: dict[str, NDArray[np.float64]] = {
+            "time": np.array([k.seconds for k in known]) * share,
+            "epochs": np.maximum(1.0, np.array([float(k.epochs) for k in known]) * share),
+        }
+        columns = []
+        for wanted in self._modelled():
+            if wanted.name == "acc":
+                columns.append(-acc)
+                continue
+            if wanted.name not in values:
+                values[wanted.name] = np.broadcast_to(np.array([k.fixed[wanted.name] for k in known]), acc.shape)
+            columns.append(np.log(np.maximum(values[wanted.name], 1e-9)))
+        return np.stack(columns, axis=-1)
 
     def _modelled(self) -> list[Objective]:
         """The objectives that the model speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
@@ -155,36 +179,24 @@ class Guide:
         error: tuple[NDArray[np.float64], NDArray[np.float64]],
         share: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> int:
-        measured = np.array([self._costs(s.known, s.acc, s.time / s.known.seconds) for s in seen])
+        reached = np.array([s.acc for s in seen]), np.array([s.time / s.known.seconds for s in seen])
+        measured = self._costs([s.known for s in seen], *reached)
         front = measured[nondominated(measured)]
-        draws = self.generator.standard_normal((2, DRAWS))
-        outcomes = np.array(
-            [
-                [
-                    self._costs(
-                        c,
-                        100.0 + FLOOR - math.exp(min(error[0][k] + error[1][k] * draws[0, d], math.log(100.0))),
-                        math.exp(min(share[0][k] + share[1][k] * draws[1, d], 0.0)),
-                    )
-                    for d in range(DRAWS)
-                ]
-                for k, c in enumerate(candidates)
-            ]
-        )
+        draws = self.generator.standard_normal((2, DRAWS, len(candidates)))
+        left = np.exp(np.minimum(error[0] + error[1] * draws[0], math.log(100.0)))
+        outcomes = self._costs(candidates, 100.0 + FLOOR - left, np.exp(np.minimum(share[0] + share[1] * draws[1], 0.0)))
         every = np.concatenate([measured, outcomes.reshape(-1, outcomes.shape[2])])
         low, high = every.min(axis=0), every.max(axis=0)
         span = np.where(high > low, high - low, 1.0)
-        scaled_front, scaled = (front - low) / span, (outcomes - low) / span
+        scaled_front, scaled = (front - low) / span, (outcomes - low) / span  # [F, K], [DRAWS, N, K]
         reference = [1.1] * scaled.shape[2]
-        base = hypervolume(scaled_front.tolist(), reference)
-        optimistic = [
-            hypervolume([*scaled_front.tolist(), scaled[k].min(axis=0).tolist()], reference) - base
-            for k in range(len(candidates))
-        ]
-        costs = [max(c.cost, 1e-9) for c in candidates]
-        order = sorted(range(len(candidates)), key=lambda k: -optimistic[k] / costs[k])[:SCREENED]
-        gains = {k: self._gain(scaled_front, scaled[k], reference, base) / costs[k] for k in order}
-        return max(order, key=lambda k: (gains[k], -costs[k]))
+        base = hypervolume(scaled_front, reference)
+        best = scaled.min(axis=0)
+        costs = np.maximum([c.cost for c in candidates], 1e-9)
+        optimistic = [hypervolume(np.vstack([scaled_front, outcome]), reference) - base for outcome in best] / costs
+        order = np.argsort(-optimistic, kind="stable")[:SCREENED]
+        gains = [self._gain(scaled_front, scaled[:, k], reference, base) / costs[k] for k in order]
+        return int(order[int(np.argmax(gains))])
 
     def _gain(
         self, front: NDArray[np.float64], outcomes: NDArray[np.float64], reference: Sequence[float], base: float
@@ -193,5 +205,5 @@ class Guide:
         total = 0.0
         for outcome in outcomes:
             if not (front <= outcome).all(axis=1).any():
-                total += hypervolume([*front.tolist(), outcome.tolist()], reference) - base
+                total += hypervolume(np.vstack([front, outcome]), reference) - base
         return total / len(outcomes)
