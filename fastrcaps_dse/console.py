@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from fastrcaps_dse.objectives import Measurement, Objective, format_seconds, format_value, shown
+from fastrcaps_dse.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
 from fastrcaps_dse.space import DesignPoint, to_text
 from fastrcaps_dse.studyspec import UNBOUNDED
 
@@ -122,7 +122,9 @@ class ExplorationProgress:
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
         self.front = front
         values = values_text({o.name: measurement.value(o) for o in shown(self.objectives)})
-        self._finished(f"trial {trial}: {point.label}: {values}")
+        stopped = measurement.stopped_after
+        early = "" if stopped is None else f", stopped after {counted(stopped, 'epoch')}"
+        self._finished(f"trial {trial}: {point.label}: {values}{early}")
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
         self._finished(f"trial {trial}: {point.label} failed: {reason}")

@@ -69,6 +69,7 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
         "values": values_of(trial),
         "seeds": trial.seeds,
         "test_acc": trial.measurement.test_acc if trial.measurement else None,
+        "stopped_after": trial.measurement.stopped_after if trial.measurement else None,
         "weights": weights_of(trial),
     }
 
