@@ -7,31 +7,26 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.capsnet.network import Precision
-from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
-from fastrcaps_dse.objectives import BASIC, TIME_TO, Measurement, minimised, time_to
-from fastrcaps_dse.schedules import build_timeline
+from fastrcaps_dse.foresight import Foresight
+from fastrcaps_dse.objectives import BASIC, Measurement, minimised
 from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
-from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.surrogate import Foreseen
 from fastrcaps_dse.trainer import (
     CheckpointError,
     Epoch,
     Training,
     device_name,
-    measure_latency,
-    measure_step,
     software,
-    step_key,
     translate_device_errors,
 )
 
@@ -67,8 +62,8 @@ class Runner:
     device: torch.device
     precision: Precision
     observer: RunObserver
+    foresight: Foresight
     fresh: bool = False  # train everything again that an equal run or an equal beginning could give
-    steps: dict[str, float] = field(default_factory=dict)  # seconds of steps that were looked up, by key
     time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
 
     def evaluate(self, point: DesignPoint, seed: int, trial: int, report: Report = lambda *_: None) -> Measurement:
@@ -106,7 +101,7 @@ class Runner:
             device=self.device,
             precision=self.precision,
         )
-        step_seconds = self._step_seconds(training) if self.spec.time == "steps" else None
+        step_seconds = self.foresight.step_seconds(training.timeline, point) if self.spec.time == "steps" else None
         self.store.start_run(
             run.run_id,
             device=device_name(self.device),
@@ -161,9 +156,7 @@ class Runner:
             if run.measurement is not None and run.measurement.stopped_after is None
         ]
         point = training.point
-        known = known_values(point, self.dataset.shape)
-        if any(o.name == "latency" for o in objectives):
-            known["latency"] = 1e3 * self._timing(point, None).seconds
+        known = self.foresight.fixed(point)
         phases = [training.timeline.phase_of_epoch(epoch) for epoch in range(training.timeline.epochs)]
 
         def judge(rows: Sequence[EpochRow]) -> str | None:
@@ -233,81 +226,6 @@ class Runner:
             self.store.drop_epochs(run_id, after=0)
             self.observer.warned(f"a shared beginning cannot be used ({error}); training it again")
 
-    def _step_seconds(self, training: Training) -> dict[int, float]:
-        """The seconds of a step of each batch size of a run, measured here unless they are known."""
-        sizes = {phase.batch_size for phase in training.timeline.phases}
-        return {size: self._timing(training.point, size).seconds for size in sorted(sizes)}
-
-    def _timing(self, point: DesignPoint, batch_size: int | None) -> StepTime:
-        """The stored time of a step, or of one image's classification for no batch size; measured where there is none."""
-        shape, device, precision = self.dataset.shape, self.device, self.precision
-        key = (
-            step_key(point, shape, batch_size or 1, precision)
-            if batch_size
-            else f"latency: {step_key(point, shape, 1, precision)}"
-        )
-        place = (key, device_name(device), software())
-        if (known := self.store.step_time(*place)) is not None:
-            return known
-        if batch_size:
-            timing = measure_step(point, self.dataset, batch_size, device, precision)
-        else:
-            timing = measure_latency(point, self.dataset, device, precision)
-        if timing.noisy:
-            self.observer.warned(f"a noisy machine: {key} took {timing.seconds * 1e3:.3g} ms, give or take {timing.spread:.0%}")
-        found = StepTime(key=key, device=place[1], software=place[2], **asdict(timing))
-        self.store.set_step_time(found)
-        return found
-
-    def bounds(self, point: DesignPoint, name: str) -> tuple[float, float] | None:
-        """(least, most) that an objective of a design can reach, where that is known before it is trained."""
-        known = known_values(point, self.dataset.shape)
-        if name in known:
-            return known[name], known[name]
-        if name == "latency":
-            return (1e3 * self._timing(point, None).seconds,) * 2
-        if name == "acc":
-            return 0.0, 100.0
-        if name == "time" and self.spec.time == "steps":  # no run is shorter than its first epoch
-            return self.first_epoch_seconds(point), math.inf
-        return None
-
-    def foresee(self, point: DesignPoint) -> Foreseen:
-        """What is known of a design before it is trained: what it weighs, and about how long it trains."""
-        line = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images)
-        seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step(point, p.batch_size) for p in line.phases)
-        fixed = known_values(point, self.dataset.shape)
-        if any(o.name == "latency" for o in self.spec.objectives):
-            fixed["latency"] = 1e3 * self._timing(point, None).seconds
-        return Foreseen(seconds=seconds, fixed=fixed)
-
-    def _rough_step(self, point: DesignPoint, batch_size: int) -> float:
-        """Seconds of a step: as measured, or as of another network variant with this batch size; measured where there is none."""
-        key = step_key(point, self.dataset.shape, batch_size, self.precision)
-        if key not in self.steps:
-            others = [k for k in self.steps if k.endswith(f"batch {batch_size}, {self.precision}")]
-            if others and self.store.step_time(key, device_name(self.device), software()) is None:
-                return self.steps[others[0]]
-            self.steps[key] = self._timing(point, batch_size).seconds
-        return self.steps[key]
-
-    def first_epoch_seconds(self, point: DesignPoint) -> float:
-        """Seconds that the first epoch of a design takes, by steps."""
-        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images).phases[0]
-        return phase.steps_per_epoch * self._timing(point, phase.batch_size).seconds
-
-    def _others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:
-        """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""
-        known = known_values(point, self.dataset.shape)
-        others = {"epochs": float(selected), "macs": known["macs"], "memory": known["memory"]}
-        for wanted in self.spec.objectives:
-            if wanted.name == "latency":
-                others["latency"] = 1e3 * self._timing(point, None).seconds
-            elif wanted.name.startswith(f"{TIME_TO}:"):
-                accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
-                others[wanted.name] = time_to(float(wanted.name.partition(":")[2]), accuracies, seconds)
-        return others
-
     def _continue(self, training: Training, place: Path, run_id: int) -> None:
         """Load the last checkpoint, or the one before it where that is broken, or begin anew."""
         for name in (LAST, PREVIOUS):
@@ -352,7 +270,7 @@ class Runner:
             test_acc=test_acc,
             selected_epoch=selected,
             stopped_after=len(rows) if reason else None,
-            others=self._others(training.point, rows, selected),
+            others=self.foresight.others(training.point, rows, selected),
         )
         kept = weights.replace(place / "weights.safetensors")
         self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept), reason)

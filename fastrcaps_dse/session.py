@@ -13,6 +13,7 @@ from typing import Protocol
 from fastrcaps_dse import data, explorer, store, trainer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
+from fastrcaps_dse.foresight import Foresight
 from fastrcaps_dse.noise import next_to_seed
 from fastrcaps_dse.objectives import Measurement, format_seconds
 from fastrcaps_dse.picks import Limit
@@ -71,7 +72,17 @@ class Session:
         self.storage = explorer.open_storage(url)
         with store.clear_errors(url):
             self.store, self.study = self._open_study(url)
+        self.foresight = Foresight(
+            store=self.store,
+            spec=spec,
+            dataset=self.dataset,
+            train_images=self.study.train_images,
+            device=self.device,
+            precision=self.precision,
+            warned=observer.warned,
+        )
         self.runner = Runner(
+            foresight=self.foresight,
             store=self.store,
             study=self.study,
             spec=spec,
@@ -146,8 +157,8 @@ class Session:
                 self.runner.evaluate,
                 _Watch(self),
                 limits=self.limits,
-                bounds=self.runner.bounds,
-                foresight=self.runner.foresee,
+                bounds=self.foresight.bounds,
+                foresight=self.foresight.foresee,
             )
             exhausted = spent = False
             try:
@@ -186,7 +197,7 @@ class Session:
         if left <= 0:
             raise BudgetSpent
         if self.budget is not None and not self.store.runs(self.study.study_id):
-            needed = self.runner.first_epoch_seconds(point)
+            needed = self.foresight.first_epoch_seconds(point)
             if needed > self.budget:
                 raise InputError(
                     f"a budget of {format_seconds(self.budget)} is shorter than one epoch of {point.label}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ LEVELS: list[set[str]] = [
     {"records"},
     {"figures"},
     {"explorer", "trainer", "page", "console"},
-    {"runs"},
+    {"foresight", "runs"},
     {"session", "doctor"},
     {"cli"},
     {"__main__"},
@@ -89,8 +90,10 @@ def test_each_library_has_its_owners(path: Path) -> None:
 
 
 def test_the_explorer_knows_no_trainer() -> None:
-    names = imports(PACKAGE / "explorer.py")
-    assert not any(name.startswith(("fastrcaps_dse.trainer", "fastrcaps_dse.runs", "torch")) for name in names)
+    names = set().union(*(imports(path) for path in (PACKAGE / "explorer").glob("*.py")))
+    assert not any(
+        name.startswith(("fastrcaps_dse.trainer", "fastrcaps_dse.foresight", "fastrcaps_dse.runs", "torch")) for name in names
+    )
     loaded = "import sys, fastrcaps_dse.explorer, fastrcaps_dse.store, fastrcaps_dse.picks; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -113,3 +116,10 @@ def test_the_public_names_are_there() -> None:
         assert getattr(fastrcaps_dse, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fastrcaps_dse.nothing
+
+
+def test_every_folder_is_installed() -> None:
+    document = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(document["tool"]["setuptools"]["packages"])
+    folders = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert listed == folders | {"fastrcaps_dse.studies"}

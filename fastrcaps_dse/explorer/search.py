@@ -7,35 +7,26 @@ sees; proposals of designs that are known already are turned down there, and nev
 from __future__ import annotations
 
 import itertools
-import math
 import random
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from fastrcaps_dse import store
-from fastrcaps_dse.errors import InputError, MachineError, NothingFits, RunFailed
+from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
+from fastrcaps_dse.explorer.parameters import draw, make_sampler, parameters, point_of, suggest
+from fastrcaps_dse.explorer.storage import find_study
 from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
 from fastrcaps_dse.picks import Limit, check_limits
 from fastrcaps_dse.space import (
-    PLAIN_DIMENSIONS,
     DesignPoint,
-    DesignSpace,
-    Range,
-    make_point,
-    parse_policy,
-    parse_schedule,
-    to_text,
 )
-from fastrcaps_dse.studyspec import StudySpec, is_whole
+from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen, features_of
 
 Report = Callable[[int, float], None]
@@ -53,8 +44,6 @@ Foresight = Callable[[DesignPoint], Foreseen]
 CANDIDATES = 256  # designs that the guide chooses from at most
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 class Observer(Protocol):
     """What is told of an exploration as it goes."""
@@ -66,156 +55,8 @@ class Observer(Protocol):
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
 
 
-# --- storage ----------------------------------------------------------------------------------------------------------
-
-
-def open_storage(url: store.URL) -> RDBStorage:
-    """Optuna's storage; its tables are made where they are not there. Raises InputError, MachineError."""
-    path = store.sqlite_path(url)
-    if path:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MachineError(f"the folder {path.parent} cannot be made: {error.strerror}", "name another --storage") from None
-    engine_options = {"connect_args": {"timeout": 60}} if path else {"pool_pre_ping": True}
-    with store.clear_errors(url):
-        try:
-            storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options)
-        except RuntimeError as error:
-            raise InputError(
-                f"{store.shown(url)} was written by another version of Optuna: {str(error).splitlines()[0]}",
-                "`optuna storage upgrade`, or name another data base with --storage",
-            ) from None
-        store.begin_immediate(storage.engine)
-    return storage
-
-
-def find_study(spec: StudySpec, storage: RDBStorage) -> tuple[optuna.Study, bool]:
-    """(the stored study of this name, whether it was there already)."""
-    directions = [objective.direction for objective in spec.objectives]
-    try:
-        study = optuna.create_study(study_name=spec.name, storage=storage, directions=directions)
-    except optuna.exceptions.DuplicatedStudyError:
-        return optuna.load_study(study_name=spec.name, storage=storage), True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # all that dashboards show names by
-        study.set_metric_names([f"{objective.name} ({objective.unit})" for objective in spec.objectives])
-    return study, False
-
-
-# --- designs and Optuna's parameters ----------------------------------------------------------------------------------
-
-
-def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for the dimensions that every design has."""
-    category = optuna.distributions.CategoricalDistribution
-    policies: list[Any] = [to_text(part) for part in space.lr_policy]
-    schedules: list[Any] = [to_text(part) for part in space.batch_schedule]
-    return {
-        "lr_policy": category(policies),
-        "batch_schedule": category(schedules),
-        **{name: category(list(getattr(space, name))) for name in PLAIN_DIMENSIONS},
-    }
-
-
-def field_distribution(name: str, choice: Range | tuple[float | str, ...]) -> BaseDistribution:
-    """Optuna's distribution for an open field of a policy or schedule."""
-    if not isinstance(choice, Range):
-        return optuna.distributions.CategoricalDistribution(list(choice))
-    if is_whole(name):
-        return optuna.distributions.IntDistribution(int(choice.low), int(choice.high), step=int(choice.step or 1))
-    return optuna.distributions.FloatDistribution(choice.low, choice.high, log=choice.log, step=choice.step)
-
-
-def suggest(trial: optuna.trial.BaseTrial, space: DesignSpace) -> DesignPoint:
-    """The design that the sampler proposes, or that a fixed trial holds."""
-    values: dict[str, Any] = {name: suggest_one(trial, name, d) for name, d in distributions(space).items()}
-    parts: dict[str, Any] = {
-        "lr_policy": parse_policy(values["lr_policy"]),
-        "batch_schedule": parse_schedule(values["batch_schedule"]),
-    }
-    for dimension, part in parts.items():
-        opened = {
-            name: suggest_one(trial, f"{dimension}.{name}", field_distribution(name, choice))
-            for name, choice in space.fields_of(part).items()
-        }
-        values[dimension] = space.with_fields(part, opened)
-    return make_point(**values)
-
-
-def draw(space: DesignSpace, generator: random.Random) -> DesignPoint:
-    """A design at random: choices alike, ranges evenly (by their logarithm where they say so)."""
-
-    def part(base: Any) -> Any:
-        return space.with_fields(base, {name: _draw_one(choice, generator) for name, choice in space.fields_of(base).items()})
-
-    plain = {name: generator.choice(getattr(space, name)) for name in PLAIN_DIMENSIONS}
-    policy, schedule = generator.choice(space.lr_policy), generator.choice(space.batch_schedule)
-    return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
-
-
-def _draw_one(choice: Range | tuple[float | str, ...], generator: random.Random) -> float | str:
-    if not isinstance(choice, Range):
-        return generator.choice(choice)
-    if choice.log:
-        return math.exp(generator.uniform(math.log(choice.low), math.log(choice.high)))
-    if choice.step is None:
-        return generator.uniform(choice.low, choice.high)
-    return choice.low + choice.step * generator.randrange(int((choice.high - choice.low) / choice.step + 1e-9) + 1)
-
-
-def suggest_one(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
-    """One parameter of a trial, through Optuna's public methods."""
-    match distribution:
-        case optuna.distributions.CategoricalDistribution():
-            return trial.suggest_categorical(name, distribution.choices)
-        case optuna.distributions.IntDistribution():
-            return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
-        case optuna.distributions.FloatDistribution():
-            return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
-    raise TypeError(f"unknown distribution {distribution}")
-
-
-def parameters(point: DesignPoint, space: DesignSpace) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """(Optuna's parameters, their distributions) of a design that the space admits."""
-    chosen = distributions(space)
-    values: dict[str, Any] = {name: getattr(point, name) for name in chosen}
-    for dimension in ("lr_policy", "batch_schedule"):
-        part = getattr(point, dimension)
-        base = space.base_of(part)
-        if base is None:
-            raise ValueError(f"the space does not admit {to_text(part)}")
-        values[dimension] = to_text(base)
-        for name, choice in space.fields_of(part).items():
-            chosen[f"{dimension}.{name}"] = field_distribution(name, choice)
-            values[f"{dimension}.{name}"] = getattr(part, name)
-    return values, chosen
-
-
-def point_of(trial: FrozenTrial, space: DesignSpace) -> DesignPoint:
-    """The design of a stored trial."""
-    return suggest(optuna.trial.FixedTrial(dict(trial.params)), space)
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of this name."""
-    samplers = optuna.samplers
-    makers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda: samplers.TPESampler(seed=seed),
-        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=20),
-        "gp": lambda: samplers.GPSampler(seed=seed),
-        "random": lambda: samplers.RandomSampler(seed=seed),
-        "exhaustive": lambda: samplers.RandomSampler(seed=seed),  # never asked: designs come in their order
-        "guided": lambda: samplers.RandomSampler(seed=seed),  # draws the candidates of an infinite space
-    }
-    return makers[name]()
-
-
 def _untold(epoch: int, accuracy: float) -> None:
     """The curves of further seeds stay in our own tables."""
-
-
-# --- the exploration --------------------------------------------------------------------------------------------------
 
 
 class Explorer:

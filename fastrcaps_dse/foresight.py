@@ -1,0 +1,112 @@
+"""What is known of a design before it is trained: what it weighs, and how long its steps take here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from fastrcaps_dse.capsnet.network import Precision
+from fastrcaps_dse.capsnet.sizes import known_values
+from fastrcaps_dse.data import DataSet
+from fastrcaps_dse.objectives import TIME_TO, time_to
+from fastrcaps_dse.schedules import Timeline, build_timeline
+from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.store import EpochRow, StepTime, Store
+from fastrcaps_dse.studyspec import StudySpec
+from fastrcaps_dse.surrogate import Foreseen
+from fastrcaps_dse.trainer import device_name, measure_latency, measure_step, software, step_key
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foresight:
+    """Knows designs of one study on one device; measures each step time once, alone, and keeps it in the store."""
+
+    store: Store
+    spec: StudySpec
+    dataset: DataSet
+    train_images: int
+    device: torch.device
+    precision: Precision
+    warned: Callable[[str], None]
+    steps: dict[str, float] = field(default_factory=dict)  # seconds of steps that were looked up, by key
+
+    def step_seconds(self, timeline: Timeline, point: DesignPoint) -> dict[int, float]:
+        """The seconds of a step of each batch size of a run, measured here unless they are known."""
+        sizes = {phase.batch_size for phase in timeline.phases}
+        return {size: self.timing(point, size).seconds for size in sorted(sizes)}
+
+    def timing(self, point: DesignPoint, batch_size: int | None) -> StepTime:
+        """The stored time of a step, or of one image's classification for no batch size; measured where there is none."""
+        shape, device, precision = self.dataset.shape, self.device, self.precision
+        key = (
+            step_key(point, shape, batch_size or 1, precision)
+            if batch_size
+            else f"latency: {step_key(point, shape, 1, precision)}"
+        )
+        place = (key, device_name(device), software())
+        if (known := self.store.step_time(*place)) is not None:
+            return known
+        if batch_size:
+            timing = measure_step(point, self.dataset, batch_size, device, precision)
+        else:
+            timing = measure_latency(point, self.dataset, device, precision)
+        if timing.noisy:
+            self.warned(f"a noisy machine: {key} took {timing.seconds * 1e3:.3g} ms, give or take {timing.spread:.0%}")
+        found = StepTime(key=key, device=place[1], software=place[2], **asdict(timing))
+        self.store.set_step_time(found)
+        return found
+
+    def fixed(self, point: DesignPoint) -> dict[str, float]:
+        """The objectives that training does not change, as far as the study wants them or they cost nothing."""
+        known = known_values(point, self.dataset.shape)
+        if any(wanted.name == "latency" for wanted in self.spec.objectives):
+            known["latency"] = 1e3 * self.timing(point, None).seconds
+        return known
+
+    def bounds(self, point: DesignPoint, name: str) -> tuple[float, float] | None:
+        """(least, most) that an objective of a design can reach, where that is known before it is trained."""
+        known = known_values(point, self.dataset.shape)
+        if name in known:
+            return known[name], known[name]
+        if name == "latency":
+            return (1e3 * self.timing(point, None).seconds,) * 2
+        if name == "acc":
+            return 0.0, 100.0
+        if name == "time" and self.spec.time == "steps":  # no run is shorter than its first epoch
+            return self.first_epoch_seconds(point), math.inf
+        return None
+
+    def foresee(self, point: DesignPoint) -> Foreseen:
+        """What is known of a design before it is trained: what it weighs, and about how long it trains."""
+        line = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images)
+        seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step(point, p.batch_size) for p in line.phases)
+        return Foreseen(seconds=seconds, fixed=self.fixed(point))
+
+    def _rough_step(self, point: DesignPoint, batch_size: int) -> float:
+        """Seconds of a step: as measured, or as of another network variant with this batch size; measured where there is none."""
+        key = step_key(point, self.dataset.shape, batch_size, self.precision)
+        if key not in self.steps:
+            others = [k for k in self.steps if k.endswith(f"batch {batch_size}, {self.precision}")]
+            if others and self.store.step_time(key, device_name(self.device), software()) is None:
+                return self.steps[others[0]]
+            self.steps[key] = self.timing(point, batch_size).seconds
+        return self.steps[key]
+
+    def first_epoch_seconds(self, point: DesignPoint) -> float:
+        """Seconds that the first epoch of a design takes, by steps."""
+        phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images).phases[0]
+        return phase.steps_per_epoch * self.timing(point, phase.batch_size).seconds
+
+    def others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:
+        """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""
+        others = {name: value for name, value in self.fixed(point).items() if name != "params"} | {"epochs": float(selected)}
+        for wanted in self.spec.objectives:
+            if wanted.name.startswith(f"{TIME_TO}:"):
+                accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
+                others[wanted.name] = time_to(float(wanted.name.partition(":")[2]), accuracies, seconds)
+        return others
