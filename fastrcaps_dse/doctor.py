@@ -37,9 +37,8 @@ def _machine() -> Iterator[Finding]:
     precision = trainer.choose_precision(device)
     yield Finding(what="precision", ok=True, finding=f"{precision} for the convolutions; the rest is float32")
     free = shutil.disk_usage(".").free / 1e9
-    yield Finding(
-        what="free disk", ok=free > 1, finding=f"{free:.1f} GB here; a run needs up to 0.3 GB, the weights of a design 33 MB"
-    )
+    needs = "a run needs up to 0.3 GB, shared beginnings up to 2 GB, the weights of a design 33 MB"
+    yield Finding(what="free disk", ok=free > 1, finding=f"{free:.1f} GB here; {needs}")
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from fastrcaps_dse.objectives import Objective
 from fastrcaps_dse.pareto import front, nondominated
 
 DRAWS = 2000
+LEAST_FREEDOM = 3  # repeated runs over all designs, before their spread says anything
 SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's membership is settled
 
 
@@ -26,7 +27,7 @@ class Standing:
     """What is known of one design."""
 
     mean: tuple[float, ...]  # costs: all objectives to be minimised
-    error: tuple[float, ...] | None  # standard error of each; None where no design has two seeds
+    error: tuple[float, ...] | None  # standard error of each; None where too few runs are repeated
     seeds: int
     on_front: float | None  # the probability; None where no spread is known
 
@@ -49,7 +50,7 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
     means = np.array([np.mean(runs, axis=0) for runs in costs])
     counts = np.array([len(runs) for runs in costs])
     freedom = int((counts - 1).sum())
-    if freedom == 0:
+    if freedom < LEAST_FREEDOM:
         return [
             Standing(mean=tuple(mean), error=None, seeds=int(n), on_front=None)
             for mean, n in zip(means.tolist(), counts, strict=True)
@@ -81,11 +82,12 @@ def on_front_probability(
 def next_to_seed(known: Sequence[Standing], most: int) -> int | None:
     """The design that one more seed tells most about; None where all are settled or have `most` seeds.
 
-    Of the doubtful ones with the fewest seeds, the nearest to even odds. Where no spread is known yet, the first of the front: it
-    tells the spread.
+    Of the doubtful ones with the fewest seeds, the nearest to even odds. Where no spread is known yet, those of the front in turn:
+    they tell it.
     """
     if known and all(standing.on_front is None for standing in known):
-        first = front([standing.mean for standing in known])[0]
+        members = front([standing.mean for standing in known])
+        first = min(members, key=lambda index: (known[index].seeds, index))
         return first if known[first].seeds < most else None
     open_ = [index for index, standing in enumerate(known) if standing.doubtful and standing.seeds < most]
     if not open_:

@@ -250,3 +250,28 @@ def test_budgets(command: Command, study: Path) -> None:
     again = command("explore", study, "--budget", "1h", "--device", "cpu")
     assert again.code == 0 and "the design space is exhausted: all its 4 designs are measured" in again.err
     assert "by the clock" in command("show", 0).out
+
+
+def test_settling_and_a_guided_search_that_stops_early(command: Command, study: Path) -> None:
+    explored = command(
+        "explore",
+        study,
+        "--sampler",
+        "guided",
+        "--stopping",
+        "on",
+        "--objectives",
+        "acc,params,epochs",
+        "--settle",
+        3,
+        "--device",
+        "cpu",
+    )
+    assert explored.code == 0 and "further run" in explored.err
+    front = json.loads(command("front", "--json").out)
+    designs = front["designs"] + front["tied"]
+    assert max(d["seeds"] for d in designs) > 1 and all(d["tied"] for d in front["tied"])
+    known = [d["on_front"] for d in designs]
+    assert all(p is None for p in known) or all(0 <= p <= 1 for p in known)
+    unknown = command("explore", study, "--stopping", "later")
+    assert unknown.code == 2 and "known: off, safe, on" in unknown.err
