@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.spatial.distance import cdist
 
 from fastrcaps_dse.objectives import OBJECTIVES, TIME_TO, Objective
 from fastrcaps_dse.pareto import hypervolume, nondominated
@@ -70,8 +72,8 @@ class Process:
         for length in LENGTHS:
             kernel = np.exp(-distance * length)
             for noise in NOISES:
-                lower = np.linalg.cholesky(kernel + noise**2 * np.eye(len(y)))
-                alpha = np.linalg.solve(lower.T, np.linalg.solve(lower, y))
+                lower = cholesky(kernel + noise**2 * np.eye(len(y)), lower=True, check_finite=False)
+                alpha = cho_solve((lower, True), y, check_finite=False)
                 likelihood = -0.5 * float(y @ alpha) - float(np.log(np.diag(lower)).sum())
                 if likelihood > best:
                     best, self.length, self.noise, self.lower, self.alpha = likelihood, length, noise, lower, alpha
@@ -79,14 +81,14 @@ class Process:
     def predict(self, codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(mean, standard deviation) of each design's true value."""
         cross = np.exp(-_distance(codes, self.codes) * self.length)
-        solved = np.linalg.solve(self.lower, cross.T)
+        solved = solve_triangular(self.lower, cross.T, lower=True, check_finite=False)
         variance = np.maximum(1.0 - (solved**2).sum(axis=0), 1e-6)
         return self.mean + self.scale * (cross @ self.alpha), self.scale * np.sqrt(variance)
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum over dimensions of how far designs differ: [len(a), len(b)]."""
-    distance: NDArray[np.float64] = np.abs(a[:, None, :] - b[None, :, :]).sum(axis=2)
+    distance: NDArray[np.float64] = cdist(a, b, "cityblock")
     return distance
 
 

@@ -129,7 +129,7 @@ def test_objectives_in_any_order_and_number(tmp_path: Path, names: str) -> None:
     wanted = names.split(",")
     assert [d.name.lower() for d in running.study.directions] == [o.direction for o in spec.objectives]
     for trial in running.study.trials:
-        assert trial.values == [trial.user_attrs[name] for name in wanted]
+        assert trial.values == [trial.user_attrs["measurement"][name] for name in wanted]
     assert [name.split()[0] for name in running.study.metric_names or []] == wanted
 
 

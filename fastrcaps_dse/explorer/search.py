@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -41,7 +41,7 @@ Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
 Foresight = Callable[[DesignPoint], Foreseen]
 """What is known of a design before it is trained."""
 
-CANDIDATES = 256  # designs that the guide chooses from at most
+CANDIDATES = 128  # designs that the guide chooses from at most
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
 
 
@@ -158,7 +158,8 @@ class Explorer:
         for t in self.study.get_trials(deepcopy=False):
             if t.number not in self.seen and t.state == TrialState.COMPLETE:
                 known = self._known(point_of(t, self.spec.space))
-                self.seen[t.number] = Seen(known=known, acc=t.user_attrs["acc"], time=t.user_attrs["time"])
+                measured = t.user_attrs["measurement"]
+                self.seen[t.number] = Seen(known=known, acc=measured["acc"], time=measured["time"])
         guide = Guide(self.spec.objectives, generator.getrandbits(32))
         return unknown[guide.next([*self.seen.values()], [self._known(point) for point in unknown])], None
 
@@ -264,8 +265,7 @@ class Explorer:
             self.observer.trial_failed(trial.number, point, str(failure))
             return
         mean = mean_measurement(runs)
-        for f in fields(mean):
-            self.storage.set_trial_user_attr(trial._trial_id, f.name, getattr(mean, f.name))
+        self.storage.set_trial_user_attr(trial._trial_id, "measurement", asdict(mean))
         values = [mean.value(wanted) for wanted in self.spec.objectives]
         told_both = [optuna.Trial(self.study, trial._trial_id), *([asked] if asked is not None else [])]
         for limit, constrained in itertools.product(self.limits, told_both):
