@@ -19,13 +19,6 @@ from fastrcaps_dse import records, runs, store, studyspec
 from fastrcaps_dse.session import Session
 
 
-class Silent:
-    """Watches nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
-
-
 def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str, Any]:
     """Seconds, and what was found."""
     if form == "plain":
@@ -34,7 +27,7 @@ def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str,
     spec = studyspec.find_study_file(study)
     url = store.open_url(str(Path(folder) / f"{form}.db"))
     start = time.perf_counter()
-    session = Session(spec, url, Silent(), device="cpu")
+    session = Session(spec, url, record.Silent(), device="cpu")
     session.run(trials)
     seconds = time.perf_counter() - start
     found = session.store.trials(session.study)

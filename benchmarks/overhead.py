@@ -10,7 +10,6 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -34,13 +33,6 @@ head_batch = [1, 2, 4, 8]
 """
 
 
-class Silent:
-    """Watches nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
-
-
 def foresee(point: DesignPoint) -> Foreseen:
     return Foreseen(seconds=50.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
 
@@ -58,7 +50,7 @@ def gaps(sampler: str, trials: int) -> list[float]:
     spec = override(parse_study(STUDY, default_name="overhead"), sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:
         storage = open_storage(store.parse_url(str(Path(folder) / "s.db")))
-        Explorer(spec, storage, evaluate, Silent(), foresight=foresee).run(trials)
+        Explorer(spec, storage, evaluate, record.Silent(), foresight=foresee).run(trials)
     return [1e3 * (b - a) for a, b in zip(stamps, stamps[1:], strict=False)]
 
 

@@ -34,7 +34,6 @@ OBJECTIVES: dict[str, Objective] = {
     )
 }
 BASIC = ("acc", "time", "params")  # shown of every design
-WITHOUT_TRAINING = ("params", "macs", "memory", "latency")
 TIME_TO = "time_to"
 NEVER = 1e9
 """The value of `time_to:ACC` in s where ACC is never reached: this, and more the further the run stayed below (1 % of it for

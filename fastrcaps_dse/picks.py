@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from fastrcaps_dse import pareto
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.noise import SURE
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, find_objective, format_value, minimised, parse_quantity
-
-PREFERENCES = (*OBJECTIVES, "knee")
+from fastrcaps_dse.objectives import Objective, counted, find_objective, format_value, minimised, parse_quantity
 
 
 @dataclass(frozen=True, kw_only=True)
