@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from fastrcaps_dse.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
-from fastrcaps_dse.space import DesignPoint, to_text
+from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import UNBOUNDED
+from fastrcaps_dse.texts import to_text
 
 if TYPE_CHECKING:
     from fastrcaps_dse.noise import Standing

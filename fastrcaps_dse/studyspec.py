@@ -11,18 +11,8 @@ from typing import Any, Literal, get_args
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.objectives import Objective, parse_objectives
 from fastrcaps_dse.schedules import BATCH_SCHEDULES, LR_POLICIES
-from fastrcaps_dse.space import (
-    NAMED_DESIGNS,
-    Decoder,
-    DesignPoint,
-    DesignSpace,
-    Network,
-    Range,
-    parse_design,
-    parse_policy,
-    parse_schedule,
-    to_text,
-)
+from fastrcaps_dse.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
+from fastrcaps_dse.texts import parse_policy, parse_schedule, to_text
 
 Mode = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]

@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS: list[set[str]] = [
     {"errors"},
     {"schedules"},
+    {"texts"},
     {"objectives", "space", "studyspec"},
     {"pareto", "capsnet", "data", "samples"},
     {"picks", "noise", "stopping", "surrogate", "store", "beginnings"},

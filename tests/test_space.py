@@ -17,17 +17,9 @@ from fastrcaps_dse.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.space import (
-    NAMED_DESIGNS,
-    DesignPoint,
-    design_from_dict,
-    design_to_dict,
-    parse_design,
-    parse_policy,
-    parse_schedule,
-    to_text,
-)
+from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, parse_design
 from fastrcaps_dse.studyspec import differences, find_study_file, load_study, override, parse_study, single_design_study
+from fastrcaps_dse.texts import parse_policy, parse_schedule, to_text
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
 
