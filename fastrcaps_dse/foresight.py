@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.objectives import TIME_TO, time_to
+from fastrcaps_dse.objectives import time_to
 from fastrcaps_dse.schedules import Timeline, build_timeline
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, StepTime, Store
@@ -106,7 +106,7 @@ class Foresight:
         """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""
         others = {name: value for name, value in self.fixed(point).items() if name != "params"} | {"epochs": float(selected)}
         for wanted in self.spec.objectives:
-            if wanted.name.startswith(f"{TIME_TO}:"):
+            if wanted.wanted_acc is not None:
                 accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
-                others[wanted.name] = time_to(float(wanted.name.partition(":")[2]), accuracies, seconds)
+                others[wanted.name] = time_to(wanted.wanted_acc, accuracies, seconds)
         return others

@@ -20,6 +20,12 @@ class Objective:
     direction: Literal["maximize", "minimize"]
     title: str
 
+    @property
+    def wanted_acc(self) -> float | None:
+        """The accuracy (%) of `time_to:ACC`; None of the other objectives."""
+        head, _, accuracy = self.name.partition(":")
+        return float(accuracy) if head == TIME_TO else None
+
 
 OBJECTIVES: dict[str, Objective] = {
     objective.name: objective
@@ -69,6 +75,11 @@ def time_to(accuracy: float, accuracies: Sequence[float], seconds: Sequence[floa
         if acc >= accuracy:
             return total
     return NEVER * (1 + (accuracy - max(accuracies)) / 100)
+
+
+def selected_epoch(accuracies: Sequence[float]) -> int:
+    """The first epoch of the highest accuracy, counted from 1."""
+    return max(range(len(accuracies)), key=lambda k: accuracies[k]) + 1
 
 
 @dataclass(frozen=True, kw_only=True)

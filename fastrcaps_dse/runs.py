@@ -16,10 +16,10 @@ from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
 from fastrcaps_dse.foresight import Foresight
-from fastrcaps_dse.objectives import BASIC, Measurement, minimised
+from fastrcaps_dse.objectives import BASIC, Measurement, minimised, selected_epoch
 from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
-from fastrcaps_dse.store import EpochRow, RunRow, Store, StudyRow, TrialRow
+from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.trainer import (
     CheckpointError,
@@ -119,8 +119,8 @@ class Runner:
         for row in earlier:
             report(row.epoch, row.acc)
         best = max((row.acc for row in earlier), default=-1.0)
-        judge = self._judge(training, step_seconds)
-        while (reason := judge(self.store.epochs(run.run_id))) is None and training.done < self.spec.epochs:
+        judge = self._judge(training, run.run_id, step_seconds)
+        while (reason := judge()) is None and training.done < self.spec.epochs:
             epoch = training.run_epoch()
             report(epoch.epoch, epoch.acc)
             self.store.set_epoch(run.run_id, _counted(asdict(epoch), step_seconds))
@@ -138,12 +138,10 @@ class Runner:
                 raise BudgetSpent
         return self._finish(training, run.run_id, place, reason)
 
-    def _judge(
-        self, training: Training, step_seconds: Mapping[int, float] | None
-    ) -> Callable[[Sequence[EpochRow]], str | None]:
+    def _judge(self, training: Training, run_id: int, step_seconds: Mapping[int, float] | None) -> Callable[[], str | None]:
         """Tells from the epochs of a run why it should stop, or None; against what the study had measured when it began."""
         if self.spec.stopping == "off":
-            return lambda _: None
+            return lambda: None
         trials = self.store.trials(self.study)
         objectives = self.study.objectives
         measured = [t.measurement for t in trials if t.measurement is not None]
@@ -159,7 +157,8 @@ class Runner:
         known = self.foresight.fixed(point)
         phases = [training.timeline.phase_of_epoch(epoch) for epoch in range(training.timeline.epochs)]
 
-        def judge(rows: Sequence[EpochRow]) -> str | None:
+        def judge() -> str | None:
+            rows = self.store.epochs(run_id)
             if not rows:
                 return None
             mean = math.fsum(row.counted_seconds for row in rows) / sum(row.steps for row in rows)
@@ -319,8 +318,3 @@ def done_runs(trial: TrialRow) -> list[RunRow]:
 
 def weights_name(epoch: int) -> str:
     return f"epoch-{epoch:04d}.safetensors"
-
-
-def selected_epoch(accuracies: Sequence[float]) -> int:
-    """The first epoch of the highest accuracy, counted from 1."""
-    return max(range(len(accuracies)), key=lambda k: accuracies[k]) + 1

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastrcaps_dse.objectives import TIME_TO, Objective, minimised, time_to
+from fastrcaps_dse.objectives import Objective, minimised, selected_epoch, time_to
 from fastrcaps_dse.pareto import dominates
 from fastrcaps_dse.studyspec import Mode
 
@@ -34,8 +34,7 @@ class Course:
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch of the highest accuracy, counted from 1."""
-        return max(range(len(self.accuracies)), key=lambda k: self.accuracies[k]) + 1
+        return selected_epoch(self.accuracies)
 
     def outcome(self, epoch: int, accuracy: float) -> dict[str, float]:
         """The objectives if the maximum is this accuracy, first reached in this epoch."""
@@ -62,8 +61,8 @@ def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accurac
     """An outcome as costs of the study's objectives."""
     values = course.outcome(epoch, accuracy)
     for wanted in objectives:
-        if wanted.name.startswith(f"{TIME_TO}:"):
-            values[wanted.name] = course.time_to(float(wanted.name.partition(":")[2]), epoch, accuracy)
+        if wanted.wanted_acc is not None:
+            values[wanted.name] = course.time_to(wanted.wanted_acc, epoch, accuracy)
     return minimised(objectives, values)
 
 

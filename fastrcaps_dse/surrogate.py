@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
-from fastrcaps_dse.objectives import OBJECTIVES, TIME_TO, Objective
+from fastrcaps_dse.objectives import OBJECTIVES, Objective
 from fastrcaps_dse.pareto import hypervolume, nondominated
 from fastrcaps_dse.space import PLAIN_DIMENSIONS, DesignPoint
 
@@ -137,11 +137,11 @@ class Guide:
             raise ValueError("there is no design left to propose")
         if len(seen) < 2:
             return min(range(len(candidates)), key=lambda k: self._novelty(seen, candidates[k]))
-        seen = seen[-FITTED:]
-        codes = encode([*(s.known.features for s in seen), *(c.features for c in candidates)])
-        here, there = codes[: len(seen)], codes[len(seen) :]
-        error = Process(here, np.log([100.0 - s.acc + FLOOR for s in seen]))
-        share = Process(here, np.log([max(1e-3, s.time / s.known.seconds) for s in seen]))
+        latest = seen[-FITTED:]
+        codes = encode([*(s.known.features for s in latest), *(c.features for c in candidates)])
+        here, there = codes[: len(latest)], codes[len(latest) :]
+        error = Process(here, np.log([100.0 - s.acc + FLOOR for s in latest]))
+        share = Process(here, np.log([max(1e-3, s.time / s.known.seconds) for s in latest]))
         return self._most_promising(seen, candidates, error.predict(there), share.predict(there))
 
     def _novelty(self, seen: Sequence[Seen], candidate: Known) -> tuple[int, float]:
@@ -169,7 +169,7 @@ class Guide:
 
     def _modelled(self) -> list[Objective]:
         """The objectives that the model speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
-        direct = [o for o in self.objectives if not o.name.startswith(f"{TIME_TO}:")]
+        direct = [o for o in self.objectives if o.wanted_acc is None]
         if len(direct) < len(self.objectives):
             direct += [o for o in (OBJECTIVES["acc"], OBJECTIVES["time"]) if o not in direct]
         return direct

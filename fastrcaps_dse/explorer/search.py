@@ -23,9 +23,7 @@ from fastrcaps_dse.explorer.parameters import draw, make_sampler, parameters, po
 from fastrcaps_dse.explorer.storage import find_study
 from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
 from fastrcaps_dse.picks import Limit, check_limits
-from fastrcaps_dse.space import (
-    DesignPoint,
-)
+from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen, features_of
 
@@ -38,7 +36,7 @@ Evaluate = Callable[[DesignPoint, int, int, Report], Measurement]
 Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
 """(least, most) that an objective of a design can reach, where that is known before it is trained."""
 
-Foresight = Callable[[DesignPoint], Foreseen]
+Foresee = Callable[[DesignPoint], Foreseen]
 """What is known of a design before it is trained."""
 
 CANDIDATES = 128  # designs that the guide chooses from at most
@@ -71,7 +69,7 @@ class Explorer:
         *,
         limits: Sequence[Limit] = (),
         bounds: Bounds = lambda *_: None,
-        foresight: Foresight | None = None,
+        foresight: Foresee | None = None,
     ) -> None:
         """`limits` rule out designs before they are trained, by their `bounds`; they are Optuna's constraints, too.
 

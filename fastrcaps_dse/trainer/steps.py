@@ -35,6 +35,15 @@ class Steps(Protocol):
         """A step for each learning rate; the sums of both losses over the images [2], on the device."""
 
 
+def _update(network: CapsNet | LeNet5, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    """One optimizer update; the sums of both losses over the batch, before it [2]."""
+    optimizer.zero_grad(set_to_none=True)
+    margin, reconstruction = network.losses(x, y)
+    (margin + reconstruction).backward()
+    optimizer.step()
+    return torch.stack((margin.detach(), reconstruction.detach())) * len(y)
+
+
 class EagerSteps:
     """Step after step, as PyTorch runs them."""
 
@@ -59,11 +68,7 @@ class EagerSteps:
             x, y = as_floats(images.images[batch]), images.labels[batch]
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self.optimizer.zero_grad(set_to_none=True)
-            margin, reconstruction = self.network.losses(x, y)
-            (margin + reconstruction).backward()
-            self.optimizer.step()
-            sums += torch.stack((margin.detach(), reconstruction.detach())) * len(y)
+            sums += _update(self.network, self.optimizer, x, y)
         return sums
 
 
@@ -92,11 +97,7 @@ class GraphSteps:
         here = self.first + torch.arange(batch_size, device=self.device)
         x, y = as_floats(self.images.index_select(0, here)), self.labels.index_select(0, here)
         self.lr.copy_(self.rates.index_select(0, self.step.view(1)).view(()))
-        self.optimizer.zero_grad(set_to_none=True)
-        margin, reconstruction = self.network.losses(x, y)
-        (margin + reconstruction).backward()
-        self.optimizer.step()
-        self.sums += torch.stack((margin.detach(), reconstruction.detach())) * batch_size
+        self.sums += _update(self.network, self.optimizer, x, y)
         self.first += batch_size
         self.step += 1
 
