@@ -74,10 +74,9 @@ class ExplorationProgress:
         self.target = 0
         self.finished = 0
         self.front = 0
-        self.trial = 0
-        self.label = ""
+        self.labels: dict[int, str] = {}  # of the trials under way
         self.trials_bar: Any = None
-        self.epochs_bar: Any = None
+        self.epoch_bars: dict[int, Any] = {}  # by trial
 
     def __enter__(self) -> ExplorationProgress:
         if self.bars:
@@ -101,41 +100,44 @@ class ExplorationProgress:
         return ", ".join(parts)
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
-        self.trial, self.finished, self.target, self.label = trial, finished, target, point.label
+        self.finished, self.target, self.labels[trial] = finished, target, point.label
         if resumed:
             self.say(f"continuing trial {trial}: {point.label}")
         if self.bars:
             if self.trials_bar is None:
                 self.trials_bar = self.progress.add_task("designs", total=target, note="")
-                self.epochs_bar = self.progress.add_task("", note="")
             self.progress.update(self.trials_bar, completed=finished, note=self._state())
 
-    def run_started(self, seed: int, epochs: int, done: int) -> None:
+    def run_started(self, trial: int, seed: int, epochs: int, done: int) -> None:
         if self.bars:
-            text = f"trial {self.trial}: {self.label}, seed {seed}, epoch"
-            self.progress.update(self.epochs_bar, description=text, total=epochs, completed=done, note="")
+            if trial not in self.epoch_bars:
+                self.epoch_bars[trial] = self.progress.add_task("", note="")
+            text = f"trial {trial}: {self.labels.get(trial, '')}, seed {seed}, epoch"
+            self.progress.update(self.epoch_bars[trial], description=text, total=epochs, completed=done, note="")
 
-    def epoch_finished(self, epoch: Epoch) -> None:
-        if self.bars:
+    def epoch_finished(self, trial: int, epoch: Epoch) -> None:
+        if trial in self.epoch_bars:
             note = f"acc {epoch.acc:.2f} %, {format_seconds(epoch.train_seconds)} an epoch"
-            self.progress.update(self.epochs_bar, completed=epoch.epoch, note=note)
+            self.progress.update(self.epoch_bars[trial], completed=epoch.epoch, note=note)
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
         self.front = front
         values = values_text({o.name: measurement.value(o) for o in shown(self.objectives)})
         stopped = measurement.stopped_after
         early = "" if stopped is None else f", stopped after {counted(stopped, 'epoch')}"
-        self._finished(f"trial {trial}: {point.label}: {values}{early}")
+        self._finished(trial, f"{point.label}: {values}{early}")
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
-        self._finished(f"trial {trial}: {point.label} failed: {reason}")
+        self._finished(trial, f"{point.label} failed: {reason}")
 
-    def _finished(self, text: str) -> None:
+    def _finished(self, trial: int, text: str) -> None:
+        if trial in self.epoch_bars:
+            self.progress.remove_task(self.epoch_bars.pop(trial))
         self.finished += 1
         self.finished_here += 1
         state = self._state()
         count = f"{self.finished}/{self.target}" if self.target < UNBOUNDED else f"{self.finished}"
-        self.say(f"[{count}] {text}" + (f"; {state}" if state else ""))
+        self.say(f"[{count}] trial {trial}: {text}" + (f"; {state}" if state else ""))
 
     def warned(self, message: str) -> None:
         self.say(f"warning: {message}")
@@ -144,8 +146,8 @@ class ExplorationProgress:
 class TrainingProgress(ExplorationProgress):
     """One design: a line an epoch."""
 
-    def epoch_finished(self, epoch: Epoch) -> None:
-        super().epoch_finished(epoch)
+    def epoch_finished(self, trial: int, epoch: Epoch) -> None:
+        super().epoch_finished(trial, epoch)
         self.say(epoch_line(epoch))
 
 

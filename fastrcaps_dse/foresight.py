@@ -16,7 +16,7 @@ from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, StepTime, Store
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.surrogate import Foreseen
-from fastrcaps_dse.trainer import device_name, measure_latency, measure_step, software, step_key
+from fastrcaps_dse.trainer import alone, device_name, measure_latency, measure_step, software, step_key
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +51,13 @@ class Foresight:
         place = (key, device_name(device), software())
         if (known := self.store.step_time(*place)) is not None:
             return known
-        if batch_size:
-            timing = measure_step(point, self.dataset, batch_size, device, precision)
-        else:
-            timing = measure_latency(point, self.dataset, device, precision)
+        with alone(device):
+            if (known := self.store.step_time(*place)) is not None:  # another process measured it meanwhile
+                return known
+            if batch_size:
+                timing = measure_step(point, self.dataset, batch_size, device, precision)
+            else:
+                timing = measure_latency(point, self.dataset, device, precision)
         if timing.noisy:
             self.warned(f"a noisy machine: {key} took {timing.seconds * 1e3:.3g} ms, give or take {timing.spread:.0%}")
         found = StepTime(key=key, device=place[1], software=place[2], **asdict(timing))
@@ -101,6 +104,12 @@ class Foresight:
         """Seconds that the first epoch of a design takes, by steps."""
         phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images).phases[0]
         return phase.steps_per_epoch * self.timing(point, phase.batch_size).seconds
+
+    def occupancy(self, point: DesignPoint) -> float:
+        """The share of a step in which the device is busy: what twice the images add to its time."""
+        size = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images).phases[0].batch_size
+        once, twice = self.timing(point, size).seconds, self.timing(point, 2 * size).seconds
+        return min(1.0, max(0.0, (twice - once) / once))
 
     def others(self, point: DesignPoint, rows: Sequence[EpochRow], selected: int) -> dict[str, float]:
         """Values of the objectives beyond the basic ones, as far as the study wants them or they cost nothing."""

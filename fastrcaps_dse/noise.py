@@ -8,7 +8,7 @@ freedom, scaled by 1/sqrt(seeds), is what the true mean may be.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,17 +79,17 @@ def on_front_probability(
     return on_front / draws
 
 
-def next_to_seed(known: Sequence[Standing], most: int) -> int | None:
+def next_to_seed(known: Sequence[Standing], most: int, taken: Collection[int] = ()) -> int | None:
     """The design that one more seed tells most about; None where all are settled or have `most` seeds.
 
     Of the doubtful ones with the fewest seeds, the nearest to even odds. Where no spread is known yet, those of the front in turn:
-    they tell it.
+    they tell it. Those `taken` are being trained already.
     """
     if known and all(standing.on_front is None for standing in known):
-        members = front([standing.mean for standing in known])
-        first = min(members, key=lambda index: (known[index].seeds, index))
-        return first if known[first].seeds < most else None
-    open_ = [index for index, standing in enumerate(known) if standing.doubtful and standing.seeds < most]
+        members = [index for index in front([standing.mean for standing in known]) if index not in taken]
+        first = min(members, key=lambda index: (known[index].seeds, index), default=None)
+        return first if first is not None and known[first].seeds < most else None
+    open_ = [i for i, standing in enumerate(known) if standing.doubtful and standing.seeds < most and i not in taken]
     if not open_:
         return None
     return min(open_, key=lambda index: (known[index].seeds, math.fabs((known[index].on_front or 0) - 0.5), index))

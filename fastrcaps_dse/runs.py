@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,7 @@ from fastrcaps_dse.trainer import (
     CheckpointError,
     Epoch,
     Training,
+    beside_others,
     device_name,
     software,
     translate_device_errors,
@@ -43,9 +44,9 @@ Report = Callable[[int, float], None]
 class RunObserver(Protocol):
     """What is told of a run as it goes."""
 
-    def run_started(self, seed: int, epochs: int, done: int) -> None: ...
+    def run_started(self, trial: int, seed: int, epochs: int, done: int) -> None: ...
 
-    def epoch_finished(self, epoch: Epoch) -> None: ...
+    def epoch_finished(self, trial: int, epoch: Epoch) -> None: ...
 
     def warned(self, message: str) -> None: ...
 
@@ -88,6 +89,16 @@ class Runner:
                 raise
             raise known from None
 
+    def whole(self) -> Runner:
+        """The same, but it stops no run early."""
+        return replace(self, spec=replace(self.spec, stopping="off"))
+
+    def abandon(self, point: DesignPoint, seed: int, trial: int, reason: str) -> None:
+        """Fail the run of this design and seed, that no living process trains."""
+        run = self.store.claim_run(self.study.study_id, trial, design_to_dict(point), point.key, seed)
+        self.store.fail_run(run.run_id, reason)
+        shutil.rmtree(self._place(run.run_id), ignore_errors=True)
+
     def _place(self, run_id: int) -> Path:
         return self.folder / f"run-{run_id:06d}"
 
@@ -114,14 +125,15 @@ class Runner:
         keys = [] if self.fresh else training.beginning_keys()
         if training.done == 0 and keys:
             self._fork(training, keys[:-1], place, run.run_id, step_seconds)
-        self.observer.run_started(seed, self.spec.epochs, training.done)
+        self.observer.run_started(run.trial, seed, self.spec.epochs, training.done)
         earlier = self.store.epochs(run.run_id)
         for row in earlier:
             report(row.epoch, row.acc)
         best = max((row.acc for row in earlier), default=-1.0)
         judge = self._judge(training, run.run_id, step_seconds)
         while (reason := judge()) is None and training.done < self.spec.epochs:
-            epoch = training.run_epoch()
+            with beside_others(self.device):
+                epoch = training.run_epoch()
             report(epoch.epoch, epoch.acc)
             self.store.set_epoch(run.run_id, _counted(asdict(epoch), step_seconds))
             if epoch.acc > best:
@@ -133,7 +145,7 @@ class Runner:
             self._drop_old_weights(place)
             if keys and self._is_kept(training):
                 self._keep_beginning(keys[training.done - 1], place, run.run_id)
-            self.observer.epoch_finished(epoch)
+            self.observer.epoch_finished(run.trial, epoch)
             if epoch.epoch < self.spec.epochs and self.time_is_up():
                 raise BudgetSpent
         return self._finish(training, run.run_id, place, reason)

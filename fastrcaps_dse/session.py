@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from fastrcaps_dse import data, explorer, store, trainer
-from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
-from fastrcaps_dse.foresight import Foresight
 from fastrcaps_dse.noise import next_to_seed
-from fastrcaps_dse.objectives import Measurement, format_seconds
+from fastrcaps_dse.objectives import Measurement, counted, format_seconds
 from fastrcaps_dse.picks import Limit
+from fastrcaps_dse.planning import check_designs
 from fastrcaps_dse.records import front_of, standings_of
-from fastrcaps_dse.runs import Runner, RunObserver
-from fastrcaps_dse.schedules import build_timeline
+from fastrcaps_dse.runs import RunObserver
+from fastrcaps_dse.side_by_side import Job, side_by_side
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
-from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences, override
+from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
+from fastrcaps_dse.workers import Crew, Setup, fitting
+
+OCCUPANCY_DESIGNS = 5
 
 
 class SessionObserver(RunObserver, Protocol):
@@ -46,6 +52,15 @@ class Outcome:
     seeds: int = 0  # further runs of designs whose place on the front was open
 
 
+@dataclass(frozen=True, kw_only=True)
+class Staff:
+    """What trains the designs of an exploration: in this process, or in others."""
+
+    evaluate: explorer.Evaluate
+    evaluate_whole: Callable[[DesignPoint, int, int], Measurement]  # no run is stopped early
+    end: Callable[[], None]  # what is under way, where the exploration is interrupted
+
+
 class Session:
     """An exploration that is ready to go. Raises UserErrors for everything that can be known before training."""
 
@@ -61,40 +76,64 @@ class Session:
         limits: Sequence[Limit] = (),
         budget: float | None = None,
         fresh: bool = False,
+        workers: int | None = 1,
     ) -> None:
-        """`budget` is how many seconds the exploration may take, from now on; `fresh` reuses no earlier run."""
-        self.budget, self.deadline = budget, math.inf if budget is None else time.monotonic() + budget
+        """`budget` is how many seconds the exploration may take, from now on; `fresh` reuses no earlier run. With more than one of
+        the `workers`, each is a process of its own, on the GPUs in turn; None is as many as the machine has use for.
+        """
+        self.budget = budget
+        deadline = math.inf if budget is None else time.monotonic() + budget
         self.spec, self.observer, self.limits = spec, observer, limits
         self.device = trainer.choose_device(device)
+        self._refuse_distortion(workers)
         self.precision = trainer.choose_precision(self.device, precision)
         self.dataset = data.load(spec.dataset, data_dir)
         check_designs(spec, self.dataset.shape)
         self.storage = explorer.open_storage(url)
         with store.clear_errors(url):
             self.store, self.study = self._open_study(url)
-        self.foresight = Foresight(
-            store=self.store,
+        self.setup = Setup(
             spec=spec,
-            dataset=self.dataset,
-            train_images=self.study.train_images,
-            device=self.device,
+            url=url,
+            data_dir=data_dir,
+            device=str(self.device),
             precision=self.precision,
-            warned=observer.warned,
-        )
-        self.runner = Runner(
-            foresight=self.foresight,
-            store=self.store,
-            study=self.study,
-            spec=spec,
-            dataset=self.dataset,
-            folder=store.runs_folder(url),
-            device=self.device,
-            precision=self.precision,
-            observer=observer,
             fresh=fresh,
-            time_is_up=lambda: time.monotonic() >= self.deadline,
+            deadline=deadline,
         )
+        self.runner = self.setup.runner(observer, self.store, self.study, self.dataset)
+        self.foresight = self.runner.foresight
         self.url = url
+        self.places = self._placements(workers)
+
+    @property
+    def deadline(self) -> float:
+        """When the budget is spent, on the monotonic clock."""
+        return self.setup.deadline
+
+    def _refuse_distortion(self, workers: int | None) -> None:
+        """Raises InputError where workers share a device whose clock is to tell the time objective."""
+        devices = len(trainer.all_like(self.device))
+        if workers is not None and workers > devices and self.spec.time == "measured":
+            raise InputError(
+                f"{workers} workers on {counted(devices, 'device')} distort the time by the clock",
+                f"use --time steps, or --workers {devices}",
+            )
+
+    def _placements(self, workers: int | None) -> list[str]:
+        """The device of each worker."""
+        devices = trainer.all_like(self.device)
+        if workers is None:
+            shared = self.device.type == "cuda" and self.spec.time == "steps"
+            workers = len(devices) * (self._fitting() if shared else 1)
+        return [str(devices[index % len(devices)]) for index in range(workers)]
+
+    def _fitting(self) -> int:
+        """How many runs fill one GPU, as the first designs of the study keep it busy."""
+        few = [*self.spec.first_designs, *self.spec.space.examples()][:OCCUPANCY_DESIGNS]
+        with store.clear_errors(self.url):
+            occupancy = statistics.median(self.foresight.occupancy(point) for point in few)
+        return fitting(occupancy, *trainer.memory_of(self.device))
 
     def _open_study(self, url: URL) -> tuple[Store, StudyRow]:
         """The stored study: made, or found and the same. Raises InputError where it is another."""
@@ -151,21 +190,39 @@ class Session:
             self._refuse_company()
             self._warn_of_another_device()
             target = self.target(trials)
-            session = explorer.Explorer(
-                self.spec,
-                self.storage,
-                self.runner.evaluate,
-                _Watch(self),
-                limits=self.limits,
-                bounds=self.foresight.bounds,
-                foresight=self.foresight.foresee,
-            )
-            exhausted = spent = False
+            with self._staff() as staff:
+                session = explorer.Explorer(
+                    self.spec,
+                    self.storage,
+                    staff.evaluate,
+                    _Watch(self),
+                    limits=self.limits,
+                    bounds=self.foresight.bounds,
+                    foresight=self.foresight.foresee,
+                    workers=len(self.places),
+                    abandon=staff.end,
+                )
+                exhausted = spent = False
+                try:
+                    exhausted = session.run(target, before_each=self._check_budget)
+                except BudgetSpent:
+                    spent = True
+                return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted, spent=spent)
+
+    @contextmanager
+    def _staff(self) -> Iterator[Staff]:
+        """What trains: this process for one worker, else as many others."""
+        if len(self.places) == 1:
+            yield Staff(evaluate=self.runner.evaluate, evaluate_whole=self.runner.whole().evaluate, end=lambda: None)
+            return
+        count = Counter(self.places)
+        setups = [replace(self.setup, device=place, beside=count[place]) for place in self.places]
+        with store.clear_errors(self.url):
+            crew = Crew(setups, self.runner)
             try:
-                exhausted = session.run(target, before_each=self._check_budget)
-            except BudgetSpent:
-                spent = True
-            return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted, spent=spent)
+                yield Staff(evaluate=crew.evaluate, evaluate_whole=partial(crew.evaluate, whole=True), end=crew.end)
+            finally:
+                crew.end()
 
     def settle(self, most: int) -> int:
         """Train more seeds of the designs of which it is open whether they are on the front, up to `most` each; how many runs.
@@ -173,23 +230,35 @@ class Session:
         It ends where each is on it with more than 95 % or less than 5 % probability, or where the budget is spent.
         """
         runs = 0
-        whole = replace(self.runner, spec=override(self.spec, stopping="off"))
-        while True:
+        under_way: set[int] = set()  # trials
+
+        def next_job() -> Job | None:
             trials = [t for t in self.store.trials(self.study) if t.measurement is not None]
             known = [*standings_of(trials, self.study.objectives).values()]
-            index = next_to_seed(known, most)
+            index = next_to_seed(known, most, [k for k, t in enumerate(trials) if t.trial in under_way])
             if index is None or time.monotonic() >= self.deadline:
-                return runs
+                return None
             trial = trials[index]
             seed = next(s for s in itertools.count(self.spec.seed) if s not in _tried(trial))
-            try:
-                whole.evaluate(trial.design, seed, trial.trial)
-            except RunFailed as failure:
-                self.observer.warned(f"trial {trial.trial} failed with seed {seed}: {failure}")
-            except BudgetSpent:
-                return runs
-            runs += 1
-            self.tidy()
+            under_way.add(trial.trial)
+
+            def work() -> None:
+                try:
+                    staff.evaluate_whole(trial.design, seed, trial.trial)
+                except RunFailed as failure:
+                    self.observer.warned(f"trial {trial.trial} failed with seed {seed}: {failure}")
+
+            def finish(_: None) -> None:
+                nonlocal runs
+                under_way.discard(trial.trial)
+                runs += 1
+                self.tidy()
+
+            return work, finish
+
+        with self._staff() as staff, suppress(BudgetSpent):
+            side_by_side(len(self.places), next_job, staff.end)
+        return runs
 
     def _check_budget(self, point: DesignPoint) -> None:
         """Raises BudgetSpent where the budget is over, InputError where it is shorter than one epoch of the first design."""
@@ -251,60 +320,3 @@ class _Watch:
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
         self.to.trial_failed(trial, point, reason)
-
-
-def check_designs(spec: StudySpec, shape: ImageShape) -> None:
-    """Raises InputError where the images do not fit the networks of the space."""
-    for point in [*spec.first_designs, DesignPoint(network=spec.space.network[0])]:
-        parameter_count(point, shape)
-
-
-# --- what it would cost -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedDesign:
-    """A design that a study would train first, and what that is estimated to take."""
-
-    point: DesignPoint
-    params: int
-    steps: int  # of one run
-    seconds: float  # of one run, training only
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a study would train."""
-
-    first: tuple[PlannedDesign, ...]  # the named designs, tried first
-    designs: int  # how many it would try in all
-    size: int | None  # of the space; None where it is infinite
-    seconds: float  # of training, for all designs and seeds
-
-
-def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None) -> Plan:
-    """What the study would train. Measures a few steps of each batch size here. Raises UserErrors."""
-    place = trainer.choose_device(device)
-    work = trainer.choose_precision(place, precision)
-    dataset = data.load(spec.dataset, data_dir)
-    check_designs(spec, dataset.shape)
-    images = len(trainer.split_for(dataset, spec.protocol)[0])
-    measured: dict[tuple[str, bool, int], float] = {}  # seconds a step, by network, weight sharing and batch size
-
-    def planned(point: DesignPoint) -> PlannedDesign:
-        line = build_timeline(point.batch_schedule, epochs=spec.epochs, images=images)
-        seconds = 0.0
-        for phase in line.phases:
-            key = (point.network, point.weight_sharing, phase.batch_size)
-            if key not in measured:
-                measured[key] = trainer.measure_step(point, dataset, phase.batch_size, place, work, groups=3).seconds
-            seconds += measured[key] * phase.epochs * phase.steps_per_epoch
-        return PlannedDesign(point=point, params=parameter_count(point, dataset.shape), steps=line.total_steps, seconds=seconds)
-
-    size = spec.space.size()
-    designs = spec.trials if size is None else min(spec.trials, size)
-    first = tuple(planned(point) for point in spec.first_designs[:designs])
-    rest = [planned(point) for point in spec.space.examples()] if designs > len(first) else []
-    mean_of_rest = math.fsum(d.seconds for d in rest) / max(1, len(rest))
-    total = math.fsum(d.seconds for d in first) + mean_of_rest * (designs - len(first))
-    return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)

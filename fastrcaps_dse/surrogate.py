@@ -24,6 +24,9 @@ from fastrcaps_dse.space import PLAIN_DIMENSIONS, DesignPoint
 Features = Mapping[str, float | str | bool]
 """A design's dimensions by name: numbers that have an order, and texts that have none."""
 
+Expected = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""(mean, standard deviation) of each design."""
+
 DRAWS = 32
 FITTED = 400  # measured designs that a model is fitted to at most
 SCREENED = 12  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
@@ -131,22 +134,34 @@ class Guide:
         self.objectives = objectives
         self.generator = np.random.default_rng(seed)
 
-    def next(self, seen: Sequence[Seen], candidates: Sequence[Known]) -> int:
-        """The index of the candidate that promises most. With nothing seen, the cheapest. Raises ValueError for no candidate."""
+    def next(self, seen: Sequence[Seen], candidates: Sequence[Known], pending: Sequence[Known] = ()) -> int:
+        """The index of the candidate that promises most. With nothing seen, the cheapest. Those `pending`
+        are being trained: they are taken to do what is expected of them. Raises ValueError for no candidate.
+        """
         if not candidates:
             raise ValueError("there is no design left to propose")
         if len(seen) < 2:
-            return min(range(len(candidates)), key=lambda k: self._novelty(seen, candidates[k]))
+            begun = [*(s.known for s in seen), *pending]
+            return min(range(len(candidates)), key=lambda k: self._novelty(begun, candidates[k]))
+        if pending:
+            error, share = self._expected(seen, pending)
+            accuracies, shares = 100.0 + FLOOR - np.exp(error[0]), np.exp(share[0])
+            told = zip(pending, accuracies.tolist(), shares.tolist(), strict=True)
+            seen = [*seen, *(Seen(known=known, acc=acc, time=part * known.seconds) for known, acc, part in told)]
+        return self._most_promising(seen, candidates, *self._expected(seen, candidates))
+
+    def _expected(self, seen: Sequence[Seen], designs: Sequence[Known]) -> tuple[Expected, Expected]:
+        """(logarithm of the error that is left, logarithm of the share of the run) that designs are expected to reach."""
         latest = seen[-FITTED:]
-        codes = encode([*(s.known.features for s in latest), *(c.features for c in candidates)])
+        codes = encode([*(s.known.features for s in latest), *(d.features for d in designs)])
         here, there = codes[: len(latest)], codes[len(latest) :]
         error = Process(here, np.log([100.0 - s.acc + FLOOR for s in latest]))
         share = Process(here, np.log([max(1e-3, s.time / s.known.seconds) for s in latest]))
-        return self._most_promising(seen, candidates, error.predict(there), share.predict(there))
+        return error.predict(there), share.predict(there)
 
-    def _novelty(self, seen: Sequence[Seen], candidate: Known) -> tuple[int, float]:
-        """For the first designs: those that share fewest dimensions with what was seen, the cheapest first."""
-        alike = max((sum(candidate.features.get(k) == v for k, v in s.known.features.items()) for s in seen), default=0)
+    def _novelty(self, begun: Sequence[Known], candidate: Known) -> tuple[int, float]:
+        """For the first designs: those that share fewest dimensions with what was begun, the cheapest first."""
+        alike = max((sum(candidate.features.get(k) == v for k, v in known.features.items()) for known in begun), default=0)
         return alike, candidate.cost
 
     def _costs(self, known: Sequence[Known], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -178,8 +193,8 @@ class Guide:
         self,
         seen: Sequence[Seen],
         candidates: Sequence[Known],
-        error: tuple[NDArray[np.float64], NDArray[np.float64]],
-        share: tuple[NDArray[np.float64], NDArray[np.float64]],
+        error: Expected,
+        share: Expected,
     ) -> int:
         reached = np.array([s.acc for s in seen]), np.array([s.time / s.known.seconds for s in seen])
         measured = self._costs([s.known for s in seen], *reached)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "fastrcaps_dse"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS: list[set[str]] = [
-    {"errors"},
+    {"errors", "side_by_side"},
     {"schedules"},
     {"texts"},
     {"objectives", "space", "studyspec"},
@@ -23,7 +23,8 @@ LEVELS: list[set[str]] = [
     {"records"},
     {"figures"},
     {"explorer", "trainer", "page", "console"},
-    {"foresight", "runs"},
+    {"foresight", "runs", "planning"},
+    {"workers"},
     {"session", "doctor"},
     {"cli"},
     {"__main__"},

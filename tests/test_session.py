@@ -22,9 +22,10 @@ from fastrcaps_dse import data, explorer, records, store, trainer
 from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
+from fastrcaps_dse.planning import plan
 from fastrcaps_dse.records import front_of
 from fastrcaps_dse.runs import Runner, selected_epoch
-from fastrcaps_dse.session import Session, plan
+from fastrcaps_dse.session import Session
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.studyspec import StudySpec, override, parse_study
@@ -66,10 +67,10 @@ class Heard:
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
 
-    def run_started(self, seed: int, epochs: int, done: int) -> None:
+    def run_started(self, trial: int, seed: int, epochs: int, done: int) -> None:
         self.begun.append(done)
 
-    def epoch_finished(self, epoch: Epoch) -> None:
+    def epoch_finished(self, trial: int, epoch: Epoch) -> None:
         self.stop_after -= 1
         if self.stop_after == 0:
             raise KeyboardInterrupt
@@ -129,7 +130,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import tests.test_session as t
 class Killer(t.Heard):
-    def epoch_finished(self, epoch):
+    def epoch_finished(self, trial, epoch):
         print(epoch.epoch, flush=True)
 t.explore(Path({place!r}), t.spec_of(Path({tiny!r})), Killer())
 """
@@ -290,8 +291,9 @@ def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path,
     spec, url = spec_of(tiny), store.parse_url(str(tmp_path / "s.db"))
 
     class Slow(Heard):
-        def epoch_finished(self, epoch: Epoch) -> None:
-            session.deadline = time.monotonic() - (1 if epoch.epoch == 3 else -100)  # over after the third epoch
+        def epoch_finished(self, trial: int, epoch: Epoch) -> None:
+            over = time.monotonic() - (1 if epoch.epoch == 3 else -100)  # after the third epoch
+            object.__setattr__(session.setup, "deadline", over)
 
     heard = Slow()
     session = Session(spec, url, heard, device="cpu", budget=100)

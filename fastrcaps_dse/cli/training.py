@@ -97,6 +97,14 @@ def explore(
     storage: StorageOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    workers: Annotated[
+        str,
+        typer.Option(
+            "--workers",
+            help="Runs side by side: a number, or auto: as many as the GPUs have use for, one without.",
+            metavar="N|auto",
+        ),
+    ] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be trained and its estimated cost; train nothing.")
     ] = False,
@@ -133,7 +141,17 @@ def explore(
         if trials is None:
             raise InputError("an infinite space is never exhausted", "use --trials or --budget")
     outcome = _explore(
-        spec, storage, trials, data_dir, device, precision, limits=limits, budget=seconds, fresh=fresh, settle=settle
+        spec,
+        storage,
+        trials,
+        data_dir,
+        device,
+        precision,
+        limits=limits,
+        budget=seconds,
+        fresh=fresh,
+        settle=settle,
+        workers=_parse_workers(workers),
     )
     if outcome.seeds:
         hint(f"{counted(outcome.seeds, 'further run')} of designs that may or may not be on the front")
@@ -159,6 +177,7 @@ def _explore(
     budget: float | None = None,
     fresh: bool = False,
     settle: int = 0,
+    workers: int | None = 1,
 ) -> Outcome:
     """Run a session with its progress shown; an interruption prints the command that continues."""
     from fastrcaps_dse import console, store
@@ -179,12 +198,14 @@ def _explore(
                 limits=limits,
                 budget=budget,
                 fresh=fresh,
+                workers=workers,
             )
             progress.deadline = session.deadline
             if not each_epoch:
                 progress.say(
                     f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {counted(spec.seeds, 'seed')}, "
                     f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
+                    + (f", {len(session.places)} workers" if len(session.places) > 1 else "")
                 )
             outcome = session.run(trials)
             return replace(outcome, seeds=session.settle(settle)) if settle else outcome
@@ -194,16 +215,25 @@ def _explore(
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _parse_workers(text: str) -> int | None:
+    """How many workers; None for auto. Raises InputError."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise InputError(f"{text!r} is no number of workers", "e.g. --workers 2, or auto")
+    return int(text)
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
-    from fastrcaps_dse import session
+    from fastrcaps_dse import planning
     from fastrcaps_dse.objectives import counted, format_seconds
     from fastrcaps_dse.space import design_to_dict
 
-    plan = session.plan(spec, data_dir=data_dir, device=device, precision=precision)
+    plan = planning.plan(spec, data_dir=data_dir, device=device, precision=precision)
     if as_json:
         designs = [
             {"label": d.point.label, "design": design_to_dict(d.point)}

@@ -107,11 +107,11 @@ def point_of(trial: FrozenTrial, space: DesignSpace) -> DesignPoint:
     return suggest(optuna.trial.FixedTrial(dict(trial.params)), space)
 
 
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of this name."""
+def make_sampler(name: str, seed: int, *, crowded: bool = False) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of this name; `crowded` where it proposes while others of its designs are still trained."""
     samplers = optuna.samplers
     makers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda: samplers.TPESampler(seed=seed),
+        "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=crowded),
         "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=20),
         "gp": lambda: samplers.GPSampler(seed=seed),
         "random": lambda: samplers.RandomSampler(seed=seed),

@@ -23,6 +23,7 @@ from fastrcaps_dse.explorer.parameters import draw, make_sampler, parameters, po
 from fastrcaps_dse.explorer.storage import find_study
 from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
 from fastrcaps_dse.picks import Limit, check_limits
+from fastrcaps_dse.side_by_side import Job, side_by_side
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen, features_of
@@ -70,11 +71,16 @@ class Explorer:
         limits: Sequence[Limit] = (),
         bounds: Bounds = lambda *_: None,
         foresight: Foresee | None = None,
+        workers: int = 1,
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         """`limits` rule out designs before they are trained, by their `bounds`; they are Optuna's constraints, too.
 
-        The guided sampler needs a `foresight`. Raises InputError.
+        The guided sampler needs a `foresight`. `evaluate` is called from up to `workers` threads at once; `abandon` ends what they
+        do where the exploration is interrupted. Raises InputError.
         """
+        self.workers, self.abandon = workers, abandon
+        self.under_way: dict[int, DesignPoint] = {}  # by trial
         self.foresight = foresight
         self.seen: dict[int, Seen] = {}  # by trial
         self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
@@ -105,18 +111,26 @@ class Explorer:
         every design.
         """
         self._refuse_empty()
-        while self.finished() < target:
-            running = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
-            if running:  # of an earlier process that was stopped
-                self._evaluate(running[0], point_of(running[0], self.spec.space), None, target, resumed=True)
-                continue
+        exhausted = False
+
+        def next_job() -> Job | None:
+            nonlocal exhausted
+            if self.finished() + len(self.under_way) >= target:
+                return None
+            trials = self.study.get_trials(deepcopy=False)
+            stopped = [t for t in trials if t.state == TrialState.RUNNING and t.number not in self.under_way]
+            if stopped:  # with an earlier process
+                return self._job(stopped[0], point_of(stopped[0], self.spec.space), None, target, resumed=True)
             proposed = self._propose()
             if proposed is None:
-                return True
+                exhausted = True
+                return None
             point, asked = proposed
             before_each(point)
-            self._evaluate(self._new_trial(point), point, asked, target, resumed=False)
-        return False
+            return self._job(self._new_trial(point), point, asked, target, resumed=False)
+
+        side_by_side(self.workers, next_job, self.abandon)
+        return exhausted
 
     def _propose(self) -> tuple[DesignPoint, optuna.Trial | None] | None:
         """The next design and the view's trial that asked for it, if one did; None where the space is exhausted."""
@@ -132,7 +146,7 @@ class Explorer:
             return None
         if self.spec.sampler == "guided":
             return self._guided(unknown)
-        self.view.sampler = make_sampler(self.spec.sampler, self._seed())
+        self.view.sampler = make_sampler(self.spec.sampler, self._seed(), crowded=self.workers > 1)
         for _ in range(PROPOSALS):
             asked = self.view.ask()
             point = suggest(asked, self.spec.space)
@@ -159,7 +173,8 @@ class Explorer:
                 measured = t.user_attrs["measurement"]
                 self.seen[t.number] = Seen(known=known, acc=measured["acc"], time=measured["time"])
         guide = Guide(self.spec.objectives, generator.getrandbits(32))
-        return unknown[guide.next([*self.seen.values()], [self._known(point) for point in unknown])], None
+        pending = [self._known(point) for point in self.under_way.values()]
+        return unknown[guide.next([*self.seen.values()], [self._known(point) for point in unknown], pending)], None
 
     def _known(self, point: DesignPoint) -> Known:
         """A design as the guide sees it."""
@@ -247,22 +262,34 @@ class Explorer:
                 break
         return runs
 
-    def _evaluate(
-        self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, target: int, *, resumed: bool
-    ) -> None:
-        """Train the trial's design with each seed, and tell both studies."""
-        finished = self.finished()
-        self.observer.trial_started(trial.number, point, finished=finished, target=target, resumed=resumed)
-        try:
-            runs = self._runs(trial, point)
-        except RunFailed as failure:
-            self.storage.set_trial_user_attr(trial._trial_id, "reason", str(failure))
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            if asked is not None:
-                self.view.tell(asked, state=TrialState.FAIL)
-            self.observer.trial_failed(trial.number, point, str(failure))
-            return
-        mean = mean_measurement(runs)
+    def _job(self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, target: int, *, resumed: bool) -> Job:
+        """Train the trial's design with each seed, then tell both studies."""
+        self.observer.trial_started(trial.number, point, finished=self.finished(), target=target, resumed=resumed)
+        self.under_way[trial.number] = point
+
+        def work() -> list[Measurement] | RunFailed:
+            try:
+                return self._runs(trial, point)
+            except RunFailed as failure:
+                return failure
+
+        def finish(result: list[Measurement] | RunFailed) -> None:
+            del self.under_way[trial.number]
+            if isinstance(result, RunFailed):
+                self._fail(trial, point, asked, str(result))
+            else:
+                self._complete(trial, point, asked, mean_measurement(result))
+
+        return work, finish
+
+    def _fail(self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, reason: str) -> None:
+        self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        if asked is not None:
+            self.view.tell(asked, state=TrialState.FAIL)
+        self.observer.trial_failed(trial.number, point, reason)
+
+    def _complete(self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, mean: Measurement) -> None:
         self.storage.set_trial_user_attr(trial._trial_id, "measurement", asdict(mean))
         values = [mean.value(wanted) for wanted in self.spec.objectives]
         told_both = [optuna.Trial(self.study, trial._trial_id), *([asked] if asked is not None else [])]

@@ -1,9 +1,18 @@
 """The shared trainer: one design point and one seed, epoch by epoch."""
 
 from fastrcaps_dse.trainer.checkpoint import CheckpointError
-from fastrcaps_dse.trainer.device import choose_device, choose_precision, device_name, software, translate_device_errors
+from fastrcaps_dse.trainer.device import (
+    all_like,
+    choose_device,
+    choose_precision,
+    device_name,
+    memory_of,
+    software,
+    translate_device_errors,
+)
 from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
+from fastrcaps_dse.trainer.sharing import all_threads, alone, beside_others, take_share
 from fastrcaps_dse.trainer.stopwatch import Timing, measure_latency, measure_step, step_key
 from fastrcaps_dse.trainer.training import Epoch, Training
 
@@ -13,6 +22,10 @@ __all__ = [
     "RangeTest",
     "Timing",
     "Training",
+    "all_like",
+    "all_threads",
+    "alone",
+    "beside_others",
     "choose_device",
     "choose_precision",
     "derive_seed",
@@ -20,9 +33,11 @@ __all__ = [
     "epoch_images",
     "measure_latency",
     "measure_step",
+    "memory_of",
     "range_test",
     "software",
     "split_for",
     "step_key",
+    "take_share",
     "translate_device_errors",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors
@@ -25,7 +26,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         safetensors.torch.save_file(on_cpu, partial, metadata)
         os.replace(partial, path)
     except (OSError, safetensors.SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise MachineError(f"{path} cannot be written: {error}", "free disk space, then run the same command again") from None
 
 

@@ -11,6 +11,9 @@ import torch
 from fastrcaps_dse import __version__
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.errors import InputError, MachineError, UserError
+from fastrcaps_dse.trainer.sharing import all_threads
+
+CONTEXT_BYTES = 700 * 10**6  # allowed for what each process keeps on a GPU beside its tensors
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -30,6 +33,18 @@ def choose_device(name: str | None = None) -> torch.device:
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise InputError(f"there is no device {name!r} here", f"this machine has: {there}")
     return device
+
+
+def all_like(device: torch.device) -> list[torch.device]:
+    """All GPUs for "cuda" without a number, else the device itself."""
+    if device.type != "cuda" or ":" in str(device):
+        return [device]
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+
+
+def memory_of(device: torch.device) -> tuple[int, int]:
+    """(bytes that training has taken here at most, bytes that are free) on a GPU."""
+    return torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES, torch.cuda.mem_get_info(device)[0]
 
 
 def choose_precision(device: torch.device, name: str | None = None) -> Precision:
@@ -60,7 +75,7 @@ def device_name(device: torch.device) -> str:
     """The device in words, for records."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{cpu_name()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    return f"{cpu_name()}, {all_threads()} threads" if device.type == "cpu" else device.type
 
 
 def software() -> str:
