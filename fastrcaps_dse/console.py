@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +66,7 @@ class ExplorationProgress:
             console=self.console,
             transient=True,
         )
-        self.started = time.monotonic()
-        self.deadline = math.inf  # on the monotonic clock
-        self.finished_here = 0
+        self.rest: float | None = None  # s, estimated
         self.target = 0
         self.finished = 0
         self.front = 0
@@ -91,13 +87,14 @@ class ExplorationProgress:
         (self.progress.console if self.bars else self.console).print(text, markup=False)
 
     def _state(self) -> str:
-        """The front so far, and the remaining time as the trials finished by this process tell it."""
+        """The front so far, and the estimated rest."""
         parts = [f"{self.front} on the front"] if self.front else []
-        rest, now = self.target - self.finished, time.monotonic()
-        if self.finished_here and rest:
-            by_trials = (now - self.started) / self.finished_here * rest
-            parts.append(f"about {format_seconds(max(0.0, min(by_trials, self.deadline - now)))} left")
+        if self.rest:
+            parts.append(f"about {format_seconds(self.rest)} left")
         return ", ".join(parts)
+
+    def rest_estimated(self, seconds: float) -> None:
+        self.rest = seconds
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
         self.finished, self.target, self.labels[trial] = finished, target, point.label
@@ -134,7 +131,6 @@ class ExplorationProgress:
         if trial in self.epoch_bars:
             self.progress.remove_task(self.epoch_bars.pop(trial))
         self.finished += 1
-        self.finished_here += 1
         state = self._state()
         count = f"{self.finished}/{self.target}" if self.target < UNBOUNDED else f"{self.finished}"
         self.say(f"[{count}] trial {trial}: {text}" + (f"; {state}" if state else ""))

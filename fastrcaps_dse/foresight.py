@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Foresight:
     precision: Precision
     warned: Callable[[str], None]
     steps: dict[str, float] = field(default_factory=dict)  # seconds of steps that were looked up, by key
+    sizes: dict[int, dict[str, float]] = field(default_factory=dict)  # the same of each batch size
 
     def step_seconds(self, timeline: Timeline, point: DesignPoint) -> dict[int, float]:
         """The seconds of a step of each batch size of a run, measured here unless they are known."""
@@ -49,8 +51,14 @@ class Foresight:
             else f"latency: {step_key(point, shape, 1, precision)}"
         )
         place = (key, device_name(device), software())
-        if (known := self.store.step_time(*place)) is not None:
-            return known
+        found = self.store.step_time(*place) or self._measured(point, batch_size, place)
+        if batch_size:
+            self.sizes.setdefault(batch_size, {})[key] = found.seconds
+        return found
+
+    def _measured(self, point: DesignPoint, batch_size: int | None, place: tuple[str, str, str]) -> StepTime:
+        """A step or a classification timed while no other process trains on the device, and kept."""
+        key, device, precision = place[0], self.device, self.precision
         with alone(device):
             if (known := self.store.step_time(*place)) is not None:  # another process measured it meanwhile
                 return known
@@ -100,6 +108,22 @@ class Foresight:
             self.steps[key] = self.timing(point, batch_size).seconds
         return self.steps[key]
 
+    def guess(self, point: DesignPoint) -> float | None:
+        """About the seconds that a run trains, by the step times that are known so far: an unknown batch size lies on the line
+        through the known ones. None where none is known.
+        """
+        if not self.sizes:
+            return None
+        means = {size: statistics.fmean(known.values()) for size, known in self.sizes.items()}
+        line = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images)
+        total = 0.0
+        for phase in line.phases:
+            known = self.sizes.get(phase.batch_size, {})
+            key = step_key(point, self.dataset.shape, phase.batch_size, self.precision)
+            seconds = known.get(key) or means.get(phase.batch_size) or on_the_line(means, phase.batch_size)
+            total += phase.epochs * phase.steps_per_epoch * seconds
+        return total
+
     def first_epoch_seconds(self, point: DesignPoint) -> float:
         """Seconds that the first epoch of a design takes, by steps."""
         phase = build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.train_images).phases[0]
@@ -119,3 +143,12 @@ class Foresight:
                 accuracies, seconds = [row.acc for row in rows], [row.counted_seconds for row in rows]
                 others[wanted.name] = time_to(wanted.wanted_acc, accuracies, seconds)
         return others
+
+
+def on_the_line(known: Mapping[int, float], size: int) -> float:
+    """The seconds of a step of this batch size, on the line through those of known sizes. Of one alone, half is taken to grow."""
+    if len(known) == 1:
+        ((other, seconds),) = known.items()
+        return seconds * (1 + size / other) / 2
+    slope, intercept = statistics.linear_regression([*known], [*known.values()])
+    return max(slope * size + intercept, min(known.values()) * min(1.0, size / min(known)))

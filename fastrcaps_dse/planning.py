@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +67,41 @@ def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precisio
     mean_of_rest = math.fsum(d.seconds for d in rest) / max(1, len(rest))
     total = math.fsum(d.seconds for d in first) + mean_of_rest * (designs - len(first))
     return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)
+
+
+class Remaining:
+    """How long an exploration still takes: what its trials took for each second that was foreseen of them."""
+
+    def __init__(self, spec: StudySpec, guess: Callable[[DesignPoint], float | None], workers: int) -> None:
+        self.spec, self.guess, self.workers = spec, guess, workers
+        self.begun: dict[int, tuple[DesignPoint, float]] = {}  # trials under way, and since when
+        self.known: set[str] = set()  # keys of designs that have a trial
+        self.took: list[tuple[DesignPoint, float]] = []  # finished here, and their seconds
+
+    def begin(self, trial: int, point: DesignPoint, now: float) -> None:
+        self.begun[trial] = point, now
+        self.known.add(point.key)
+
+    def end(self, trial: int, now: float) -> None:
+        point, since = self.begun.pop(trial)
+        self.took.append((point, now - since))
+
+    def seconds(self, trials: int, now: float) -> float | None:
+        """Of `trials` that are not finished, those under way among them; None before any is finished here."""
+        if not self.took:
+            return None
+        guesses = [self.guess(point) for point, _ in self.took]
+        foreseen = math.fsum(g for g in guesses if g is not None)
+        rate = math.fsum(seconds for _, seconds in self.took) / (foreseen or len(self.took))
+        ahead = [self._of(point) * rate for point in self._next(trials - len(self.begun))]
+        begun = [max(0.0, self._of(point) * rate - (now - since)) for point, since in self.begun.values()]
+        return max(math.fsum(ahead + begun) / self.workers, max(ahead + begun, default=0.0))
+
+    def _of(self, point: DesignPoint) -> float:
+        return self.guess(point) or 1.0
+
+    def _next(self, count: int) -> list[DesignPoint]:
+        """Designs like those that come next: the named ones, then some spread over the space."""
+        first = [point for point in self.spec.first_designs if point.key not in self.known]
+        new = [point for point in self.spec.space.examples() if point.key not in self.known] or self.spec.space.examples()
+        return [*first, *itertools.islice(itertools.cycle(new), max(0, count - len(first)))][: max(0, count)]

@@ -19,7 +19,7 @@ from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFaile
 from fastrcaps_dse.noise import next_to_seed
 from fastrcaps_dse.objectives import Measurement, counted, format_seconds
 from fastrcaps_dse.picks import Limit
-from fastrcaps_dse.planning import check_designs
+from fastrcaps_dse.planning import Remaining, check_designs
 from fastrcaps_dse.records import front_of, standings_of
 from fastrcaps_dse.runs import RunObserver
 from fastrcaps_dse.side_by_side import Job, side_by_side
@@ -29,16 +29,19 @@ from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
 from fastrcaps_dse.workers import Crew, Setup, fitting
 
 OCCUPANCY_DESIGNS = 5
+MOST_FORESEEN = 200  # trials; of more, the rest is alike
 
 
 class SessionObserver(RunObserver, Protocol):
-    """What is told of an exploration and of its runs; `front` is the size of the front so far."""
+    """What is told of an exploration and of its runs; `front` is the size of the front so far. The rest is told before the trial."""
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None: ...
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
+
+    def rest_estimated(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,16 +310,34 @@ def _tried(trial: TrialRow) -> set[int]:
 
 
 class _Watch:
-    """Passes on what the explorer tells, and tidies up after each trial."""
+    """Passes on what the explorer tells, estimates the rest, and tidies up after each trial."""
 
     def __init__(self, session: Session) -> None:
         self.session, self.to = session, session.observer
+        self.remaining = Remaining(session.spec, session.foresight.guess, len(session.places))
+        self.target, self.finished = 0, 0
 
     def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
+        self.target, self.finished = target, finished
+        self.remaining.begin(trial, point, time.monotonic())
         self.to.trial_started(trial, point, finished=finished, target=target, resumed=resumed)
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
-        self.to.trial_finished(trial, point, measurement, self.session.tidy())
+        front = self.session.tidy()
+        self._estimate(trial)
+        self.to.trial_finished(trial, point, measurement, front)
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
+        self._estimate(trial)
         self.to.trial_failed(trial, point, reason)
+
+    def _estimate(self, trial: int) -> None:
+        now = time.monotonic()
+        self.remaining.end(trial, now)
+        self.finished += 1
+        size = self.session.spec.space.size()
+        rest = (self.target if size is None else min(self.target, size)) - self.finished
+        seconds = self.remaining.seconds(min(rest, MOST_FORESEEN), now)
+        if seconds is not None:
+            seconds *= max(1.0, rest / MOST_FORESEEN)
+            self.to.rest_estimated(min(seconds, max(0.0, self.session.deadline - now)))

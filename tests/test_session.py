@@ -75,6 +75,8 @@ class Heard:
         if self.stop_after == 0:
             raise KeyboardInterrupt
 
+    def rest_estimated(self, seconds: float) -> None: ...
+
     def warned(self, message: str) -> None:
         (self.noise if "a noisy machine" in message else self.warnings).append(message)
 

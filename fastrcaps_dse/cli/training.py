@@ -200,7 +200,6 @@ def _explore(
                 fresh=fresh,
                 workers=workers,
             )
-            progress.deadline = session.deadline
             if not each_epoch:
                 progress.say(
                     f"study {spec.name}: {spec.dataset}, {spec.epochs} epochs, {counted(spec.seeds, 'seed')}, "
