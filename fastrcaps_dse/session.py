@@ -210,7 +210,7 @@ class Session:
                     exhausted = session.run(target, before_each=self._check_budget)
                 except BudgetSpent:
                     spent = True
-                return Outcome(study=self.study, trials=session.finished(), exhausted=exhausted, spent=spent)
+                return Outcome(study=self.study, trials=session.finished, exhausted=exhausted, spent=spent)
 
     @contextmanager
     def _staff(self) -> Iterator[Staff]:

@@ -78,7 +78,7 @@ def explore(path: Path, spec: StudySpec, fake: Fake, target: int) -> tuple[bool,
 def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
     fake = Fake()
     exhausted, running, _ = explore(tmp_path, spec_of(), fake, 9)
-    assert not exhausted and running.finished() == len(fake.asked) == 9
+    assert not exhausted and running.finished == len(fake.asked) == 9
     assert [key for key, _ in fake.asked[:4]] == [NAMED_DESIGNS[name].key for name in NAMED]
     assert len({key for key, _ in fake.asked}) == 9
 
@@ -88,7 +88,7 @@ def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: s
     fake = Fake()
     spec = spec_of(FINITE.replace('"one-cycle", ', ""), sampler=sampler)  # 16 designs
     exhausted, running, _ = explore(tmp_path, spec, fake, 50)
-    assert exhausted and running.finished() == 16
+    assert exhausted and running.finished == 16
     assert {key for key, _ in fake.asked} == {p.key for p in spec.space.designs()} and len(fake.asked) == 16
 
 
@@ -109,7 +109,7 @@ def test_a_stopped_study_goes_on_as_if_it_had_not_been(tmp_path: Path, text: str
     with pytest.raises(KeyboardInterrupt):
         explore(tmp_path, spec_of(text), first, 10)
     _, running, silent = explore(tmp_path, spec_of(text), second, 10)
-    assert first.asked + second.asked == whole.asked and running.finished() == 10
+    assert first.asked + second.asked == whole.asked and running.finished == 10
     assert silent.events[0] == ("resumed", stop)
 
 

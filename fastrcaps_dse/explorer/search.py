@@ -82,7 +82,7 @@ class Explorer:
         self.workers, self.abandon = workers, abandon
         self.under_way: dict[int, DesignPoint] = {}  # by trial
         self.foresight = foresight
-        self.seen: dict[int, Seen] = {}  # by trial
+        self.seen: list[Seen] = []
         self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
         check_limits(limits)
         for limit in limits:
@@ -95,14 +95,18 @@ class Explorer:
         self.study_id = storage.get_study_id_from_name(spec.name)
         self.view = optuna.create_study(directions=self.study.directions)
         self.known: set[str] = set()  # keys of the designs that have a trial
+        self.finished = 0  # trials that are done or failed
+        self.stopped: list[FrozenTrial] = []  # with an earlier process
         for trial in self.study.get_trials(deepcopy=False):
-            self.known.add(point_of(trial, spec.space).key)
+            point = point_of(trial, spec.space)
+            self.known.add(point.key)
             if trial.state.is_finished():
+                self.finished += 1
                 self.view.add_trial(trial)
-
-    def finished(self) -> int:
-        """How many trials are done or failed."""
-        return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+            else:
+                self.stopped.append(trial)
+            if trial.state == TrialState.COMPLETE:
+                self._see(point, Measurement(**trial.user_attrs["measurement"]))
 
     def run(self, target: int, *, before_each: Callable[[DesignPoint], None] = lambda _: None) -> bool:
         """Explore until the study has `target` finished trials. Returns whether the space is exhausted.
@@ -115,12 +119,11 @@ class Explorer:
 
         def next_job() -> Job | None:
             nonlocal exhausted
-            if self.finished() + len(self.under_way) >= target:
+            if self.finished + len(self.under_way) >= target:
                 return None
-            trials = self.study.get_trials(deepcopy=False)
-            stopped = [t for t in trials if t.state == TrialState.RUNNING and t.number not in self.under_way]
-            if stopped:  # with an earlier process
-                return self._job(stopped[0], point_of(stopped[0], self.spec.space), None, target, resumed=True)
+            if self.stopped:
+                trial = self.stopped.pop(0)
+                return self._job(trial, point_of(trial, self.spec.space), None, target, resumed=True)
             proposed = self._propose()
             if proposed is None:
                 exhausted = True
@@ -167,14 +170,14 @@ class Explorer:
             unknown = generator.sample(unknown, CANDIDATES)
         if not unknown:
             return None
-        for t in self.study.get_trials(deepcopy=False):
-            if t.number not in self.seen and t.state == TrialState.COMPLETE:
-                known = self._known(point_of(t, self.spec.space))
-                measured = t.user_attrs["measurement"]
-                self.seen[t.number] = Seen(known=known, acc=measured["acc"], time=measured["time"])
         guide = Guide(self.spec.objectives, generator.getrandbits(32))
         pending = [self._known(point) for point in self.under_way.values()]
-        return unknown[guide.next([*self.seen.values()], [self._known(point) for point in unknown], pending)], None
+        return unknown[guide.next(self.seen, [self._known(point) for point in unknown], pending)], None
+
+    def _see(self, point: DesignPoint, measured: Measurement) -> None:
+        """Let the guide know a measured design."""
+        if self.spec.sampler == "guided":
+            self.seen.append(Seen(known=self._known(point), acc=measured.acc, time=measured.time))
 
     def _known(self, point: DesignPoint) -> Known:
         """A design as the guide sees it."""
@@ -264,7 +267,7 @@ class Explorer:
 
     def _job(self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, target: int, *, resumed: bool) -> Job:
         """Train the trial's design with each seed, then tell both studies."""
-        self.observer.trial_started(trial.number, point, finished=self.finished(), target=target, resumed=resumed)
+        self.observer.trial_started(trial.number, point, finished=self.finished, target=target, resumed=resumed)
         self.under_way[trial.number] = point
 
         def work() -> list[Measurement] | RunFailed:
@@ -275,6 +278,7 @@ class Explorer:
 
         def finish(result: list[Measurement] | RunFailed) -> None:
             del self.under_way[trial.number]
+            self.finished += 1
             if isinstance(result, RunFailed):
                 self._fail(trial, point, asked, str(result))
             else:
@@ -300,4 +304,5 @@ class Explorer:
             self.view.tell(asked, values)
         else:
             self.view.add_trial(told)
+        self._see(point, mean)
         self.observer.trial_finished(trial.number, point, mean)
