@@ -18,6 +18,7 @@ from fastrcaps_dse.objectives import Objective
 from fastrcaps_dse.pareto import front, nondominated
 
 DRAWS = 2000
+ROUNDING = 1e-12
 LEAST_FREEDOM = 3  # repeated runs over all designs, before their spread says anything
 SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's membership is settled
 
@@ -57,6 +58,7 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
         ]
     squares = sum(((np.asarray(runs) - mean) ** 2).sum(axis=0) for runs, mean in zip(costs, means, strict=True))
     spread = np.sqrt(np.asarray(squares) / freedom)  # of one seed, pooled
+    spread[spread <= ROUNDING * np.abs(means).max(axis=0)] = 0.0  # the seeds are equal, but for how means are rounded
     errors = spread / np.sqrt(counts)[:, None]
     probability = on_front_probability(means, errors, freedom=freedom, seed=seed, draws=draws)
     return [

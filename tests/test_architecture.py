@@ -41,6 +41,8 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"console"},
     "moocore": {"pareto"},
+    "starlette": {"page"},
+    "uvicorn": {"page"},
 }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
 from fastrcaps_dse import figures
 from fastrcaps_dse.objectives import Measurement, parse_objectives
-from fastrcaps_dse.page.report import render
 from fastrcaps_dse.records import front_of
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, parse_design
@@ -130,24 +128,3 @@ def test_seeds_are_averaged_in_the_curves() -> None:
 def test_the_range_test_figure() -> None:
     figure = figures.range_test_figure([1e-5, 1e-4, 1e-3], [1.0, 0.5, 2.0], (1e-5, 1e-4))
     assert list(figure.data[0].y) == [1.0, 0.5, 2.0] and figure.layout.xaxis.type == "log" and len(figure.layout.shapes) == 1
-
-
-def test_the_report_opens_offline_and_shows_all() -> None:
-    page = render(study_row(), TRIALS, front_of(TRIALS, OBJECTIVES), EPOCHS, OBJECTIVES)
-    outside = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.S)
-    assert not re.search(r"(src|href)\s*=\s*['\"](https?:)?//", page[: page.index("<script")] + outside)
-    assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=['\"]?([^'\"> ]+)", page) == ["data:,"]
-    for text in ("wab+ws", "99.20 %", "6,708,400", "98.20 %", "failed: &lt;b&gt;the loss&lt;/b&gt; is not finite"):
-        assert text in outside
-    assert page.count("Plotly.newPlot") >= 3
-
-
-@pytest.mark.parametrize("trials", [[], [FAILED], TRIALS[:1]])
-def test_a_report_of_little(trials: list[TrialRow]) -> None:
-    page = render(study_row(), trials, front_of(trials, OBJECTIVES), EPOCHS, OBJECTIVES)
-    assert "<table>" in page
-
-
-def test_a_hostile_name_is_text() -> None:
-    page = render(study_row("<script>alert(1)</script>"), TRIALS, [], EPOCHS, OBJECTIVES)
-    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page

@@ -1,4 +1,4 @@
-"""What is looked at elsewhere: `report`; and `doctor`."""
+"""What is looked at elsewhere: `view`, `report`; and `doctor`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,43 @@ from fastrcaps_dse.cli.app import (
     StudyOption,
     app,
     chosen_objectives,
+    hint,
     open_store,
     print_json,
     write_text,
 )
+
+
+@app.command()
+def view(
+    study: StudyOption = None,
+    objectives: ObjectivesOption = None,
+    port: Annotated[int, typer.Option("--port", help="Of the page; 0 takes a free one.", min=0, max=65535)] = 8157,
+    expose: Annotated[
+        str | None,
+        typer.Option(
+            "--expose", help="Let others in the network open the page, at this address of this machine, with a token."
+        ),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    storage: StorageOption = None,
+) -> None:
+    """The study as a page in the browser, that follows it while it runs."""
+    from fastrcaps_dse import store
+    from fastrcaps_dse.page.serve import serve
+
+    ours = store.Store(store.open_url(storage), read_only=True)
+    row = ours.study(study)
+    serve(
+        ours,
+        row,
+        chosen_objectives(row, objectives),
+        port=port,
+        expose=expose,
+        storage=storage,
+        open_browser=not no_open,
+        say=hint,
+    )
 
 
 @app.command()
@@ -28,16 +61,14 @@ def report(
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """The study as one HTML file that opens offline: front, curves, table."""
+    """The same page as one HTML file that opens offline."""
     from fastrcaps_dse.page.report import render
-    from fastrcaps_dse.records import front_of
 
     ours = open_store(storage)
     row = ours.study(study)
     chosen = chosen_objectives(row, objectives)
-    trials = ours.trials(row)
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
-    write_text(path, render(row, trials, front_of(trials, chosen), ours.epochs_of(row.study_id), chosen))
+    write_text(path, render(row, ours.trials(row), ours.epochs_of(row.study_id), chosen, storage=storage))
     print(path)
 
 

@@ -23,8 +23,9 @@ from fastrcaps_dse.store.url import clear_errors, make_engine, shown, sqlite_pat
 class Store:
     """Our tables behind one URL. Every method raises UserErrors, never those of the data base."""
 
-    def __init__(self, url: URL, *, create: bool = False) -> None:
+    def __init__(self, url: URL, *, create: bool = False, read_only: bool = False) -> None:
         """Open, and with `create` make the tables (Optuna's must be there). Raises InputError, MachineError."""
+        self.read_only = read_only
         self.url = url
         path = sqlite_path(url)
         if path and not path.exists():
@@ -32,7 +33,7 @@ class Store:
                 f"there is no data base {path} yet", "run `fastrcaps-dse explore` first, or name one with --storage"
             )
         with clear_errors(url):
-            self.engine = make_engine(url)
+            self.engine = make_engine(url, read_only=read_only)
             if create:
                 with self.engine.begin() as connection:
                     tables.metadata.create_all(connection, tables=tables.OURS)
@@ -49,6 +50,10 @@ class Store:
             raise InputError(
                 f"{shown(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
                 "upgrade fastrcaps-dse, or name another data base with --storage",
+            )
+        if version is not None and version < tables.SCHEMA_VERSION and self.read_only:
+            raise InputError(
+                f"{shown(self.url)} was written by an older fastrcaps-dse", "`fastrcaps-dse studies` brings it up to date"
             )
         if version is not None and version < tables.SCHEMA_VERSION:
             with self._write() as connection:
@@ -188,6 +193,21 @@ class Store:
         for run in self.runs(study.study_id):
             grouped[run.trial].append(run)
         return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
+
+    def train_seconds(self, study_id: int) -> dict[int, float]:
+        """The training seconds of all epochs of each trial, as the study counts them."""
+        c = tables.run.c
+        query = sa.select(c.trial, sa.func.sum(tables.epoch.c.counted_seconds).label("seconds")).select_from(
+            tables.run.join(tables.epoch)
+        )
+        return {row["trial"]: row["seconds"] for row in self._rows(query.where(c.study_id == study_id).group_by(c.trial))}
+
+    def pulse(self, study_id: int) -> tuple[Any, ...]:
+        """What changes whenever something of a study does: asked often, it reads the runs alone."""
+        c, count = tables.run.c, sa.func.count
+        query = sa.select(count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended)).where(c.study_id == study_id)
+        with clear_errors(self.url), self.engine.connect() as connection:
+            return tuple(connection.execute(query).one())
 
     # --- step times ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -85,9 +86,14 @@ def translate(error: BaseException, url: URL) -> UserError:
     )
 
 
-def make_engine(url: URL) -> sa.Engine:
-    """An engine that keeps foreign keys and, in SQLite, takes its write lock at the start of a transaction."""
-    engine = sa.create_engine(url, connect_args={"timeout": 60} if url.get_backend_name() == "sqlite" else {})
+def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
+    """An engine that keeps foreign keys; `read_only`, the data base itself refuses to write."""
+    arguments: dict[str, Any] = {"timeout": 60} if url.get_backend_name() == "sqlite" else {}
+    if read_only and (path := sqlite_path(url)):
+        url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
+    elif read_only and url.get_backend_name() == "postgresql":
+        arguments["options"] = "-c default_transaction_read_only=on"
+    engine = sa.create_engine(url, connect_args=arguments)
     if url.get_backend_name() == "sqlite":
 
         @sa.event.listens_for(engine, "connect")

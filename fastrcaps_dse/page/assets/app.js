@@ -1,0 +1,461 @@
+// The page: one state, of which every view shows its part, and which the address keeps.
+const $ = (id) => document.getElementById(id);
+
+class App {
+  constructor() {
+    this.curves = new Map();
+    this.byTrial = new Map();
+    this.hover = null;
+    this.revision = 0;
+    this.wrong = {};
+  }
+
+  async start() {
+    const inside = $('data');
+    this.token = new URLSearchParams(location.search).get('token');
+    let content;
+    if (inside) {
+      const [data, curves] = JSON.parse(await unzipped(inside.textContent));
+      content = data;
+      for (const [trial, runs] of Object.entries(curves)) this.curves.set(Number(trial), runs);
+    } else {
+      content = await this.get('data?since=0');
+    }
+    this.live = !inside;
+    this.take(content);
+    this.names = content.study.objectives;
+    this.state = readState(this);
+    this.scatter = new Scatter(this);
+    this.parallel = new Parallel(this);
+    this.lines = new Lines(this);
+    this.table = new Table(this);
+    this.controls();
+    this.refresh();
+    window.addEventListener('hashchange', () => { this.state = readState(this); this.setTheme(); this.fillAxes(); this.fillLimits(); this.refresh(); });
+    window.ready = performance.now();
+    if (this.live) this.follow();
+    else status('a file', '');
+  }
+
+  async get(path) {
+    const answer = await fetch(path + (this.token ? `${path.includes('?') ? '&' : '?'}token=${encodeURIComponent(this.token)}` : ''));
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer.json();
+  }
+
+  // Take in the study, or what changed of it.
+  take(content) {
+    this.study = content.study;
+    this.columns = content.columns;
+    this.hypervolume = content.hypervolume;
+    this.revision = content.revision || 0;
+    for (const design of content.designs) this.byTrial.set(design.t, design);
+    this.designs = [...this.byTrial.values()].sort((a, b) => a.t - b.t);
+    this.done = this.designs.filter((d) => d.v);
+    this.objectives = this.study.objectives.map((name) => this.column(name));
+    this.allDimensions = this.designs.length ? Object.keys(this.designs[0].d) : [];
+    this.dimensions = this.allDimensions.filter((name) => new Set(this.designs.map((d) => d.d[name])).size > 1);
+    $('name').textContent = this.study.name;
+    $('summary').textContent = this.study.summary;
+    $('notes').replaceChildren(...this.study.notes.map((text) => Object.assign(document.createElement('p'), { textContent: text })));
+  }
+
+  column(name) {
+    return this.columns.find((c) => c.name === name);
+  }
+
+  // --- following a live study -----------------------------------------------------------------------------------------
+
+  follow() {
+    const source = new EventSource(`events${this.token ? `?token=${encodeURIComponent(this.token)}` : ''}`);
+    let heard = performance.now();
+    source.onmessage = async (event) => {
+      heard = performance.now();
+      const { revision, error } = JSON.parse(event.data);
+      if (error) { status(`stale: ${error}`, 'stale'); return; }
+      status('live', 'live');
+      if (revision === this.revision || this.fetching) return;
+      this.fetching = true;
+      try {
+        const restarted = revision < this.revision;
+        const running = this.designs.filter((d) => d.s === 'running').map((d) => d.t);
+        const content = await this.get(`data?since=${restarted ? 0 : this.revision}`);
+        if (restarted) this.byTrial.clear();
+        this.take(content);
+        for (const t of [...running, ...content.designs.map((d) => d.t)]) this.curves.delete(t);
+        this.refresh();
+      } catch (problem) {
+        status(`stale: ${problem.message}`, 'stale');
+      } finally {
+        this.fetching = false;
+      }
+    };
+    setInterval(() => { if (performance.now() - heard > 12000) status('stale: the server does not answer', 'stale'); }, 1000);
+    source.onerror = () => status('stale: the server does not answer; trying again', 'stale');
+  }
+
+  // The designs of which curves are drawn: the chosen ones; else the picked one and the front.
+  compared() {
+    if (this.state.sel.length) return this.state.sel.slice(0, 24);
+    const front = this.done.filter((d) => d.f).map((d) => d.t);
+    return [...new Set([...(this.picked ? [this.picked.t] : []), ...front])].slice(0, 5);
+  }
+
+  async loadCurves() {
+    const missing = this.compared().filter((t) => !this.curves.has(t));
+    if (this.live && missing.length) {
+      try {
+        const found = await this.get(`curves?trials=${missing.join()}`);
+        for (const t of missing) this.curves.set(t, found[t] || []);
+      } catch { return; }
+    }
+    this.lines.drawCurves();
+  }
+
+  // --- what changes the state -----------------------------------------------------------------------------------------
+
+  isShown(design) {
+    const words = this.state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length) {
+      const text = `${design.t} ${design.l} ${design.s} ${Object.values(design.d).join(' ')}`.toLowerCase();
+      if (!words.every((word) => text.includes(word))) return false;
+    }
+    if (!Object.keys(this.state.brush).length) return true;
+    return Boolean(design.v) && this.parallel.admits(design);
+  }
+
+  refresh() {
+    this.pick();
+    this.scatter.draw();
+    this.parallel.draw();
+    this.table.draw();
+    this.table.drawMenu();
+    this.lines.drawHypervolume();
+    this.loadCurves();
+    this.write();
+  }
+
+  setHover(trial) {
+    if (trial === this.hover) return;
+    const before = this.hover;
+    this.hover = trial;
+    this.table.hover(before, trial);
+    this.parallel.mark();
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.scatter.mark('hover'));
+  }
+
+  toggle(trial) {
+    if (trial === undefined || trial === null) return;
+    const { sel } = this.state;
+    this.state.sel = sel.includes(trial) ? sel.filter((t) => t !== trial) : [...sel, trial];
+    this.selected();
+  }
+
+  selected() {
+    this.table.draw();
+    this.parallel.mark();
+    this.scatter.mark('selected');
+    this.loadCurves();
+    this.write();
+  }
+
+  setBrush(key, range, final) {
+    if (range) this.state.brush[key] = range;
+    else delete this.state.brush[key];
+    this.parallel.draw();
+    this.table.draw();
+    if (final) { this.scatter.draw(); this.write(); }
+  }
+
+  setSort(key) {
+    const [old, direction] = this.state.sort;
+    if (old !== key) this.state.sort = [key, 'up'];
+    else this.state.sort = direction === 'up' ? [key, 'down'] : ['', ''];
+    this.table.draw();
+    this.write();
+  }
+
+  setColumn(key, on) {
+    this.state.cols[key] = on;
+    this.table.draw();
+    this.write();
+  }
+
+  setLimit(name, text) {
+    const value = parseQuantity(name, text);
+    if (!text.trim()) delete this.state.limits[name];
+    else if (value !== null) this.state.limits[name] = text.trim();
+    this.wrong[name] = text.trim() && value === null ? `write it as ${EXAMPLES[kindOf(name)]}` : '';
+    this.picking();
+  }
+
+  picking() {
+    this.pick();
+    this.fillLimits();
+    this.table.mark();
+    this.parallel.mark();
+    this.scatter.mark('pick');
+    if (!this.state.sel.length) this.loadCurves();
+    this.write();
+  }
+
+  // --- the pick -------------------------------------------------------------------------------------------------------
+
+  boundOf(name) {
+    return this.column(name).better === 'more' ? 'min' : 'max';
+  }
+
+  limits() {
+    return this.columns.filter((c) => c.name in this.state.limits)
+      .map((c) => ({ objective: c.name, bound: this.boundOf(c.name), value: parseQuantity(c.name, this.state.limits[c.name]) }))
+      .filter((limit) => limit.value !== null);
+  }
+
+  pick() {
+    const result = pickOf(this.done, this.objectives, this.limits(), this.state.prefer);
+    this.picked = result.design;
+    const card = $('picked');
+    card.className = result.design ? '' : 'none';
+    const nodes = [];
+    const put = (tag, text) => { const node = Object.assign(document.createElement(tag), { textContent: text }); nodes.push(node); return node; };
+    const shown = result.design || result.nearest;
+    put('h3', result.design ? `${result.design.l} (trial ${result.design.t})` : this.done.length ? 'Nothing fits these limits' : 'No design is measured yet');
+    if (!result.design && shown) put('p', `nearest miss: ${shown.l} (trial ${shown.t})`);
+    if (shown) {
+      const list = put('dl', '');
+      for (const c of this.objectives) {
+        list.append(Object.assign(document.createElement('dt'), { textContent: c.title }));
+        list.append(Object.assign(document.createElement('dd'), { textContent: formatValue(c.name, shown.v[c.name]) + (shown.e && shown.e[c.name] ? ` ± ${significant(shown.e[c.name], 2)}` : '') }));
+      }
+      if (shown.ta !== undefined) list.append(Object.assign(document.createElement('dt'), { textContent: 'test accuracy' }), Object.assign(document.createElement('dd'), { textContent: formatValue('acc', shown.ta) }));
+    }
+    const list = put('ul', '');
+    list.append(...result.why.map((line) => Object.assign(document.createElement('li'), { textContent: line })));
+    if (result.design && result.design.w) put('p', `weights: ${result.design.w}`).className = 'hint';
+    card.replaceChildren(...nodes);
+    $('command').textContent = this.commandLine();
+  }
+
+  commandLine() {
+    const parts = [this.study.command];
+    for (const [name, text] of Object.entries(this.state.limits)) {
+      const bound = this.boundOf(name);
+      const short = { 'params max': '--max-params', 'time max': '--max-time', 'acc min': '--min-acc' }[`${name} ${bound}`];
+      parts.push(short ? `${short} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${name}${bound === 'max' ? '<=' : '>='}${text}`)}`);
+    }
+    if (this.state.prefer) parts.push(`--prefer ${shellQuoted(this.state.prefer)}`);
+    return parts.join(' ');
+  }
+
+  // --- controls -------------------------------------------------------------------------------------------------------
+
+  controls() {
+    this.setTheme();
+    this.fillAxes();
+    this.fillLimits();
+    const options = [['', 'by the limits'], ...this.names.map((n) => [n, this.column(n).title]), ['knee', 'the knee of the front']];
+    $('prefer').replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+    $('prefer').value = this.state.prefer;
+    $('prefer').addEventListener('change', () => { this.state.prefer = $('prefer').value; this.picking(); });
+    for (const axis of 'xyz') {
+      $(`axis-${axis}`).addEventListener('change', (event) => { this.state[axis] = event.target.value; this.scatter.draw(); this.write(); });
+    }
+    $('filter').value = this.state.filter;
+    $('filter').addEventListener('input', () => { this.state.filter = $('filter').value; this.table.draw(); this.parallel.draw(); this.scatter.draw(); this.write(); });
+    $('clear').addEventListener('click', () => { this.state.sel = []; this.selected(); });
+    $('unbrush').addEventListener('click', () => { this.state.brush = {}; this.setBrush('', null, true); });
+    $('loosen').addEventListener('click', () => { this.state.limits = {}; this.wrong = {}; this.picking(); });
+    $('copy').addEventListener('click', () => this.copy());
+    $('csv').addEventListener('click', () => save(`${fileName(this.study.name)}.csv`, new Blob([this.table.csv()], { type: 'text/csv' })));
+    $('theme').addEventListener('click', () => {
+      this.state.theme = isDark() ? 'light' : 'dark';
+      this.setTheme();
+      this.refresh();
+    });
+    for (const place of document.querySelectorAll('.export')) {
+      for (const format of ['png', 'svg']) {
+        const button = Object.assign(document.createElement('button'), { type: 'button', textContent: format.toUpperCase() });
+        button.setAttribute('aria-label', `${place.dataset.plot} as ${format.toUpperCase()}`);
+        button.addEventListener('click', () => this.exportPlot(place.dataset.plot, format));
+        place.append(button);
+      }
+    }
+  }
+
+  fillAxes() {
+    for (const axis of 'xyz') {
+      const options = this.columns.map((c) => new Option(c.title, c.name));
+      if (axis === 'z') options.unshift(new Option('none', ''));
+      $(`axis-${axis}`).replaceChildren(...options);
+      $(`axis-${axis}`).value = this.state[axis];
+    }
+  }
+
+  fillLimits() {
+    const place = $('limits');
+    if (!place.children.length) place.append(...this.columns.map((c) => this.limitRow(c)));
+    for (const c of this.columns) {
+      const [slider, field, wrong] = ['range', 'text', 'wrong'].map((kind) => $(`limit-${kind}-${c.name}`));
+      const text = this.state.limits[c.name];
+      if (document.activeElement !== field) field.value = text || '';
+      if (document.activeElement !== slider) slider.value = text === undefined ? slider.dataset.off : this.sliderAt(c, parseQuantity(c.name, text));
+      slider.parentElement.classList.toggle('off', text === undefined);
+      slider.setAttribute('aria-valuetext', text === undefined ? 'no limit' : text);
+      wrong.textContent = this.wrong[c.name] || '';
+      field.setAttribute('aria-invalid', Boolean(this.wrong[c.name]));
+    }
+  }
+
+  limitRow(c) {
+    const row = Object.assign(document.createElement('div'), { className: 'limit' });
+    const bound = this.boundOf(c.name);
+    const label = Object.assign(document.createElement('label'), { htmlFor: `limit-text-${c.name}`, textContent: `${c.title}, ${bound === 'max' ? 'at most' : 'at least'}` });
+    const slider = Object.assign(document.createElement('input'), { type: 'range', id: `limit-range-${c.name}`, min: 0, max: 100, step: 1 });
+    slider.dataset.off = bound === 'max' ? 100 : 0;
+    slider.setAttribute('aria-label', label.textContent);
+    slider.addEventListener('input', () => {
+      this.setLimit(c.name, slider.value === slider.dataset.off ? '' : limitText(c.name, this.sliderValue(c, Number(slider.value)), bound));
+    });
+    const field = Object.assign(document.createElement('input'), { type: 'text', id: `limit-text-${c.name}`, placeholder: `e.g. ${EXAMPLES[kindOf(c.name)]}`, autocomplete: 'off' });
+    field.addEventListener('input', () => this.setLimit(c.name, field.value));
+    const wrong = Object.assign(document.createElement('div'), { className: 'wrong', id: `limit-wrong-${c.name}` });
+    wrong.setAttribute('role', 'alert');
+    field.setAttribute('aria-describedby', wrong.id);
+    row.append(label, slider, field, wrong);
+    return row;
+  }
+
+  rangeOf(c) {
+    const values = this.done.map((d) => d.v[c.name]);
+    const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    return c.log ? [Math.log(Math.max(low, 1e-9)), Math.log(Math.max(high, 1e-9))] : [low, high];
+  }
+
+  sliderValue(c, at) {
+    const [low, high] = this.rangeOf(c);
+    const value = low + ((high - low) * at) / 100;
+    return c.log ? Math.exp(value) : value;
+  }
+
+  sliderAt(c, value) {
+    const [low, high] = this.rangeOf(c);
+    const at = c.log ? Math.log(Math.max(value, 1e-9)) : value;
+    return Math.round((100 * (at - low)) / (high - low || 1));
+  }
+
+  async copy() {
+    try {
+      await navigator.clipboard.writeText($('command').textContent);
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents($('command'));
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      document.execCommand('copy');
+    }
+    $('copy').textContent = 'Copied';
+    setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
+  }
+
+  setTheme() {
+    document.documentElement.dataset.theme = isDark(this.state.theme) ? 'dark' : 'light';
+    $('theme').textContent = isDark() ? 'Light' : 'Dark';
+  }
+
+  async exportPlot(id, format) {
+    const name = `${fileName(this.study.name)}-${id}.${format}`;
+    if (id === 'parallel') {
+      const text = this.parallel.text();
+      save(name, format === 'svg' ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, this.parallel.width, this.parallel.height));
+      return;
+    }
+    const node = $(id);
+    const url = await Plotly.toImage(node, { format, width: node.clientWidth, height: node.clientHeight, scale: format === 'png' ? 2 : 1 });
+    save(name, blobOf(url));
+  }
+
+  // --- the address keeps the state ------------------------------------------------------------------------------------
+
+  write() {
+    const { state } = this;
+    const parts = new URLSearchParams();
+    for (const key of ['x', 'y', 'z', 'prefer', 'filter', 'theme']) if (state[key] !== this.defaults[key]) parts.set(key, state[key]);
+    for (const [name, text] of Object.entries(state.limits)) parts.set(`limit.${name}`, text);
+    for (const [name, range] of Object.entries(state.brush)) parts.set(`range.${name}`, range.map((v) => Number(v.toPrecision(6))).join('..'));
+    for (const [name, on] of Object.entries(state.cols)) parts.set(`col.${name}`, on ? 1 : 0);
+    if (state.sel.length) parts.set('sel', state.sel.join());
+    if (state.sort[0]) parts.set('sort', state.sort.join('.'));
+    const hash = parts.toString();
+    if (hash !== location.hash.slice(1)) history.replaceState(null, '', `${location.pathname}${location.search}${hash ? `#${hash}` : ''}`);
+  }
+}
+
+function readState(app) {
+  const [x, y, z] = [...app.study.objectives, ...app.columns.map((c) => c.name).filter((n) => !app.study.objectives.includes(n))];
+  app.defaults = { x, y, z: app.study.objectives.length > 2 ? z : '', prefer: '', filter: '', theme: '' };
+  const state = { ...app.defaults, limits: {}, brush: {}, cols: {}, sel: [], sort: ['', ''] };
+  for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
+    const [kind, ...rest] = key.split('.');
+    const name = rest.join('.');
+    if ('xyz'.includes(key) && key.length === 1) { if (app.column(value) || (key === 'z' && !value)) state[key] = value; }
+    else if (key === 'prefer') { if (value === 'knee' || app.study.objectives.includes(value)) state.prefer = value; }
+    else if (key === 'filter' || key === 'theme') state[key] = value;
+    else if (key === 'sel') state.sel = [...new Set(value.split(',').map(Number).filter(Number.isInteger))];
+    else if (key === 'sort') { const cut = value.lastIndexOf('.'); state.sort = [value.slice(0, cut), value.slice(cut + 1) === 'down' ? 'down' : 'up']; }
+    else if (kind === 'limit') { if (app.column(name) && parseQuantity(name, value) !== null) state.limits[name] = value; }
+    else if (kind === 'range') { const range = value.split('..').map(Number); if (range.length === 2 && range.every(Number.isFinite)) state.brush[name] = range; }
+    else if (kind === 'col') state.cols[name] = value === '1';
+  }
+  return state;
+}
+
+// --- small helpers -----------------------------------------------------------------------------------------------------
+
+const isDark = (theme = document.documentElement.dataset.theme) => (theme ? theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches);
+const fileName = (name) => name.replace(/[^\w.-]+/g, '-') || 'study';
+const shellQuoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);
+
+function status(text, kind) {
+  const node = $('status');
+  if (node.textContent !== text) node.textContent = text;
+  node.className = kind;
+}
+
+async function unzipped(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
+}
+
+function blobOf(url) {
+  const [head, body] = [url.slice(5, url.indexOf(',')), url.slice(url.indexOf(',') + 1)];
+  const bytes = head.endsWith(';base64') ? Uint8Array.from(atob(body), (c) => c.charCodeAt(0)) : decodeURIComponent(body);
+  return new Blob([bytes], { type: head.split(';')[0] });
+}
+
+function rastered(text, width, height) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = Object.assign(document.createElement('canvas'), { width: 2 * width, height: 2 * height });
+      canvas.getContext('2d').drawImage(image, 0, 0, 2 * width, 2 * height);
+      canvas.toBlob(resolve, 'image/png');
+    };
+    image.onerror = reject;
+    image.src = `data:image/svg+xml;base64,${btoa(Array.from(new TextEncoder().encode(text), (b) => String.fromCharCode(b)).join(''))}`;
+  });
+}
+
+function save(name, blob) {
+  const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const app = new App();
+window.fastrcaps = app;
+app.start().catch((error) => {
+  $('name').textContent = 'The page cannot be shown';
+  $('summary').textContent = error.message;
+  throw error;
+});

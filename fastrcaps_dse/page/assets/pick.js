@@ -1,0 +1,171 @@
+// The pick and its reasons, as picks.py gives them; the tests compare both on the same studies.
+const SURE = 0.95;
+const SUPERLATIVES = {
+  acc: 'most accurate', time: 'fastest to its maximum accuracy', params: 'smallest',
+  epochs: 'one with the fewest epochs to its maximum accuracy', macs: 'cheapest to compute',
+  memory: 'one with the least memory', latency: 'fastest to classify an image',
+};
+const superlative = (name) => SUPERLATIVES[name] || `fastest to ${name.split(':')[1]} %`;
+const limitLine = (limit) => `${limit.objective} ${limit.bound === 'max' ? '<=' : '>='} ${formatValue(limit.objective, limit.value)}`;
+const admits = (limit, value) => (limit.bound === 'max' ? value <= limit.value : value >= limit.value);
+const costOf = (objectives, design) => objectives.map((o) => (o.better === 'more' ? -design.v[o.name] : design.v[o.name]));
+
+function dominates(a, b) {
+  let better = false;
+  for (let k = 0; k < a.length; k += 1) {
+    if (a[k] > b[k]) return false;
+    if (a[k] < b[k]) better = true;
+  }
+  return better;
+}
+
+// Indices of the non-dominated points, in their order; of equal points, all.
+function frontOf(points) {
+  const order = points.map((_, k) => k).sort((a, b) => compare(points[a], points[b]));
+  const members = [];
+  for (const k of order) if (!members.some((m) => dominates(points[m], points[k]))) members.push(k);
+  return members.sort((a, b) => a - b);
+}
+
+function compare(a, b) {
+  for (let k = 0; k < a.length; k += 1) if (a[k] !== b[k]) return a[k] - b[k];
+  return 0;
+}
+
+function least(items, key) {
+  let best = null;
+  let lowest = null;
+  for (const item of items) {
+    const value = key(item);
+    if (lowest === null || compare(value, lowest) < 0) [best, lowest] = [item, value];
+  }
+  return best;
+}
+
+function kneeOf(members, cost) {
+  const costs = members.map(cost);
+  const low = costs[0].map((_, k) => Math.min(...costs.map((c) => c[k])));
+  const span = costs[0].map((_, k) => Math.max(...costs.map((c) => c[k])) - low[k]);
+  return least(members, (m) => [cost(m).reduce((sum, c, k) => sum + ((c - low[k]) / (span[k] > 0 ? span[k] : 1)) ** 2, 0)]);
+}
+
+class Question {
+  constructor(candidates, objectives, limits, prefer) {
+    Object.assign(this, { candidates, objectives, limits, prefer });
+    this.costs = new Map();
+  }
+
+  cost(design) {
+    if (!this.costs.has(design)) this.costs.set(design, costOf(this.objectives, design));
+    return this.costs.get(design);
+  }
+
+  fitting() {
+    this.fits ||= this.candidates.filter((c) => this.limits.every((limit) => admits(limit, c.v[limit.objective])));
+    return this.fits;
+  }
+
+  members() {
+    if (!this.front) {
+      const fitting = this.fitting();
+      this.front = frontOf(fitting.map((c) => this.cost(c))).map((k) => fitting[k]);
+    }
+    return this.front;
+  }
+
+  order(design) {
+    const index = this.objectives.findIndex((o) => o.name === this.prefer);
+    const cost = this.cost(design);
+    return [cost[index], ...cost.filter((_, k) => k !== index)];
+  }
+
+  preferred() {
+    const members = this.members();
+    if (!members.length) return null;
+    return this.prefer === 'knee' ? kneeOf(members, (m) => this.cost(m)) : least(members, (m) => this.order(m));
+  }
+
+  answer() {
+    const first = this.preferred();
+    if (!first || this.prefer === 'knee' || !first.e || first.p >= SURE) return first;
+    const name = this.prefer;
+    const equal = this.members().filter((c) => c.p >= SURE && c.e
+      && Math.abs(c.v[name] - first.v[name]) <= 2 * Math.hypot(c.e[name], first.e[name]));
+    return equal.length ? least(equal, (c) => this.order(c)) : first;
+  }
+}
+
+function defaultPreference(objectives, limits) {
+  const free = objectives.find((o) => limits.every((limit) => limit.objective !== o.name));
+  return (free || objectives[0]).name;
+}
+
+// {design, why, nearest}: the picked design, or the nearest miss where nothing satisfies the limits.
+function pickOf(candidates, objectives, limits, prefer) {
+  const question = new Question(candidates, objectives, limits, prefer || defaultPreference(objectives, limits));
+  const chosen = question.answer();
+  if (!chosen) return { design: null, why: whyNothing(candidates, limits), nearest: nearestMiss(candidates, limits) };
+  return { design: chosen, why: why(chosen, question), nearest: null };
+}
+
+function why(chosen, question) {
+  const { limits, prefer, candidates, objectives } = question;
+  const reason = prefer === 'knee' ? 'the knee of' : `the ${superlative(prefer)} of`;
+  const allowed = limits.length ? ` within ${limits.map(limitLine).join(', ')}` : '';
+  const others = candidates.filter((c) => c !== chosen);
+  const beaten = others.filter((c) => dominates(question.cost(chosen), question.cost(c))).length;
+  const above = others.filter((c) => dominates(question.cost(c), question.cost(chosen))).length;
+  const lines = [
+    `${chosen.l} is ${reason} ${counted(question.fitting().length, 'measured design')}${allowed}`,
+    `it dominates ${beaten} of the other ${counted(others.length, 'design')}, and `
+      + (above ? `${counted(above, 'design')} outside the limits dominate${above === 1 ? 's' : ''} it` : 'none dominates it'),
+  ];
+  if (chosen.p !== undefined) {
+    lines.push(`it is on the front with probability ${chosen.p.toFixed(2)} (${counted(chosen.n, 'seed')})`);
+    const first = question.preferred();
+    if (first !== chosen) lines.push(`preferred to one within its noise that is less sure: ${trade(chosen, first, objectives)}`);
+  }
+  for (const limit of limits) {
+    const without = new Question(candidates, objectives, limits.filter((l) => l !== limit), prefer).answer();
+    lines.push(without && without !== chosen
+      ? `${limitLine(limit)} binds: without it, ${trade(chosen, without, objectives)}` : `${limitLine(limit)} does not bind`);
+  }
+  objectives.forEach((objective, k) => {
+    const own = question.cost(chosen)[k];
+    const better = question.members().filter((c) => question.cost(c)[k] < own);
+    if (better.length && objective.name !== prefer) {
+      lines.push(`next in ${objective.name}: ${trade(chosen, least(better, (c) => [-question.cost(c)[k]]), objectives)}`);
+    }
+  });
+  return lines;
+}
+
+function trade(chosen, other, objectives) {
+  const parts = objectives.map(({ name }) => {
+    const delta = other.v[name] - chosen.v[name];
+    return `${name} ${delta ? (delta > 0 ? '+' : '-') + formatValue(name, Math.abs(delta)) : 'same'}`;
+  });
+  return `${other.l} (trial ${other.t}): ${parts.join(', ')}`;
+}
+
+function whyNothing(candidates, limits) {
+  if (!candidates.length) return ['the study has no finished design yet'];
+  const lines = [`none of the ${counted(candidates.length, 'measured design')} satisfies ${limits.map(limitLine).join(', ')}`];
+  for (const limit of limits) {
+    const values = candidates.map((c) => c.v[limit.objective]);
+    const best = limit.bound === 'max' ? Math.min(...values) : Math.max(...values);
+    if (!admits(limit, best)) lines.push(`${limitLine(limit)}: the nearest measured value is ${formatValue(limit.objective, best)}`);
+  }
+  return lines;
+}
+
+function nearestMiss(candidates, limits) {
+  const spans = limits.map((limit) => {
+    const values = [...candidates.map((c) => c.v[limit.objective]), limit.value];
+    return (Math.max(...values) - Math.min(...values)) || 1;
+  });
+  return least(candidates, (c) => [limits.reduce((sum, limit, k) => {
+    const value = c.v[limit.objective];
+    return sum + (admits(limit, value) ? 0 : Math.abs(value - limit.value) / spans[k]);
+  }, 0)]);
+}

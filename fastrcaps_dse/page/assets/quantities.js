@@ -1,0 +1,65 @@
+// Values as people read and write them, as objectives.py does.
+const NEVER = 1e9;
+const COUNT = { '': 1, k: 1e3, K: 1e3, M: 1e6, m: 1e6, G: 1e9, B: 1e9 };
+const SECONDS = { '': 1, s: 1, ms: 1e-3, m: 60, min: 60, h: 3600, d: 86400 };
+const FACTORS = {
+  params: COUNT, macs: COUNT, epochs: { '': 1 }, time: SECONDS, time_to: SECONDS, latency: { '': 1, ms: 1, us: 1e-3, s: 1e3 },
+  memory: { '': 1, MB: 1, M: 1, kB: 1e-3, KB: 1e-3, GB: 1e3 }, acc: { '': 1, '%': 1 },
+};
+const EXAMPLES = { params: '7M', macs: '200M', epochs: '12', time: '90s', time_to: '90s', latency: '5ms', memory: '20MB', acc: '99.2' };
+const kindOf = (name) => name.split(':')[0];
+
+function thousands(value, digits = 0) {
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function significant(value, digits) {
+  if (value === 0) return '0';
+  const text = value.toPrecision(digits);
+  const [mantissa, exponent] = text.split('e');
+  const short = mantissa.includes('.') ? mantissa.replace(/\.?0+$/, '') : mantissa;
+  return exponent ? `${short}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}` : short;
+}
+
+function formatSeconds(seconds) {
+  if (seconds < 99.5) return `${seconds.toFixed(seconds >= 1 ? 1 : 2)} s`;
+  const whole = Math.round(seconds);
+  if (Math.floor(whole / 60) < 60) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
+}
+
+function formatValue(name, value) {
+  const kind = kindOf(name);
+  if (kind === 'acc') return `${value.toFixed(2)} %`;
+  if (kind === 'time_to' && value >= NEVER) return 'not reached';
+  if (kind === 'time' || kind === 'time_to') return formatSeconds(value);
+  if (kind === 'latency' || kind === 'memory') return `${significant(value, 3)} ${kind === 'latency' ? 'ms' : 'MB'}`;
+  return value === Math.round(value) || value > 1000 ? thousands(value) : thousands(value, 1);
+}
+
+// A number, or null where the text is no quantity of this objective.
+function parseQuantity(name, text) {
+  const kind = kindOf(name);
+  const match = /^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)$/.exec(text.trim());
+  const factor = match && FACTORS[kind][match[2]];
+  if (!match || factor === undefined) return null;
+  const value = Number(match[1]) * factor;
+  return Number.isFinite(value) && value >= 0 && !(kind === 'acc' && value > 100) ? value : null;
+}
+
+// The text of a limit that lies just outside a value, with few digits: what it admits, the limit admits.
+function limitText(name, value, bound) {
+  const kind = kindOf(name);
+  const round = bound === 'max' ? Math.ceil : Math.floor;
+  const cut = (x, digits) => {
+    const unit = 10 ** (Math.floor(Math.log10(Math.max(Math.abs(x), 1e-12))) - digits + 1);
+    return Number((round(x / unit - (bound === 'max' ? 1e-9 : -1e-9)) * unit).toPrecision(digits + 1));
+  };
+  if (kind === 'acc') return String(Math.min(100, cut(value, 4)));
+  if (kind === 'params' || kind === 'macs') return value >= 1e6 ? `${cut(value, 3) / 1e6}M` : String(cut(value, 3));
+  const unit = { time: 's', time_to: 's', latency: 'ms', memory: 'MB', epochs: '' }[kind];
+  return `${cut(value, 3)}${unit}`;
+}
+
+const counted = (n, noun) => `${thousands(n)} ${noun}${n === 1 ? '' : 's'}`;

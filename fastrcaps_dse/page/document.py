@@ -1,0 +1,55 @@
+"""The page as HTML: with addresses of a server, or with everything inside."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+SCRIPTS = ("quantities.js", "pick.js", "scatter.js", "parallel.js", "lines.js", "table.js", "app.js")
+"""Of the page, in the order in which they run."""
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of the page."""
+    return (files("fastrcaps_dse.page") / "assets" / name).read_text(encoding="utf-8")
+
+
+@cache
+def plotly() -> str:
+    """plotly's library, whole."""
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """The page's own script: one function, so that it names nothing outside."""
+    return "(() => {\n'use strict';\n" + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
+
+
+def live_page(name: str) -> str:
+    """The page that takes its script, style and data from the server that it came from."""
+    head = '<link rel="stylesheet" href="page.css">'
+    end = '<script src="plotly.js"></script><script src="page.js"></script>'
+    return _page(name, head, end, policy=None)
+
+
+def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
+    """The page with its data inside: it opens offline and asks nobody for anything."""
+    data = base64.b64encode(gzip.compress(json.dumps([content, curves], separators=(",", ":")).encode(), mtime=0)).decode()
+    scripts = [plotly().replace("</script", "<\\/script"), script()]
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    end = f'<script type="text/plain" id="data">{data}</script>' + "".join(f"<script>{s}</script>" for s in scripts)
+    return _page(content["study"]["name"], f"<style>{asset('page.css')}</style>", end, policy)
+
+
+def _page(name: str, head: str, end: str, policy: str | None) -> str:
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">' if policy else ""
+    page = asset("page.html").replace("{{title}}", html.escape(f"{name} - fastrcaps-dse"))
+    return page.replace("{{head}}", meta + head).replace("{{end}}", end)

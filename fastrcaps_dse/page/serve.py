@@ -1,0 +1,76 @@
+"""`view`: the live page on a port of this machine."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Sequence
+
+import uvicorn
+
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.objectives import Objective
+from fastrcaps_dse.page.server import Watched, make_app
+from fastrcaps_dse.store import Store, StudyRow
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(
+    store: Store,
+    study: StudyRow,
+    objectives: Sequence[Objective],
+    *,
+    port: int,
+    expose: str | None,
+    storage: str | None,
+    open_browser: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the page until interrupted. Raises InputError, MachineError."""
+    bound = _bind(check_address(expose) if expose else LOOPBACK, port)
+    port = bound.getsockname()[1]
+    token = secrets.token_urlsafe(24) if expose else None
+    names = [expose] if expose else [LOOPBACK, "localhost"]
+    hosts = [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names]
+    address = f"http://{hosts[0]}/" + (f"?token={token}" if token else "")
+    watched = Watched(store=store, study=study, objectives=objectives, storage=storage)
+    app = make_app(watched, hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))], token=token)
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
+    say(f"{study.name}: {address}    (Ctrl-C ends it)")
+    if open_browser:
+        threading.Timer(0.3, webbrowser.open, [address]).start()
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+def check_address(text: str) -> str:
+    """An address of this machine by which others name it, exactly one. Raises InputError."""
+    try:
+        unspecified = ipaddress.ip_address(text).is_unspecified
+    except ValueError:
+        unspecified = not text or "/" in text or ":" in text
+    if unspecified:
+        raise InputError(f"{text!r} names no single address of this machine", "e.g. --expose 192.168.1.20 or --expose lab-pc")
+    return text
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        raise InputError(f"{host!r} is no address that this machine knows", "name one of its own addresses") from None
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(place)
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise MachineError(f"port {port} is taken", "use another with --port, or --port 0 for a free one") from None
+        raise MachineError(f"{host}:{port} cannot be opened: {error.strerror}", "use another --port or --expose") from None
+    return bound

@@ -1,0 +1,124 @@
+"""Studies of any size without training: rows as the runs of real ones would leave them."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from fastrcaps_dse import explorer, store
+from fastrcaps_dse.explorer import draw
+from fastrcaps_dse.objectives import parse_objectives
+from fastrcaps_dse.space import DesignPoint, design_to_dict
+from fastrcaps_dse.store import Store, StudyRow, tables
+from fastrcaps_dse.studyspec import StudySpec, override, parse_study
+
+SPACE = """
+dataset = "mnist-sample"
+epochs = {epochs}
+seeds = {seeds}
+[space]
+lr_policy = ["fixed", "exp-decay", "one-cycle", "warm-restarts"]
+batch_schedule = ["fixed", "adabatch"]
+[space.fields]
+lr = {{ low = 5e-4, high = 5e-3, log = true }}
+lr_max = {{ low = 5e-4, high = 5e-3, log = true }}
+size = [1, 4, 16, 32, 64, 128]
+"""
+
+
+def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "acc,time,params") -> StudySpec:
+    spec = parse_study(SPACE.format(epochs=epochs, seeds=seeds), default_name="s")
+    return override(spec, name=name, objectives=parse_objectives(objectives))
+
+
+def write_study(path: Path, designs: int, *, name: str = "synthetic", failed: int = 0, running: int = 0, **how: Any) -> Store:
+    """A data base with a study of so many measured designs, and some that failed or are running."""
+    spec, url = make_spec(name, **how), store.parse_url(str(path))
+    storage = explorer.open_storage(url)
+    study, _ = explorer.find_study(spec, storage)
+    ours = Store(url, create=True)
+    ours.add_study(
+        {
+            "study_id": study._study_id,
+            "identity": spec.identity(),
+            "spec_text": spec.text,
+            "target_trials": designs,
+            "dataset_fingerprint": "0" * 32,
+            "image_shape": {"channels": 1, "height": 28, "width": 28, "classes": 10},
+            "train_images": 1667,
+        }
+    )
+    add_designs(ours, ours.study(name), spec, designs, failed=failed, running=running)
+    return ours
+
+
+def add_designs(ours: Store, study: StudyRow, spec: StudySpec, designs: int, *, failed: int = 0, running: int = 0) -> None:
+    """More designs, after those that are there."""
+    first = len(ours.trials(study))
+    generator = random.Random(first + 1)
+    runs: list[dict[str, Any]] = []
+    epochs: list[dict[str, Any]] = []
+    base = max((run.run_id for other in ours.studies() for run in ours.runs(other.study_id)), default=0)
+    states = ["done"] * designs + ["failed"] * failed + ["running"] * running
+    for index, state in enumerate(states):
+        point = draw(spec.space, generator)
+        for seed in range(spec.seeds):
+            run_id = base + len(runs) + 1
+            curve = _curve(point, spec.epochs, generator)
+            run = _run(run_id, study, first + index, point, seed, state, curve)
+            runs.append(run)
+            shown = curve if state == "done" else curve[: spec.epochs // 2]
+            epochs += [_epoch(run_id, number, acc, point) for number, acc in enumerate(shown, start=1)]
+    with ours.engine.begin() as connection:
+        for table, rows in ((tables.run, runs), (tables.epoch, epochs)):
+            if rows:
+                connection.execute(table.insert(), rows)
+
+
+def _seconds(point: DesignPoint) -> float:
+    """Of an epoch."""
+    size = getattr(point.batch_schedule, "size", 16)
+    return float(5 + 90 / math.sqrt(size) - 2 * point.weight_sharing)
+
+
+def _curve(point: DesignPoint, epochs: int, generator: random.Random) -> list[float]:
+    size = getattr(point.batch_schedule, "size", 16)
+    top = 99.4 - 0.6 * point.weight_sharing - 0.5 * (point.lr_policy.name == "fixed") - 0.01 * size + generator.gauss(0, 0.15)
+    return [round(top - 22 * math.exp(-0.9 * k) - generator.random() * 0.3, 3) for k in range(epochs)]
+
+
+def _run(
+    run_id: int, study: StudyRow, trial: int, point: DesignPoint, seed: int, state: str, curve: list[float]
+) -> dict[str, Any]:
+    params = 8_215_728 - 1_433_600 * point.weight_sharing - 73_728 * (point.decoder == "small")
+    best = max(range(len(curve)), key=curve.__getitem__)
+    now = 1_790_000_000.0 + run_id
+    row: dict[str, Any] = {"run_id": run_id, "study_id": study.study_id, "trial": trial, "design": design_to_dict(point)}
+    row |= {"design_key": f"{point.key} {trial}", "seed": seed, "state": state, "started": now, "heartbeat": now}
+    row |= {"reason": "the loss is not finite after epoch 2" if state == "failed" else None, "ended": None, "device": "cpu"}
+    measured = {"acc": curve[best], "time": _seconds(point) * (best + 1), "params": params, "test_acc": curve[best] - 0.2}
+    measured |= {"selected_epoch": best + 1, "wall_time": 1.0, "stopped_after": None}
+    measured |= {"others": {"epochs": best + 1.0, "macs": 2e8 + 1e3 * params % 7e6, "memory": params * 4 / 1e6}}
+    if state != "done":
+        measured = dict.fromkeys(measured)
+    return row | measured | {"precision": "float32", "software": "x", "weights": None, "owner": None} | _ended(state, now)
+
+
+def _ended(state: str, now: float) -> dict[str, Any]:
+    return {"ended": None if state == "running" else now}
+
+
+def _epoch(run_id: int, number: int, acc: float, point: DesignPoint) -> dict[str, Any]:
+    seconds = _seconds(point)
+    row: dict[str, Any] = {"run_id": run_id, "epoch": number, "batch_size": 16, "steps": 100, "acc": acc}
+    row |= {"lr_first": 1e-3 / number, "lr_last": 1e-3 / (number + 1), "margin_loss": 0.1, "reconstruction_loss": 0.1}
+    return row | {"warm_up_seconds": 0.0, "train_seconds": seconds, "eval_seconds": 0.5, "counted_seconds": seconds}
+
+
+def beat(ours: Store) -> None:
+    """Let the study look changed."""
+    with ours.engine.begin() as connection:
+        connection.execute(tables.run.update().values(heartbeat=time.time()))

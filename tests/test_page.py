@@ -1,0 +1,362 @@
+"""What the page carries, its server's guard, and its file: without a browser."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import uvicorn
+
+from fastrcaps_dse import store
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.objectives import parse_objectives
+from fastrcaps_dse.page import content, document
+from fastrcaps_dse.page.report import render
+from fastrcaps_dse.page.serve import _bind, check_address
+from fastrcaps_dse.page.server import Watched, make_app
+from fastrcaps_dse.store import Store
+from tests.conftest import Command
+from tests.synthetic import add_designs, make_spec, write_study
+from tests.test_figures import EPOCHS, OBJECTIVES, TRIALS, study_row
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    ours = Store(store.parse_url(str(path)), read_only=True)
+    study = ours.study()
+    return content.study_content(study, ours.trials(study), study.objectives, ours.train_seconds(study.study_id))
+
+
+def inside(page: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file carries: the study, and its curves."""
+    packed = re.search(r'<script type="text/plain" id="data">(.*?)</script>', page)
+    assert packed is not None
+    study, curves = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return study, curves
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_a_design_in_the_short_form(tmp_path: Path) -> None:
+    write_study(tmp_path / "s.db", 12, seeds=2, failed=1, running=1)
+    shown = content_of(tmp_path / "s.db")
+    assert [d["t"] for d in shown["designs"]] == [*range(14)]
+    assert [d["s"] for d in shown["designs"]] == ["done"] * 12 + ["failed", "running"]
+    first = shown["designs"][0]
+    assert first["n"] == 2 and first["d"].keys() >= {"lr_policy", "batch_schedule", "decoder"} and 0 <= first["p"] <= 1
+    assert first["v"].keys() == {"acc", "time", "params", "epochs", "macs", "memory"} and first["e"]["params"] == 0
+    assert "v" not in shown["designs"][12] and shown["designs"][12]["r"] == "the loss is not finite after epoch 2"
+    assert shown["study"]["summary"].endswith(
+        "12 of 14 designs measured, 1 running, 1 failed, " + shown["study"]["summary"][-14:]
+    )
+    assert [c["name"] for c in shown["columns"]] == ["acc", "time", "params", "epochs", "macs", "memory"]
+    assert [c["better"] for c in shown["columns"]][:2] == ["more", "less"] and shown["columns"][1]["log"]
+
+
+def test_the_command_names_what_is_not_the_default(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 3, name="it's; rm")
+    study = ours.study()
+    text = content._command(study, parse_objectives("acc,macs"), "a b.db")
+    assert text == "fastrcaps-dse pick --study 'it'\"'\"'s; rm' --objectives acc,macs --storage 'a b.db'"
+    assert content._command(study, study.objectives, None).endswith("rm'")
+
+
+def test_the_hypervolume_grows_with_each_design() -> None:
+    info = content.hypervolume_info(TRIALS, OBJECTIVES, {0: 5.0, 1: 7.0, 2: 1.0})
+    assert info.trials == (0, 1, 2) and info.seconds == (5.0, 12.0, 13.0)
+    assert list(info.shares) == sorted(info.shares) and info.shares[-1] == 1.0
+    assert content.hypervolume_info([], OBJECTIVES, {}).shares == ()
+    # two designs, each best in one of two objectives: the first covers 1.1 x 0.1, both 2 x 1.1 x 0.1 - 0.1 x 0.1
+    two = [t for t in TRIALS if t.trial < 2]
+    low, high = sorted(two, key=lambda t: t.measurement.params if t.measurement else 0)
+    objectives = parse_objectives("acc,params")
+    if low.measurement and high.measurement and high.measurement.acc > low.measurement.acc:
+        shares = content.hypervolume_info(two, objectives, {}).shares
+        assert shares[0] == pytest.approx(0.11 / 0.21, abs=1e-4)
+
+
+def test_curves_of_a_design(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 1, seeds=2, epochs=3)
+    (trial,) = ours.trials(ours.study())
+    curves = content.curves_content(trial, ours.epochs_of(ours.study().study_id))
+    assert [c["seed"] for c in curves] == [0, 1] and all(len(c["acc"]) == 3 and len(c["lr"]) == 6 for c in curves)
+    assert curves[0]["lr"][:3] == [1e-3, 5e-4, 5e-4] and ours.train_seconds(1)[0] == pytest.approx(
+        sum(e.counted_seconds for run in trial.runs for e in ours.epochs(run.run_id))
+    )
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_asks_nobody_for_anything() -> None:
+    page = render(study_row(), TRIALS, EPOCHS, OBJECTIVES)
+    study, curves = inside(page)
+    assert [d["l"] for d in study["designs"]][1] == "wab+ws" and curves["1"][0]["acc"] == [95.0, 99.2]
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
+    assert len(scripts) == 2
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert (
+        policy is not None and "unsafe-eval" not in policy[1] and "default-src 'none'" in policy[1] and "http" not in policy[1]
+    )
+    for script in scripts:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy[1]
+    outside = re.sub(r"<script[^>]*>.*?</script>|<style>.*?</style>", "", page, flags=re.S)
+    assert set(re.findall(r"(?:src|href)=['\"]?([^'\"> ]+)", outside)) == {"data:,", "#designs"}
+
+
+def test_a_hostile_name_is_text() -> None:
+    page = render(study_row("<script>alert(1)</script>"), TRIALS, EPOCHS, OBJECTIVES)
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+    assert inside(page)[0]["study"]["name"] == "<script>alert(1)</script>"
+
+
+def test_a_thousand_designs_stay_under_six_megabytes(tmp_path: Path, command: Command) -> None:
+    write_study(tmp_path / "s.db", 1000)
+    assert command("report", "--storage", tmp_path / "s.db", "--out", "s.html").code == 0
+    assert Path("s.html").stat().st_size < 6e6
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Server:
+    """The application on a free port, in a thread."""
+
+    def __init__(self, watched: Watched, *, name: str = "127.0.0.1", token: str | None = None) -> None:
+        self.socket = _bind("127.0.0.1", 0)
+        self.port = self.socket.getsockname()[1]
+        self.host = f"{name}:{self.port}"
+        config = uvicorn.Config(
+            make_app(watched, hosts=[self.host], token=token),
+            log_level="error",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+
+    def __enter__(self) -> Server:
+        self.thread.start()
+        while not self.server.started:
+            self.thread.join(0.02)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+
+    def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = {"host": self.host, **(headers or {})}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for key, value in sent.items():
+            connection.putheader(key, value.replace("HOST", self.host).replace("PORT", str(self.port)))
+        connection.endheaders()
+        answer = connection.getresponse()
+        found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+        connection.close()
+        return found
+
+
+def watched_of(ours: Store) -> Watched:
+    reading = Store(ours.url, read_only=True)
+    return Watched(store=reading, study=reading.study(), objectives=reading.study().objectives)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Server, Store]]:
+    ours = write_study(tmp_path / "s.db", 20)
+    with Server(watched_of(ours)) as server:
+        yield server, ours
+
+
+def test_what_is_served(served: tuple[Server, Store]) -> None:
+    server, _ = served
+    page = server.ask("/")
+    assert page.status == 200 and "unsafe-eval" not in page.headers["content-security-policy"]
+    assert "access-control-allow-origin" not in page.headers and "server" not in page.headers
+    for path in ("/page.js", "/page.css", "/plotly.js"):
+        assert server.ask(path).status == 200
+        head = server.ask(path, "HEAD")
+        assert head.status == 200 and head.text == ""
+    data = server.ask("/data?since=0").json()
+    assert len(data["designs"]) == 20 and data["revision"] == 1
+    assert server.ask("/data?since=1").json()["designs"] == []
+    assert server.ask("/curves?trials=3,4,999,x").json().keys() == {"3", "4"}
+
+
+def test_only_what_changed_is_sent_again(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 5, running=1)
+    watched = watched_of(ours)
+    assert watched.look() and not watched.look()
+    assert len(watched.since(0)["designs"]) == 6 and watched.since(1)["designs"] == []
+    add_designs(ours, ours.study(), make_spec("synthetic"), 1)
+    assert watched.look()
+    changed = {d["t"] for d in watched.since(1)["designs"]}
+    assert 6 in changed and 5 not in changed and watched.since(1)["revision"] == 2
+
+
+HOSTILE = [
+    ("GET", "/", {"host": "evil.example"}, 421),
+    ("GET", "/", {"host": "127.0.0.1"}, 421),
+    ("GET", "/", {"host": "127.0.0.1:1"}, 421),
+    ("GET", "/", {"host": "HOST.evil.example"}, 421),
+    ("GET", "/", {"host": "evil.example@HOST"}, 421),
+    ("GET", "/", {"host": "HOST, evil.example"}, 421),
+    ("GET", "/", {"host": "HOST/"}, 421),
+    ("GET", "/", {"host": "localhost:PORT"}, 421),
+    ("GET", "/", {"host": "[::1]:PORT"}, 421),
+    ("GET", "/", {"host": "0.0.0.0:PORT"}, 421),
+    ("GET", "/data", {"host": "evil.example"}, 421),
+    ("GET", "/curves?trials=1", {"host": "evil.example"}, 421),
+    ("GET", "/events", {"host": "evil.example"}, 421),
+    ("GET", "/page.js", {"host": "evil.example"}, 421),
+    ("GET", "/plotly.js", {"host": "evil.example"}, 421),
+    ("GET", "/nothing", {"host": "evil.example"}, 421),
+    *[(method, "/data", {}, 405) for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")],
+    ("POST", "/", {"host": "evil.example"}, 421),
+    ("OPTIONS", "/data", {"origin": "http://evil.example", "access-control-request-method": "GET"}, 405),
+    ("GET", "/..%2f..%2fetc/passwd", {}, 404),
+    ("GET", "/page.css/../../server.py", {}, 404),
+    ("GET", "/%2e%2e/%2e%2e/etc/passwd", {}, 404),
+    ("GET", "/assets/page.css", {}, 404),
+    ("GET", "//evil.example/", {}, 404),
+    ("GET", "/data?since=-1", {}, 200),
+    ("GET", "/data?since=%00", {}, 200),
+    ("GET", "/data?since=99999999999999999999", {}, 200),
+    ("GET", "/data?since=1%3BDROP%20TABLE%20studies", {}, 200),
+    ("GET", "/curves?trials=%27%20OR%201%3D1", {}, 200),
+    ("GET", "/curves?trials=" + ",".join("1" * 5 for _ in range(2000)), {}, 200),
+    ("GET", "/curves", {}, 200),
+    ("GET", "/data?" + "a=1&" * 5000, {}, 200),
+    ("GET", "/page.js?x=<script>alert(1)</script>", {}, 200),
+    ("GET", "/", {"x-forwarded-host": "evil.example"}, 200),
+]
+
+
+def test_forty_hostile_requests(served: tuple[Server, Store]) -> None:
+    server, ours = served
+    before = ours.trials(ours.study())
+    assert len(HOSTILE) >= 40
+    for method, path, headers, expected in HOSTILE:
+        answer = server.ask(path, method, headers)
+        assert answer.status == expected, (method, path, headers)
+        assert "access-control-allow-origin" not in answer.headers and "evil" not in answer.text.lower()
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "designs" not in answer.text or expected == 200
+    assert ours.trials(ours.study()) == before
+
+
+def test_an_exposed_page_wants_its_token(tmp_path: Path) -> None:
+    with Server(watched_of(write_study(tmp_path / "s.db", 3)), name="lab-pc", token="secret") as server:
+        for query in ("", "?token=", "?token=Secret", "?token=secret2", "?token=secre", "?TOKEN=secret"):
+            assert server.ask(f"/data{query}").status == 403
+        page = server.ask("/?token=secret")
+        assert page.status == 200 and 'src="page.js?token=secret"' in page.text
+        assert server.ask("/data?since=0&token=secret").json()["revision"] == 1
+        assert server.ask("/?token=secret", headers={"host": "127.0.0.1:PORT"}).status == 421
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0", "::", "", "a/b", "a:80"])
+def test_exposure_names_one_address(text: str) -> None:
+    with pytest.raises(InputError, match="no single address"):
+        check_address(text)
+    assert check_address("192.168.1.20") == "192.168.1.20" and check_address("lab-pc") == "lab-pc"
+
+
+def test_a_port_that_is_taken() -> None:
+    taken = _bind("127.0.0.1", 0)
+    try:
+        with pytest.raises(MachineError, match="is taken"):
+            _bind("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(InputError, match="no address that this machine knows"):
+            _bind("no-such-host.invalid", 0)
+    finally:
+        taken.close()
+
+
+def test_the_data_base_is_opened_read_only(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "a b%20c.db", 2)
+    reading = Store(ours.url, read_only=True)
+    assert len(reading.trials(reading.study())) == 2
+    with pytest.raises(MachineError, match="readonly|read-only"):
+        reading.set_target(1, 5)
+
+
+def test_a_data_base_that_goes_away_is_told(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 2)
+    watched = watched_of(ours)
+    assert watched.look()
+    watched.store.engine.dispose()
+    (tmp_path / "s.db").rename(tmp_path / "gone.db")
+    assert watched.look() and watched.error and not watched.look()
+    (tmp_path / "gone.db").rename(tmp_path / "s.db")
+    assert watched.look() and watched.error is None
+
+
+def test_changes_are_told_as_they_come(served: tuple[Server, Store]) -> None:
+    server, ours = served
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", "/events", headers={"host": server.host})
+    events = connection.getresponse()
+    assert events.getheader("content-type", "").startswith("text/event-stream")
+
+    def told() -> dict[str, Any]:
+        while not (line := events.readline()).startswith(b"data: "):
+            assert line, "the stream has ended"
+        return dict(json.loads(line[6:]))
+
+    first = told()
+    while first["revision"] == 0:
+        first = told()
+    add_designs(ours, ours.study(), make_spec("synthetic"), 1)
+    assert told() == {"revision": 2, "error": None}
+    connection.close()
+
+
+def test_view_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    write_study(tmp_path / "s.db", 4)
+    arguments = ["view", "--storage", str(tmp_path / "s.db"), "--port", "0", "--no-open"]
+    with subprocess.Popen([sys.executable, "-m", "fastrcaps_dse", *arguments], stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        line = child.stderr.readline()
+        address = re.search(r"synthetic: http://(127\.0\.0\.1:\d+)/ ", line)
+        assert address is not None, line
+        connection = http.client.HTTPConnection(address[1], timeout=20)
+        while True:
+            try:
+                connection.request("GET", "/data?since=0")
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        assert len(json.loads(connection.getresponse().read())["designs"]) == 4
+        connection.close()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) in (0, 130, -signal.SIGINT) and "Traceback" not in child.stderr.read()
+
+
+def test_assets_are_all_there() -> None:
+    for name in ("page.html", "page.css", *document.SCRIPTS):
+        assert document.asset(name)
