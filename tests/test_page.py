@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import parse_objectives
 from fastrcaps_dse.page import content, document
 from fastrcaps_dse.page.report import render
-from fastrcaps_dse.page.serve import _bind, check_address
-from fastrcaps_dse.page.server import Watched, make_app
+from fastrcaps_dse.page.serve import PageServer, _bind, check_address
+from fastrcaps_dse.page.server import News, Watched, make_app
 from fastrcaps_dse.store import Store
 from tests.conftest import Command
 from tests.synthetic import add_designs, make_spec, write_study
@@ -146,15 +145,13 @@ class Server:
 
     def __init__(self, watched: Watched, *, name: str = "127.0.0.1", token: str | None = None) -> None:
         self.socket = _bind("127.0.0.1", 0)
+        self.start_on(watched, name, token)
+
+    def start_on(self, watched: Watched, name: str, token: str | None) -> None:
         self.port = self.socket.getsockname()[1]
         self.host = f"{name}:{self.port}"
-        config = uvicorn.Config(
-            make_app(watched, hosts=[self.host], token=token),
-            log_level="error",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        self.server = uvicorn.Server(config)
+        news = News()
+        self.server = PageServer(make_app(watched, news, hosts=[self.host], token=token), news)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
 
     def __enter__(self) -> Server:
@@ -332,7 +329,8 @@ def test_changes_are_told_as_they_come(served: tuple[Server, Store]) -> None:
     while first["revision"] == 0:
         first = told()
     add_designs(ours, ours.study(), make_spec("synthetic"), 1)
-    assert told() == {"revision": 2, "error": None}
+    second = told()
+    assert second["revision"] == 2 and second["error"] is None and second["server"] == first["server"]
     connection.close()
 
 

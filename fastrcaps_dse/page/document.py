@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -51,5 +52,5 @@ def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
 
 def _page(name: str, head: str, end: str, policy: str | None) -> str:
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">' if policy else ""
-    page = asset("page.html").replace("{{title}}", html.escape(f"{name} - fastrcaps-dse"))
-    return page.replace("{{head}}", meta + head).replace("{{end}}", end)
+    parts = {"title": html.escape(f"{name} - fastrcaps-dse"), "head": meta + head, "end": end}
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], asset("page.html"))  # in one pass: a name may hold braces

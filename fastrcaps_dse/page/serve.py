@@ -11,13 +11,27 @@ import webbrowser
 from collections.abc import Callable, Sequence
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.objectives import Objective
-from fastrcaps_dse.page.server import Watched, make_app
+from fastrcaps_dse.page.server import News, Watched, make_app
 from fastrcaps_dse.store import Store, StudyRow
 
 LOOPBACK = "127.0.0.1"
+
+
+class PageServer(uvicorn.Server):
+    """uvicorn, that ends the streams of events before it waits for connections to close."""
+
+    def __init__(self, app: ASGIApp, news: News) -> None:
+        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=3)
+        super().__init__(config)
+        self.news = news
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.news.end()
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -39,12 +53,14 @@ def serve(
     hosts = [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names]
     address = f"http://{hosts[0]}/" + (f"?token={token}" if token else "")
     watched = Watched(store=store, study=study, objectives=objectives, storage=storage)
-    app = make_app(watched, hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))], token=token)
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
+    news = News()
+    app = make_app(
+        watched, news, hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))], token=token
+    )
     say(f"{study.name}: {address}    (Ctrl-C ends it)")
     if open_browser:
         threading.Timer(0.3, webbrowser.open, [address]).start()
-    uvicorn.Server(config).run(sockets=[bound])
+    PageServer(app, news).run(sockets=[bound])
 
 
 def check_address(text: str) -> str:

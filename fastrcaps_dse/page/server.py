@@ -57,6 +57,7 @@ class Watched:
         default_factory=dict
     )  # (revision of its last change, design) by trial
     error: str | None = None
+    server: str = field(default_factory=lambda: secrets.token_hex(4))  # revisions of another server mean nothing here
 
     def look(self) -> bool:
         """Read what changed; whether anything did."""
@@ -80,7 +81,7 @@ class Watched:
     def since(self, revision: int) -> dict[str, Any]:
         """The study, with the designs that changed after a revision."""
         designs = [design for changed, design in self.designs.values() if changed > revision]
-        return {**self.rest, "designs": designs, "revision": self.revision}
+        return {**self.rest, "designs": designs, "revision": self.revision, "server": self.server}
 
     def curves(self, trials: Sequence[int]) -> dict[int, Any]:
         """The curves of some designs, by trial."""
@@ -129,9 +130,8 @@ class Guard:
         return None
 
 
-def make_app(watched: Watched, *, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
-    """The server's application: every route checks the Host header against `hosts` exactly."""
-    news = _News()
+def make_app(watched: Watched, news: News, *, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
+    """The server's application: every route checks the Host header against `hosts` exactly. `news` ends its streams."""
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
@@ -145,25 +145,31 @@ def make_app(watched: Watched, *, hosts: Sequence[str], token: str | None = None
     return Guard(app, frozenset(host.lower() for host in hosts), token)
 
 
-class _News:
-    """Wakes those who wait for a change."""
+class News:
+    """Wakes those who wait for a change, or for the end."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
+        self.ended = False
+
+    def end(self) -> None:
+        """Let every stream of events come to its end."""
+        self.ended = True
+        self.tell()
 
     def tell(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
 
 
-async def _watch(watched: Watched, news: _News) -> None:
+async def _watch(watched: Watched, news: News) -> None:
     while True:
         if await run_in_threadpool(watched.look):
             news.tell()
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _routes(watched: Watched, news: _News, token: str | None) -> list[Route]:
+def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
     query = f"?token={token}" if token else ""
 
     def text(kind: str, make: Callable[[], str]) -> Callable[[Request], Response]:
@@ -203,11 +209,11 @@ def _routes(watched: Watched, news: _News, token: str | None) -> list[Route]:
     ]
 
 
-async def _events(watched: Watched, news: _News) -> AsyncIterator[str]:
+async def _events(watched: Watched, news: News) -> AsyncIterator[str]:
     """The number of the newest revision whenever it changes, and a sign of life between."""
-    while True:
+    while not news.ended:
         changed = news.changed  # before the state is told, so that no change between is missed
-        message: Mapping[str, Any] = {"revision": watched.revision, "error": watched.error}
+        message: Mapping[str, Any] = {"revision": watched.revision, "error": watched.error, "server": watched.server}
         yield f"data: {json.dumps(message)}\n\n"
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), BEAT_SECONDS)

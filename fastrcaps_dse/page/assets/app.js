@@ -49,6 +49,7 @@ class App {
     this.columns = content.columns;
     this.hypervolume = content.hypervolume;
     this.revision = content.revision || 0;
+    this.server = content.server;
     for (const design of content.designs) this.byTrial.set(design.t, design);
     this.designs = [...this.byTrial.values()].sort((a, b) => a.t - b.t);
     this.done = this.designs.filter((d) => d.v);
@@ -71,13 +72,13 @@ class App {
     let heard = performance.now();
     source.onmessage = async (event) => {
       heard = performance.now();
-      const { revision, error } = JSON.parse(event.data);
+      const { revision, error, server } = JSON.parse(event.data);
       if (error) { status(`stale: ${error}`, 'stale'); return; }
       status('live', 'live');
-      if (revision === this.revision || this.fetching) return;
+      const restarted = server !== this.server;
+      if ((revision === this.revision && !restarted) || this.fetching) return;
       this.fetching = true;
       try {
-        const restarted = revision < this.revision;
         const running = this.designs.filter((d) => d.s === 'running').map((d) => d.t);
         const content = await this.get(`data?since=${restarted ? 0 : this.revision}`);
         if (restarted) this.byTrial.clear();
@@ -206,8 +207,14 @@ class App {
     return this.column(name).better === 'more' ? 'min' : 'max';
   }
 
+  // Names of the limited objectives, in the order in which the command line takes them.
+  limited() {
+    const first = ['params', 'time', 'acc'];
+    return [...first, ...this.columns.map((c) => c.name).filter((n) => !first.includes(n))].filter((n) => n in this.state.limits);
+  }
+
   limits() {
-    return this.columns.filter((c) => c.name in this.state.limits)
+    return this.limited().map((name) => this.column(name))
       .map((c) => ({ objective: c.name, bound: this.boundOf(c.name), value: parseQuantity(c.name, this.state.limits[c.name]) }))
       .filter((limit) => limit.value !== null);
   }
@@ -239,7 +246,8 @@ class App {
 
   commandLine() {
     const parts = [this.study.command];
-    for (const [name, text] of Object.entries(this.state.limits)) {
+    for (const name of this.limited()) {
+      const text = this.state.limits[name];
       const bound = this.boundOf(name);
       const short = { 'params max': '--max-params', 'time max': '--max-time', 'acc min': '--min-acc' }[`${name} ${bound}`];
       parts.push(short ? `${short} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${name}${bound === 'max' ? '<=' : '>='}${text}`)}`);

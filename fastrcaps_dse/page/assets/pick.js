@@ -121,7 +121,7 @@ function why(chosen, question) {
       + (above ? `${counted(above, 'design')} outside the limits dominate${above === 1 ? 's' : ''} it` : 'none dominates it'),
   ];
   if (chosen.p !== undefined) {
-    lines.push(`it is on the front with probability ${chosen.p.toFixed(2)} (${counted(chosen.n, 'seed')})`);
+    lines.push(`it is on the front with probability ${fixed(chosen.p, 2)} (${counted(chosen.n, 'seed')})`);
     const first = question.preferred();
     if (first !== chosen) lines.push(`preferred to one within its noise that is less sure: ${trade(chosen, first, objectives)}`);
   }

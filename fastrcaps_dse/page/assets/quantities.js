@@ -9,8 +9,17 @@ const FACTORS = {
 const EXAMPLES = { params: '7M', macs: '200M', epochs: '12', time: '90s', time_to: '90s', latency: '5ms', memory: '20MB', acc: '99.2' };
 const kindOf = (name) => name.split(':')[0];
 
+// toFixed, but exact halves go to the even digit, as Python's do.
+function fixed(value, digits) {
+  const scaled = Math.abs(value) * 10 ** digits;
+  const isHalf = Number.isInteger(value * 2 ** (digits + 1)) && scaled % 1 === 0.5;
+  if (!isHalf) return value.toFixed(digits);
+  return (Math.sign(value) * (2 * Math.round(scaled / 2)) / 10 ** digits).toFixed(digits);
+}
+
 function thousands(value, digits = 0) {
-  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const [whole, rest] = fixed(value, digits).split('.');
+  return whole.replace(/\B(?=(\d{3})+$)/g, ',') + (rest ? `.${rest}` : '');
 }
 
 function significant(value, digits) {
@@ -22,16 +31,16 @@ function significant(value, digits) {
 }
 
 function formatSeconds(seconds) {
-  if (seconds < 99.5) return `${seconds.toFixed(seconds >= 1 ? 1 : 2)} s`;
-  const whole = Math.round(seconds);
+  if (seconds < 99.5) return `${fixed(seconds, seconds >= 1 ? 1 : 2)} s`;
+  const whole = Number(fixed(seconds, 0));
   if (Math.floor(whole / 60) < 60) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
-  const minutes = Math.round(seconds / 60);
+  const minutes = Number(fixed(seconds / 60, 0));
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
 function formatValue(name, value) {
   const kind = kindOf(name);
-  if (kind === 'acc') return `${value.toFixed(2)} %`;
+  if (kind === 'acc') return `${fixed(value, 2)} %`;
   if (kind === 'time_to' && value >= NEVER) return 'not reached';
   if (kind === 'time' || kind === 'time_to') return formatSeconds(value);
   if (kind === 'latency' || kind === 'memory') return `${significant(value, 3)} ${kind === 'latency' ? 'ms' : 'MB'}`;
