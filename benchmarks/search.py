@@ -4,12 +4,15 @@
 replay answers with what the recorded run of that design and seed did, and counts the seconds. True values are the means over
 the recorded seeds. Two shares of the hypervolume of all designs' true values are told (objectives scaled to the table's ranges, time
 and parameters by their logarithm): that of the designs that were trained whole (`found`), and that of those among them which
-the measurements put on the front (`reported`), from which the noise of a single seed takes some.
+the measurements put on the front (`reported`), from which the noise of a single seed takes some. Where seeds are raced, further
+seeds go to designs of which it is open whether they are on the front. Last, how often designs that are said to be on the front
+with more than 95 % probability are: on the front of a seed that was held out, and on that of the means over all seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
 import csv
 import json
 import math
@@ -18,7 +21,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -28,6 +31,7 @@ from benchmarks import record
 from benchmarks.search_table import DATASET, EPOCHS, TABLE, designs, names_of
 from fastrcaps_dse import data, explorer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
+from fastrcaps_dse.noise import SURE, next_to_seed, standings
 from fastrcaps_dse.objectives import minimised, parse_objectives
 from fastrcaps_dse.pareto import front, hypervolume
 from fastrcaps_dse.schedules import build_timeline, learning_rate
@@ -40,6 +44,7 @@ from fastrcaps_dse.trainer import choose_precision, step_key
 OBJECTIVES = parse_objectives("acc,time,params")
 REFERENCE = (1.1, 1.1, 1.1)
 GOAL = 0.99  # of the table's hypervolume
+POINTS, END = 120, 12_000.0  # of a drawn curve; s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +199,20 @@ def guided(replay: Replay, seed: int) -> None:
         del unknown[index]
 
 
+def raced(replay: Replay, seed: int) -> None:
+    """The guide, then seeds where membership of the front is open, until it is settled or all recorded seeds are used."""
+    guided(replay, seed)
+    race(replay, seed, replay.seeds)
+
+
+def race(replay: Replay, seed: int, most: int) -> None:
+    """Further seeds of designs whose membership of the front is open, up to `most` of each."""
+    indices = [*replay.whole]
+    while (place := next_to_seed(standings([replay.whole[i] for i in indices]), most)) is not None:
+        index = indices[place]
+        replay.train(index, seed + len(replay.whole[index]))
+
+
 def at_random(replay: Replay, seed: int) -> None:
     """Each design once, in a random order."""
     order = list(range(len(replay.table)))
@@ -231,7 +250,43 @@ METHODS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] =
     "guided, sharing": (guided, {}, {"sharing": True}),
     "guided, sharing, safe": (guided, {}, {"sharing": True, "stopping": "safe"}),
     "guided, sharing, stopping": (guided, {}, {"sharing": True, "stopping": "on"}),
+    "guided, sharing, racing": (raced, {}, {"sharing": True}),
 }
+
+
+def calibration(table: list[Design], searches: int, seeds: int) -> dict[str, Any]:
+    """Of designs said to be on the front with more than 95 % probability: how many are, by what was held out and by all seeds."""
+    counts = {"designs_said_to_be_sure": 0, "on_the_front_of_the_seed_held_out": 0, "on_the_front_of_the_means_of_all_seeds": 0}
+    every = set(front([design.true() for design in table]))
+    for search in range(searches):
+        held = search % seeds
+        kept = [s for s in range(seeds) if s != held]
+        fewer = [replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table]
+        replay = Replay(table=fewer, seeds=seeds - 1, sharing=True)
+        at_random(replay, search)
+        race(replay, search, seeds - 1)
+        sure = {i for i, s in zip(replay.whole, standings([*replay.whole.values()]), strict=True) if (s.on_front or 0) > SURE}
+        there = set(front([design.measured(design.curves[held]) for design in table]))
+        counts["designs_said_to_be_sure"] += len(sure)
+        counts["on_the_front_of_the_seed_held_out"] += len(sure & there)
+        counts["on_the_front_of_the_means_of_all_seeds"] += len(sure & every)
+    return counts
+
+
+def quartiles(traces: Sequence[Sequence[tuple[float, float, float]]], column: int) -> list[list[float]]:
+    """[seconds, lower quartile, median, upper quartile] of a share over the training seconds of several searches."""
+    end = max(trace[-1][0] for trace in traces)
+    rows = []
+    for step in range(1, POINTS + 1):
+        at = END * step / POINTS
+        shares = []
+        for trace in traces:
+            last = bisect.bisect_right([t[0] for t in trace], at) - 1
+            shares.append(trace[last][column] if last >= 0 else 0.0)
+        rows.append([round(at, 1), *(round(q, 4) for q in statistics.quantiles(shares, n=4, method="inclusive"))])
+        if at > end:
+            break
+    return rows
 
 
 def reached(trace: Sequence[tuple[float, float, float]], goal: float) -> float | None:
@@ -262,15 +317,21 @@ def main() -> None:
             traces.append(replay.trace)
         times = [reached(trace, GOAL) for trace in traces]
         reaching = [t for t in times if t is not None]
+        ranked = statistics.median(math.inf if t is None else t for t in times)
         found["methods"][name] = {
             "seconds_to_goal": record.spread(reaching, 4) if reaching else None,
             "searches_that_reach_it": len(reaching),
+            "median_seconds_of_all_searches": None if math.isinf(ranked) else round(ranked),
             "found_at_the_end": record.spread([trace[-1][1] for trace in traces], 4),
             "reported_at_the_end": record.spread([trace[-1][2] for trace in traces], 4),
             "seconds_in_all": record.spread([trace[-1][0] for trace in traces], 4),
             "overhead_seconds_a_trial": round((time.perf_counter() - began) / sum(map(len, traces)), 4),
         }
         print(name, json.dumps(found["methods"][name]), flush=True)
+        found["methods"][name]["found"] = quartiles(traces, 1)
+        found["methods"][name]["reported"] = quartiles(traces, 2)
+    found["calibration"] = calibration(table, asked.searches, asked.seeds) if asked.seeds > 1 else None
+    print(found["calibration"])
     print(record.write("search", "benchmarks.search", torch.device("cpu"), found))
 
 
