@@ -32,7 +32,7 @@ class StudySpec:
     epochs: int = 30
     seeds: int = 1  # runs of each design, averaged
     trials: int = 20  # designs to try
-    sampler: Sampler = "tpe"
+    sampler: Sampler = "guided"
     seed: int = 0  # of the sampler, and the first of the runs' seeds
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
     first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, where the space admits them
@@ -56,7 +56,8 @@ class StudySpec:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
         if self.sampler == "exhaustive" and not self.space.finite:
             raise InputError(
-                "the exhaustive sampler needs a finite design space", "give each range under [space.fields] a step, or use tpe"
+                "the exhaustive sampler needs a finite design space",
+                "give each range under [space.fields] a step, or use guided",
             )
 
     @property

@@ -1,4 +1,5 @@
 // The page: one state, of which every view shows its part, and which the address keeps.
+const SCENE_MILLISECONDS = 40;
 const $ = (id) => document.getElementById(id);
 
 class App {
@@ -32,7 +33,6 @@ class App {
     this.controls();
     this.refresh();
     window.addEventListener('hashchange', () => { this.state = readState(this); this.setTheme(); this.fillAxes(); this.fillLimits(); this.refresh(); });
-    window.ready = performance.now();
     if (this.live) this.follow();
     else status('a file', '');
   }
@@ -125,15 +125,21 @@ class App {
     return Boolean(design.v) && this.parallel.admits(design);
   }
 
+  // Draw all: pick, table and parallel view at once, the plots after that.
   refresh() {
     this.pick();
-    this.scatter.draw();
-    this.parallel.draw();
+    this.parallel.draw(); // it knows the ranges that the others keep to
     this.table.draw();
     this.table.drawMenu();
-    this.lines.drawHypervolume();
-    this.loadCurves();
     this.write();
+    window.ready ||= performance.now();
+    later('plots', 0, async () => {
+      this.scatter.draw();
+      await new Promise((done) => setTimeout(done, 0)); // the pointer and the keys come first
+      this.lines.drawHypervolume();
+      await this.loadCurves();
+      window.complete ||= performance.now();
+    });
   }
 
   setHover(trial) {
@@ -142,8 +148,16 @@ class App {
     this.hover = trial;
     this.table.hover(before, trial);
     this.parallel.mark();
-    cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.scatter.mark('hover'));
+    this.markScatter('hover');
+  }
+
+  // A scene in 3D takes its time to draw: it follows where the other views are already, once for many moves.
+  markScatter(key) {
+    later(`scatter ${key}`, SCENE_MILLISECONDS, () => this.scatter.mark(key));
+  }
+
+  drawScatter() {
+    later('scatter', SCENE_MILLISECONDS, () => this.scatter.draw());
   }
 
   toggle(trial) {
@@ -156,7 +170,7 @@ class App {
   selected() {
     this.table.draw();
     this.parallel.mark();
-    this.scatter.mark('selected');
+    this.markScatter('selected');
     this.loadCurves();
     this.write();
   }
@@ -166,7 +180,8 @@ class App {
     else delete this.state.brush[key];
     this.parallel.draw();
     this.table.draw();
-    if (final) { this.scatter.draw(); this.write(); }
+    this.drawScatter();
+    if (final) this.write();
   }
 
   setSort(key) {
@@ -196,7 +211,7 @@ class App {
     this.fillLimits();
     this.table.mark();
     this.parallel.mark();
-    this.scatter.mark('pick');
+    this.markScatter('pick');
     if (!this.state.sel.length) this.loadCurves();
     this.write();
   }
@@ -267,10 +282,10 @@ class App {
     $('prefer').value = this.state.prefer;
     $('prefer').addEventListener('change', () => { this.state.prefer = $('prefer').value; this.picking(); });
     for (const axis of 'xyz') {
-      $(`axis-${axis}`).addEventListener('change', (event) => { this.state[axis] = event.target.value; this.scatter.draw(); this.write(); });
+      $(`axis-${axis}`).addEventListener('change', (event) => { this.state[axis] = event.target.value; this.drawScatter(); this.write(); });
     }
     $('filter').value = this.state.filter;
-    $('filter').addEventListener('input', () => { this.state.filter = $('filter').value; this.table.draw(); this.parallel.draw(); this.scatter.draw(); this.write(); });
+    $('filter').addEventListener('input', () => { this.state.filter = $('filter').value; this.table.draw(); this.parallel.draw(); this.drawScatter(); this.write(); });
     $('clear').addEventListener('click', () => { this.state.sel = []; this.selected(); });
     $('unbrush').addEventListener('click', () => { this.state.brush = {}; this.setBrush('', null, true); });
     $('loosen').addEventListener('click', () => { this.state.limits = {}; this.wrong = {}; this.picking(); });
@@ -419,6 +434,14 @@ function readState(app) {
 }
 
 // --- small helpers -----------------------------------------------------------------------------------------------------
+
+const timers = {};
+
+// Do something after a while, once for all that ask for it meanwhile.
+function later(key, milliseconds, act) {
+  clearTimeout(timers[key]);
+  timers[key] = setTimeout(act, milliseconds);
+}
 
 const isDark = (theme = document.documentElement.dataset.theme) => (theme ? theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches);
 const fileName = (name) => name.replace(/[^\w.-]+/g, '-') || 'study';

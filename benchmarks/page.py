@@ -1,0 +1,106 @@
+"""The page: seconds until it is ready, milliseconds of an interaction, size of the file, memory of the server.
+
+In headless Chromium without a GPU (its 3D is drawn by the processor), over studies without training. An interaction is timed until
+the browser has drawn table, parallel view and pick; the scene in 3D follows, and is timed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from playwright.sync_api import sync_playwright
+
+from benchmarks import record
+from tests.synthetic import write_study
+
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+INTERACTIONS = {
+    "hover": "app.setHover(app.done[k % 9].t)",
+    "select": "app.toggle(app.done[k % 9].t)",
+    "limit": "app.setLimit('params', `${7 + k / 100}M`)",
+    "range": "app.setBrush('params', [6.6e6, 7e6 + 1e5 * k], true)",
+    "sort": "app.setSort(k % 2 ? 'acc' : 'time')",
+    "filter": "(app.state.filter = k % 2 ? 'one-cycle' : '', app.table.draw(), app.parallel.draw(), app.drawScatter())",
+}
+TIMED = """async ({ act, times }) => {
+  const app = fastrcaps; const found = [];
+  const run = new Function('app', 'k', act);
+  for (let k = 0; k < times; k += 1) {
+    const begun = performance.now();
+    run(app, k);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
+    found.push(performance.now() - begun);
+    await new Promise((done) => setTimeout(done, 400));
+  }
+  return found;
+}"""
+
+
+def measure(designs: int, passes: int) -> dict[str, Any]:
+    """One study: the live page, and the file."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = Path(folder) / "s.db"
+        write_study(path, designs)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
+        command = [sys.executable, "-m", "fastrcaps_dse", "view", "--storage", str(path), "--port", "0", "--no-open"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr is not None
+            address = server.stderr.readline().split()[1]
+            time.sleep(3)
+            ready: list[float] = []
+            complete: list[float] = []
+            for _ in range(passes):
+                page = browser.new_page(viewport={"width": 1400, "height": 1000}, bypass_csp=True)
+                begun = time.perf_counter()
+                page.goto(address, wait_until="commit")
+                page.wait_for_function("window.ready")
+                ready.append(time.perf_counter() - begun)
+                page.wait_for_function("window.complete")
+                complete.append(time.perf_counter() - begun)
+                if len(ready) == passes:
+                    times = {name: page.evaluate(TIMED, {"act": act, "times": 7}) for name, act in INTERACTIONS.items()}
+                    scene = page.evaluate(TIMED, {"act": "app.scatter.mark('hover')", "times": 7})
+                page.close()
+            memory = int(Path(f"/proc/{server.pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            server.terminate()
+        report = Path(folder) / "s.html"
+        subprocess.run(
+            [sys.executable, "-m", "fastrcaps_dse", "report", "--storage", str(path), "--out", str(report)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        browser.close()
+        return {
+            "seconds_until_pick_and_table_are_ready": record.spread(ready),
+            "seconds_until_all_is_drawn": record.spread(complete),
+            "milliseconds_of_an_interaction": {name: record.spread(found) for name, found in times.items()},
+            "milliseconds_of_drawing_the_scene_that_follows": record.spread(scene),
+            "server_megabytes": round(memory / 1e6, 1),
+            "file_megabytes": round(report.stat().st_size / 1e6, 2),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--designs", default="1000,10000")
+    parser.add_argument("--passes", type=int, default=5)
+    asked = parser.parse_args()
+    found = {}
+    for designs in map(int, asked.designs.split(",")):
+        found[str(designs)] = measure(designs, asked.passes)
+        print(designs, json.dumps(found[str(designs)]), flush=True)
+    print(record.write("page", "benchmarks.page", torch.device("cpu"), {"designs": found}))
+
+
+if __name__ == "__main__":
+    main()
