@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("quantities.js", "pick.js", "scatter.js", "parallel.js", "lines.js", "table.js", "app.js")
+SCRIPTS = ("quantities.js", "pick.js", "helpers.js", "scatter.js", "parallel.js", "lines.js", "table.js", "app.js")
 """Of the page, in the order in which they run."""
 
 

@@ -43,7 +43,7 @@ function groupStyle(key, flat) {
     front: { size: 6 * size, color: css('front'), opacity: 1, symbol: 'diamond' },
     selected: { size: 9 * size, color: css('ink'), opacity: 1, symbol: 'circle-open' },
     hover: { size: 11 * size, color: css('ink'), opacity: 1, symbol: 'square-open' },
-    pick: { size: 9 * size, color: css('pick'), opacity: 1, symbol: 'cross' },
+    pick: { size: 9 * size, color: css('pick'), opacity: 1, symbol: 'square' },
   }[key];
 }
 
@@ -109,9 +109,9 @@ class Scatter {
     this.drawn = key;
     if (!this.listening) this.listen();
     const legend = document.getElementById('legend');
-    legend.replaceChildren(...traces.slice(0, GROUPS.length).filter((t) => t.x.length).map((t) => {
+    legend.replaceChildren(...traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length).map((t) => {
       const item = document.createElement('span');
-      item.textContent = `${{ diamond: '◆', 'diamond-open': '◇', 'circle-open': '○', circle: '●' }[t.marker.symbol]} ${t.name} (${t.x.length})`;
+      item.textContent = `${{ diamond: '◆', 'diamond-open': '◇', 'circle-open': '○', circle: '●', square: '■' }[t.marker.symbol]} ${t.name === 'pick' ? 'picked' : `${t.name} (${t.x.length})`}`;
       item.style.color = t.marker.color;
       return item;
     }));
