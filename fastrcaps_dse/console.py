@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from fastrcaps_dse.figures import ParetoInfo
 from fastrcaps_dse.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import UNBOUNDED
+from fastrcaps_dse.textplot import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
 from fastrcaps_dse.texts import to_text
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from fastrcaps_dse.trainer import Epoch
 
 PIPED_WIDTH = 160  # columns, where stdout is no terminal
+PIPED_PLOT_WIDTH, PLOT_HEIGHT = 100, 22  # columns where stdout is no terminal; lines at most
+PLOT_STYLES = {"front": "bold bright_red", "dominated": "cyan", "frame": "dim", "text": ""}
 
 
 def stderr() -> Console:
@@ -34,6 +40,17 @@ def print_table(rows: Table) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=PIPED_WIDTH)
     console.print(rows)
+
+
+def print_plot(info: ParetoInfo) -> None:
+    """The Pareto scatter on stdout, as wide as the terminal, in signs that its encoding has."""
+    console = Console(highlight=False)
+    wide = console.is_terminal or "COLUMNS" in os.environ
+    height = max(LEAST_HEIGHT, min(PLOT_HEIGHT, console.height - 2)) if console.is_terminal else PLOT_HEIGHT
+    signs = UNICODE if "utf" in (sys.stdout.encoding or "").lower() else ASCII
+    for line in pareto_lines(info, width=console.width if wide else PIPED_PLOT_WIDTH, height=height, signs=signs):
+        styled = Text.assemble(*((span.text, PLOT_STYLES[span.kind]) for span in line))
+        console.print(styled, no_wrap=True, crop=False, overflow="ignore")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()) -> Table:

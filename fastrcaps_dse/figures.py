@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastrcaps_dse.objectives import Objective, find_objective, format_value, shown
+from fastrcaps_dse.objectives import TIME_TO, Objective, find_objective, format_value, shown
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
@@ -106,6 +106,17 @@ def axis_title(objective: Objective) -> str:
     return f"{objective.title} ({objective.unit})" if objective.name != "params" else objective.title
 
 
+def is_logarithmic(objective: Objective) -> bool:
+    """Whether its axis is logarithmic: designs take times of different magnitudes."""
+    return objective.name.partition(":")[0] in ("time", TIME_TO)
+
+
+def drawn_axes(info: ParetoInfo) -> list[Objective]:
+    """The two or three objectives that have an axis; where there is but one, a second is added."""
+    axes = [*info.objectives[:3]]
+    return axes if len(axes) > 1 else [*axes, next(o for o in shown() if o not in axes)]
+
+
 def _layout(**extra: Any) -> dict[str, Any]:
     return {
         "template": "plotly_white",
@@ -127,13 +138,20 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def range_3d(values: Sequence[float], logarithmic: bool) -> list[float] | None:
+    """The range of an axis in 3D, which cuts off marks that lie on its ends; in logarithms where it is logarithmic."""
+    if not values or min(values) == max(values) or (logarithmic and min(values) <= 0):
+        return None
+    ends = [math.log10(v) if logarithmic else v for v in (min(values), max(values))]
+    margin = 0.06 * (ends[1] - ends[0])
+    return [ends[0] - margin, ends[1] + margin]
+
+
 def pareto_figure(info: ParetoInfo) -> go.Figure:
     """The Pareto scatter: in 3D for three objectives and more, else in 2D."""
     import plotly.graph_objects as go
 
-    axes = [*info.objectives[:3]]
-    if len(axes) == 1:
-        axes.append(next(o for o in shown() if o not in axes))
+    axes = drawn_axes(info)
     figure = go.Figure()
     for on_front, name, colour, size, opacity in (
         (False, "dominated", DOMINATED, 5, 0.45),
@@ -156,8 +174,12 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
         }
         scatter = go.Scatter3d if len(axes) == 3 else go.Scatter
         figure.add_trace(scatter(**columns, **common))
-    settings = [{"title": {"text": axis_title(o)}} | ({"type": "log"} if o.name == "time" else {}) for o in axes]
+    settings: list[dict[str, Any]] = [
+        {"title": {"text": axis_title(o)}} | ({"type": "log"} if is_logarithmic(o) else {}) for o in axes
+    ]
     if len(axes) == 3:
+        for setting, o in zip(settings, axes, strict=True):
+            setting |= {"range": range_3d([p.values[o.name] for p in info.points], is_logarithmic(o))}
         scene = dict(zip(("xaxis", "yaxis", "zaxis"), settings, strict=True))
         camera = {"eye": {"x": 1.55, "y": 1.55, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}}
         figure.update_layout(**_layout(scene=scene | {"camera": camera}, margin={"l": 0, "r": 0, "t": 0, "b": 0}))
@@ -197,6 +219,13 @@ def rate_figure(info: CurvesInfo) -> go.Figure:
     figure = _lines(info.rate, x_title="epoch", y=y, markers=False)
     figure.update_layout(showlegend=False)  # it stands beside the accuracies, in the same colours
     return figure
+
+
+def library() -> str:
+    """plotly.js, as the installed plotly brings it."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
 
 
 def page_of(figure: go.Figure) -> str:

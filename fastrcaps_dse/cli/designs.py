@@ -39,14 +39,20 @@ def front(
     storage: StorageOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the first two objectives above the table.")] = False,
 ) -> None:
     """The Pareto front as a table."""
-    print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv)
+    if plot and (as_json or as_csv):
+        raise InputError("--plot draws for a person, --json and --csv print for a program", "give one of them")
+    print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv, plot=plot)
 
 
-def print_front(storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False) -> None:
+def print_front(
+    storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False, plot: bool = False
+) -> None:
     """The front of a study, the most accurate design first."""
     from fastrcaps_dse import console, records
+    from fastrcaps_dse.figures import pareto_info
 
     ours = open_store(storage)
     study = ours.study(name)
@@ -62,6 +68,9 @@ def print_front(storage: str | None, name: str | None, objectives: str | None, *
     elif not members:
         hint(f"the study {study.name!r} has no finished design yet")
     else:
+        if plot:
+            console.print_plot(pareto_info(trials, members, chosen))
+            print()
         done = sum(t.state == "done" for t in trials)
         title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
         console.print_table(console.designs_table([*members, *tied], title, chosen, known))
