@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"pareto", "capsnet", "data", "samples"},
     {"picks", "noise", "stopping", "surrogate", "store", "beginnings"},
     {"records"},
-    {"figures", "textplot"},
+    {"figures", "textplot", "drawing", "paper"},
     {"explorer", "trainer", "page", "console"},
     {"foresight", "runs", "planning"},
     {"workers"},

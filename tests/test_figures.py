@@ -1,4 +1,4 @@
-"""Figures: what they draw is tested exactly; the report as a file that asks nothing of anybody."""
+"""Figures: what they draw is tested exactly, in the browser and on paper."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fastrcaps_dse import figures
-from fastrcaps_dse.objectives import Measurement, parse_objectives
+from fastrcaps_dse import drawing, figures, paper
+from fastrcaps_dse.objectives import Measurement, mean_measurement, parse_objectives
 from fastrcaps_dse.records import front_of
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, parse_design
@@ -116,6 +116,22 @@ def test_what_the_curves_draw() -> None:
     assert len(figures.accuracy_figure(info).data) == len(figures.rate_figure(info).data) == 3
 
 
+def test_axes_of_times_are_logarithmic() -> None:
+    logarithmic = [figures.is_logarithmic(o) for o in parse_objectives("acc,time,time_to:99,params,latency")]
+    assert logarithmic == [False, True, True, False, False]
+    one = figures.pareto_info(TRIALS, [], parse_objectives("acc"))
+    assert [o.name for o in figures.drawn_axes(one)] == ["acc", "time"]
+    four = figures.pareto_info([], [], parse_objectives("acc,time,params,macs"))
+    assert [o.name for o in figures.drawn_axes(four)] == ["acc", "time", "params"]
+
+
+def test_no_mark_in_3d_lies_on_the_end_of_an_axis() -> None:
+    assert figures.range_3d([10.0, 20.0, 30.0], False) == pytest.approx([8.8, 31.2])
+    assert figures.range_3d([10.0, 1000.0], True) == pytest.approx([1 - 0.12, 3 + 0.12])
+    assert figures.range_3d([5.0, 5.0], False) is None and figures.range_3d([], False) is None
+    assert figures.range_3d([0.0, 5.0], True) is None
+
+
 def test_seeds_are_averaged_in_the_curves() -> None:
     point = parse_design("fixed")
     measured = TRIALS[0].measurement
@@ -128,3 +144,158 @@ def test_seeds_are_averaged_in_the_curves() -> None:
 def test_the_range_test_figure() -> None:
     figure = figures.range_test_figure([1e-5, 1e-4, 1e-3], [1.0, 0.5, 2.0], (1e-5, 1e-4))
     assert list(figure.data[0].y) == [1.0, 0.5, 2.0] and figure.layout.xaxis.type == "log" and len(figure.layout.shapes) == 1
+
+
+# --- the paper's figures ------------------------------------------------------------------------------------------------
+
+
+def named_row(
+    trial: int, design: str, runs: list[list[float]], seconds: float, **changes: Any
+) -> tuple[TrialRow, dict[int, Any]]:
+    """A measured trial of these accuracies, and its epochs by run."""
+    point = parse_design(design)
+    epochs = {10 * trial + seed: epochs_of(accuracies) for seed, accuracies in enumerate(runs)}
+    measured = []
+    for accuracies in runs:
+        selected = accuracies.index(max(accuracies)) + 1
+        measured.append(Measurement(acc=max(accuracies), time=selected * seconds, params=1, selected_epoch=selected, **changes))
+    rows = tuple(run_row(trial, point, one, run_id=10 * trial + seed, seed=seed) for seed, one in enumerate(measured))
+    return TrialRow(trial=trial, design=point, state="done", runs=rows, measurement=mean_measurement(measured)), epochs
+
+
+def paper_info_of(*rows: tuple[TrialRow, dict[int, Any]], epochs: int = 3) -> paper.PaperInfo:
+    trials = [trial for trial, _ in rows]
+    kept = {run_id: run for _, stored in rows for run_id, run in stored.items()}
+    return paper.paper_info(trials, front_of(trials, OBJECTIVES), kept, epochs=epochs, images=1600)
+
+
+FIXED = named_row(0, "fixed", [[90.0, 94.0, 96.0], [92.0, 98.0, 97.0]], 10.0)
+WAB = named_row(1, "wab", [[95.0, 98.0, 97.5], [96.0, 97.0, 99.0]], 16.0)
+WS = named_row(2, "ws", [[80.0, 85.0, 90.0]], 8.0)
+
+
+def test_accuracy_of_the_named_designs() -> None:
+    info = paper_info_of(WAB, WS, FIXED)  # in the order of the paper, whatever that of the trials
+    assert [(d.curve.name, d.curve.x, d.curve.y) for d in info.named] == [
+        ("fixed", (1, 2, 3), (91.0, 96.0, 96.5)),
+        ("wab", (1, 2, 3), (95.5, 97.5, 98.25)),
+    ]
+    assert [d.colour for d in info.named] == [0, 5]  # those of all six designs, in every study
+    assert info.missing == ("exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab+ws")
+
+
+def test_speed_of_the_named_designs() -> None:
+    info = paper_info_of(FIXED, WAB, WS)
+    # fixed: accuracies 96 in epoch 3 and 98 in epoch 2, hence (96 + 98) / 2 after (3 + 2) / 2 epochs of 10 s;
+    # wab: 98 in epoch 2, 99 in epoch 3, epochs of 16 s: 40 s by 25 s; the mean of its accuracies passes 96.5 in epoch 2
+    assert info.speeds == (
+        paper.Speed("fixed", 0, 2, 97.0, 2.5, 25.0, 1.0, 3, None),
+        paper.Speed("wab", 1, 2, 98.5, 2.5, 40.0, 1.6, 2, None),
+        paper.Speed("ws", 2, 1, 90.0, 3.0, 24.0, 0.96, None, None),
+    )
+
+
+def test_speed_without_the_baseline_and_of_a_stopped_run() -> None:
+    info = paper_info_of(WAB, named_row(2, "ws", [[80.0, 85.0]], 8.0, stopped_after=2))
+    assert [(s.relative_time, s.epochs_to_baseline, s.stopped_after) for s in info.speeds] == [
+        (None, None, None),
+        (None, None, 2),
+    ]
+    assert paper.speed_markdown(info.speeds, "of a test").splitlines()[2:] == [
+        "| wab | 98.50 | 2.5 | 40.0 | - | - | 2 |",
+        "| ws (stopped after 2 epochs) | 85.00 | 2 | 16.0 | - | - | 1 |",
+        "",
+        "of a test",
+    ]
+    assert list(paper.speed_rows(info.speeds))[1:] == [
+        ["wab", 1, 2, 98.5, 2.5, 40.0, "", "", ""],
+        ["ws", 2, 1, 85.0, 2.0, 16.0, "", "", 2],
+    ]
+    assert {len(row) for row in paper.speed_rows(info.speeds)} == {len(paper.Speed._fields)}
+
+
+def test_runs_that_have_not_ended_are_not_in_the_papers_figures() -> None:
+    trial, epochs = FIXED
+    running = run_row(0, trial.design, None, run_id=9, seed=2, state="running")
+    more = trial.__class__(**{**vars(trial), "runs": (*trial.runs, running)})
+    assert paper_info_of((more, epochs | {9: epochs_of([1.0])})).named == paper_info_of(FIXED).named
+    info = paper_info_of((FAILED, {3: epochs_of([1.0, 2.0])}))
+    assert info.named == info.speeds == info.accuracy == info.rate == () and len(info.missing) == 8
+
+
+def test_designs_with_one_learning_rate_share_a_curve() -> None:
+    names = [
+        "fixed",
+        "ws",
+        "one-cycle",
+        "lr_policy=one-cycle batch_schedule=128",
+        "lr_policy=one-cycle batch_schedule=adabatch",
+    ]
+    names += ["exp-decay", "lr_policy=exp-decay batch_schedule=128", "warm-restarts", "wab"]
+    trials = [named_row(k, name, [[1.0]], 1.0)[0] for k, name in enumerate(names)]
+    drawn = paper.shared_rates(trials, 30, 1600)
+    assert [(d.curve.name, d.colour) for d in drawn] == [
+        ("0, 1: fixed", 0),
+        ("2, 3: one-cycle", 2),
+        ("4: one-cycle / adabatch", 4),
+        ("5: exp-decay", 5),
+        ("6: exp-decay / 128", 6),
+        ("7: warm-restarts", 7),
+        ("8: wab", 8),
+    ]
+    assert drawn[1].curve.y == figures.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
+
+
+def test_the_front_is_drawn_first_in_the_curves() -> None:
+    rows = [named_row(k, f"lr_policy=fixed(lr={k + 1}e-4)", [[50.0 + k, 60.0 + k]], 1.0) for k in range(12)]
+    info = paper_info_of(*rows, epochs=2)
+    assert [d.curve.name.split(":")[0] for d in info.accuracy] == ["0", "1", "2", "3", "4", "5", "6", "11"]
+    assert [d.colour for d in info.accuracy] == [d.colour for d in info.rate] == list(range(8))
+
+
+def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> None:
+    def curve(*y: float) -> figures.Curve:
+        return figures.Curve(name="c", x=tuple(range(1, len(y) + 1)), y=y)
+
+    assert paper.accuracy_range([curve(10.0, 99.0, 99.5)]) is None and paper.accuracy_range([]) is None
+    long = curve(20.0, 30.0, *(90.0 + k / 2 for k in range(18)))  # of 20 epochs the first two are left out: 90 to 98.5
+    assert paper.accuracy_range([long]) == pytest.approx((90 - 0.425, 98.5 + 0.425))
+    assert paper.accuracy_range([curve(*[99.9] * 10)]) == pytest.approx((99.4, 100.0))
+    assert paper.accuracy_range([long, curve(95.0)]) == pytest.approx(
+        (90 - 0.425, 98.5 + 0.425)
+    )  # one that was stopped at once
+
+
+@pytest.mark.parametrize(
+    ("designs", "said"),
+    [
+        (["fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab", "ws", "wab+ws"], ""),
+        (
+            ["fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab"],
+            "has not measured ws, wab+ws: table 4b is without them",
+        ),
+        (
+            ["exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab", "ws", "wab+ws"],
+            "has not measured fixed: figure 4a and table 4b are without them, and has no times relative to fixed",
+        ),
+        (["ws", "wab+ws"], "figure 4a is left out, table 4b is without them, and has no times relative to fixed"),
+        (["lr_policy=one-cycle batch_schedule=128"], "figure 4a and table 4b are left out"),
+    ],
+)
+def test_what_a_study_lacks_is_said(designs: list[str], said: str) -> None:
+    lacking = paper.lacking(paper_info_of(*(named_row(k, name, [[90.0]], 1.0) for k, name in enumerate(designs))))
+    assert lacking.endswith(said) and bool(lacking) == bool(said)
+
+
+def test_figures_for_print_stand_alone() -> None:
+    info = paper_info_of(FIXED, WAB, WS)
+    names = [d.curve.name for d in info.rate]
+    figure = figures.rate_figure(figures.CurvesInfo(accuracy=(), rate=tuple(d.curve for d in info.rate)))
+    drawing.curves_for_print(figure, names, [d.colour for d in info.rate], (1.0, 2.0))
+    assert [trace.name for trace in figure.data] == ["0, 2: fixed", "1: wab"] and figure.layout.showlegend
+    assert [trace.line.color for trace in figure.data] == list(figures.COLOURS[:2])
+    assert tuple(figure.layout.xaxis.range) == (0, 3) and figure.layout.yaxis.range == (1.0, 2.0)
+    scatter = figures.pareto_info(TRIALS, front_of(TRIALS, OBJECTIVES), OBJECTIVES)
+    flat = drawing.for_print(drawing.flat_pareto(scatter))
+    assert {trace.type for trace in flat.data} == {"scatter"} and flat.data[1].name == "Pareto front of acc, time, params (1)"
+    assert (flat.layout.xaxis.title.text, flat.layout.yaxis.title.text) == ("accuracy (%)", "time to max accuracy (s)")

@@ -97,9 +97,14 @@ def print_csv(rows: Iterable[Iterable[Any]]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file and its folder. Raises MachineError."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file and its folder. Raises MachineError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         raise MachineError(f"{path} cannot be written: {error.strerror}", "name another file") from None
 

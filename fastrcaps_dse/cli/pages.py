@@ -20,6 +20,7 @@ from fastrcaps_dse.cli.app import (
     print_json,
     write_text,
 )
+from fastrcaps_dse.errors import InputError
 
 
 @app.command()
@@ -60,8 +61,25 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file; default reports/STUDY.html.")] = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", help="Of the figures: svg (the default), png or html.", metavar="FORMAT")
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Of a figure, in pixels; default 1600.", metavar="PX")] = None,
+    height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels; default 1000.", metavar="PX")] = None,
 ) -> None:
-    """The same page as one HTML file that opens offline."""
+    """The same page as one HTML file that opens offline; or the figures of the study for a paper."""
+    if figures is not None:
+        from fastrcaps_dse.cli.figures import write_figures
+
+        if out is not None:
+            raise InputError("--out names the report, --figures a folder of figures", "give one of them")
+        write_figures(figures, kind=kind, width=width, height=height, storage=storage, study=study, objectives=objectives)
+        return
+    if (kind, width, height) != (None, None, None):
+        raise InputError("--format, --width and --height are of figures", "name a folder for them with --figures")
     from fastrcaps_dse.page.report import render
 
     ours = open_store(storage)

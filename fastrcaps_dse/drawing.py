@@ -1,0 +1,214 @@
+"""Figures for print: laid out to stand alone, and drawn as PNG or SVG.
+
+An installed browser draws them, from a page of ours that asks nothing of any network.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import unquote_to_bytes
+
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.figures import COLOURS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PRINT_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # letters that a machine without a desktop has, too
+ImageFormat = Literal["svg", "png"]
+BROWSER = "FASTRCAPS_BROWSER"
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+LAID_OUT = 800  # pixels across, whatever the image has: letters keep their share of it
+LEAST, MOST = 100, 10_000  # pixels a side; what a canvas of a browser can be
+PATIENCE = 120.0  # s for all figures of a call, of a browser on a busy machine
+MEND = "install chromium, name a browser with FASTRCAPS_BROWSER, or use --format html"
+
+SCRIPT = """
+(async () => {
+  const {figures, image} = JSON.parse(document.getElementById('work').textContent);
+  for (const [name, figure] of Object.entries(figures)) {
+    const said = document.createElement('pre');
+    said.dataset.figure = name;
+    try { said.textContent = await Plotly.toImage(figure, image); }
+    catch (error) { said.textContent = 'failed: ' + (error && error.message || error); }
+    document.body.append(said);
+  }
+})();
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSize:
+    """How large an image is."""
+
+    width: int = 1600  # pixels
+    height: int = 1000  # pixels
+
+    def __post_init__(self) -> None:
+        for name, value in (("width", self.width), ("height", self.height)):
+            if not LEAST <= value <= MOST:
+                raise InputError(f"{name} must be {LEAST} to {MOST:,} pixels, got {value:,}", "1600 by 1000 suits a column")
+
+
+def for_print(figure: go.Figure) -> go.Figure:
+    """The figure as it stands alone on paper: larger letters, axes all round, the legend below."""
+    legend = {"y": 0, "yref": "container", "yanchor": "bottom", "x": 0.5, "xanchor": "center"}
+    figure.update_layout(
+        font={"size": 16, "family": PRINT_FONT, "color": "black"},
+        margin={"l": 84, "r": 24, "t": 24, "b": 72},
+        showlegend=True,
+        legend=legend | {"font": {"size": 14}},
+    )
+    frame = {"showline": True, "mirror": True, "linecolor": "black", "ticks": "outside", "zeroline": False}
+    figure.update_xaxes(title_standoff=8, automargin=True, **frame)
+    figure.update_yaxes(title_standoff=8, automargin=True, **frame)
+    if figure.layout.scene.xaxis.title.text:
+        letters = {"tickfont": {"size": 11}, "title_font": {"size": 14}, "nticks": 6}
+        camera = {"eye": {"x": 1.45, "y": 1.45, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.08}}
+        figure.update_scenes(xaxis=letters, yaxis=letters, zaxis=letters, camera=camera)
+        figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 40}, legend={"itemsizing": "constant"})
+    figure.update_traces(textfont={"size": 14}, opacity=0.9, selector={"mode": "markers+text"})
+    figure.update_traces(opacity=0.8, selector={"mode": "markers"})
+    return figure
+
+
+def curves_for_print(
+    figure: go.Figure, names: Sequence[str], colours: Sequence[int], y_range: tuple[float, float] | None = None
+) -> go.Figure:
+    """Curves as they stand alone on paper: their names in full as far as the page has room, and these colours."""
+    for_print(figure)
+    for trace, name, colour in zip(figure.data, names, colours, strict=True):
+        trace.update(name=escape(shortened(name, 44)), line={"color": COLOURS[colour % len(COLOURS)]})
+    if max(map(len, names), default=0) > 20:  # two columns, which hold the longest
+        figure.update_layout(legend={"entrywidth": 0.46, "entrywidthmode": "fraction", "font": {"size": 13}})
+    last = max((trace.x[-1] for trace in figure.data), default=0)
+    if figure.data and figure.data[0].x[0] == 0:  # within epochs, from the start of the run to its end
+        figure.update_xaxes(range=[0, math.ceil(last)])
+    if y_range:
+        figure.update_yaxes(range=y_range)
+    return figure
+
+
+def flat_pareto(info: ParetoInfo) -> go.Figure:
+    """The first two axes of the scatter: on paper nobody can turn one in 3D. The front is that of all objectives."""
+    figure = pareto_figure(info._replace(objectives=tuple(drawn_axes(info)[:2])))
+    members = sum(point.on_front for point in info.points)
+    figure.data[-1].name = f"Pareto front of {', '.join(o.name for o in info.objectives)} ({members})"
+    return figure
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def find_browser() -> str:
+    """The browser that draws: FASTRCAPS_BROWSER, or the first that is installed. Raises InputError, MachineError."""
+    named = os.environ.get(BROWSER)
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise InputError(f"{BROWSER} names {named}, which is no program", MEND)
+        return found
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found:
+            return found
+    raise MachineError("PNG and SVG are drawn by a browser, and none was found", MEND)
+
+
+def draw(
+    figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize, *, patience: float = PATIENCE
+) -> dict[str, bytes]:
+    """The images of these figures, by their names. Raises InputError, MachineError."""
+    if kind not in get_args(ImageFormat):
+        raise ValueError(f"no image format {kind!r}")
+    browser = find_browser()
+    with tempfile.TemporaryDirectory(prefix="fastrcaps-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "figures.html"
+        path.write_text(image_page(figures, kind, size), encoding="utf-8")
+        drawn = images_in(_dump(browser, path, patience))
+    for name in figures:
+        if name not in drawn:
+            raise MachineError(f"{browser} did not draw {name}", MEND)
+    return {name: drawn[name] for name in figures}
+
+
+def image_page(figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize) -> str:
+    """A page that draws the figures and says each as a data URL."""
+    # a canvas has whole pixels, rounded down: a billionth more keeps those that a product lacks by its last digit
+    across = LAID_OUT * (1 + 1e-9) if kind == "png" else LAID_OUT
+    image = {"format": kind, "width": across, "height": size.height * across / size.width, "scale": size.width / LAID_OUT}
+    work = json.dumps({"figures": {name: json.loads(figure.to_json()) for name, figure in figures.items()}, "image": image})
+    work = work.replace("<", "\\u003c")  # so that no text in it ends the element it stands in
+    return (
+        "<!doctype html><html><head><meta charset='utf-8'>"
+        f"<script>{library()}</script></head><body>"
+        f"<script id='work' type='application/json'>{work}</script>"
+        f"<script>{SCRIPT}</script></body></html>"
+    )
+
+
+def images_in(document: str) -> dict[str, bytes]:
+    """The images that a page has drawn, by name. Raises MachineError with what the page says went wrong."""
+    images = {}
+    for name, text in re.findall(r'<pre data-figure="([^"]*)">([^<]*)</pre>', document):
+        head, comma, data = html.unescape(text).partition(",")
+        if not comma or not head.startswith("data:image/"):
+            raise MachineError(f"{html.unescape(name)} was not drawn: {html.unescape(text)[:200]}", MEND)
+        images[html.unescape(name)] = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
+    return images
+
+
+def _dump(browser: str, page: Path, patience: float) -> str:
+    """The document of a page after its scripts have run. Raises MachineError."""
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",  # a container or root has no use of it, and the page is ours
+        "--disable-gpu",
+        "--enable-unsafe-swiftshader",  # WebGL, of the scatter in 3D, without a GPU
+        f"--user-data-dir={page.parent / 'profile'}",
+        "--virtual-time-budget=15000",
+        "--dump-dom",
+        page.as_uri(),
+    ]
+    try:
+        # in a session of its own, so that none of its many processes outlives it
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        raise MachineError(f"{browser} cannot be started: {error.strerror}", MEND) from None
+    try:
+        out, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        raise MachineError(f"{browser} drew nothing within {patience:.0f} s", MEND) from None
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        raise MachineError(f"{browser} ended with code {process.returncode}", MEND)
+    return out.decode("utf-8", errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a browser with all its processes, if it has not ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
