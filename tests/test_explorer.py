@@ -170,7 +170,7 @@ def params_of(point: DesignPoint, name: str) -> tuple[float, float] | None:
 
 def limited(path: Path, spec: StudySpec, fake: Fake, target: int, *texts: str) -> tuple[bool, Explorer]:
     storage = open_storage(store.parse_url(str(path / "s.db")))
-    running = Explorer(spec, storage, fake, Silent(), limits=parse_limits(texts), bounds=params_of)
+    running = Explorer(spec, storage, fake, Silent(), limits=parse_limits(texts), bounds=params_of, foresight=foresee)
     return running.run(target), running
 
 
