@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from benchmarks import record
+from fastrcaps_dse.drawing import find_browser
 from tests.synthetic import write_study
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
@@ -51,7 +51,7 @@ def measure(designs: int, passes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "s.db"
         write_study(path, designs)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=OPTIONS)
         command = [sys.executable, "-m", "fastrcaps_dse", "view", "--storage", str(path), "--port", "0", "--no-open"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastrcaps_dse.objectives import TIME_TO, Objective, find_objective, format_value, shown
@@ -221,11 +223,10 @@ def rate_figure(info: CurvesInfo) -> go.Figure:
     return figure
 
 
+@cache
 def library() -> str:
-    """plotly.js, as the installed plotly brings it."""
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
+    """plotly.js, as the installed plotly brings it; read without importing all of plotly."""
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def page_of(figure: go.Figure) -> str:

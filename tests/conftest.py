@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastrcaps_dse import cli, data
+from fastrcaps_dse import cli, data, drawing
+from fastrcaps_dse.errors import MachineError
 
 
 def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17, classes: int = 3) -> Path:
@@ -64,3 +66,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         return Answer(code=int(exit_.value.code or 0), out=out, err=err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A browser that draws; without one the test is skipped, unless it is required."""
+    try:
+        return drawing.find_browser()
+    except MachineError:
+        if os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required":
+            raise
+        pytest.skip("no browser is installed")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -24,23 +22,18 @@ from fastrcaps_dse.store import Store, tables
 from tests.synthetic import write_study
 from tests.test_page import Server, watched_of
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = os.environ.get("FASTRCAPS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-REQUIRED = os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required"
-pytestmark = pytest.mark.skipif(BROWSER is None and not REQUIRED, reason="no Chromium is installed: the page is not tested")
-
 Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(browser: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=options)
-        yield browser
-        browser.close()
+        launched = playwright.chromium.launch(executable_path=browser, args=options)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

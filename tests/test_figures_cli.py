@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import struct
 import time
@@ -57,17 +56,6 @@ def small(tmp_path: Path) -> Path:
     path = tmp_path / "small.db"
     write_study(path, curves | {"lr_policy=one-cycle batch_schedule=128": [[80.0, 81.0, 80.0]]}, seconds)
     return path
-
-
-@pytest.fixture
-def browser() -> str:
-    """A browser that draws; without one the test is skipped, unless it is required."""
-    try:
-        return drawing.find_browser()
-    except MachineError:
-        if os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required":
-            raise
-        pytest.skip("no browser is installed")
 
 
 DRAWN = ["fig4a-accuracy", "fig8ab-pareto", "fig8ab-pareto-flat", "fig8c-accuracy", "fig8d-learning-rate"]

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fastrcaps_dse.figures import is_logarithmic
 from fastrcaps_dse.noise import Standing
-from fastrcaps_dse.objectives import Objective, counted, minimised, shown
+from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, minimised, needs_asking, shown
 from fastrcaps_dse.pareto import hypervolume
 from fastrcaps_dse.records import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.space import design_to_dict
@@ -22,7 +23,6 @@ CLOCKS = {
     "steps": "Time is steps times the seconds of a step measured alone, up to the end of the epoch of the highest accuracy.",
     "measured": "Time is by the clock, up to the end of the epoch of the highest accuracy, evaluation excluded.",
 }
-LOGARITHMIC = ("time", "time_to", "latency")
 
 
 class HypervolumeInfo(NamedTuple):
@@ -47,7 +47,7 @@ def hypervolume_info(
     for trial in done:
         values = values_of(trial) or {}
         cost = minimised(objectives, {o.name: values[o.name] for o in objectives})
-        costs.append([math.log(max(c, 1e-9)) if is_logarithmic(o.name) else c for c, o in zip(cost, objectives, strict=True)])
+        costs.append([math.log(max(c, 1e-9)) if _is_logarithmic(o) else c for c, o in zip(cost, objectives, strict=True)])
     low, high = ([f(column) for column in zip(*costs, strict=True)] for f in (min, max))
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
     reference = [1.1] * len(objectives)
@@ -67,9 +67,9 @@ def hypervolume_info(
     )
 
 
-def is_logarithmic(name: str) -> bool:
-    """Whether an objective is drawn on a logarithmic axis."""
-    return name.partition(":")[0] in LOGARITHMIC
+def _is_logarithmic(objective: Objective) -> bool:
+    """Whether an objective is drawn on a logarithmic axis: as in every figure, and latency too."""
+    return is_logarithmic(objective) or objective.name == "latency"
 
 
 def study_content(
@@ -97,7 +97,7 @@ def study_content(
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "better": "more" if o.direction == "maximize" else "less"}
-            | {"log": is_logarithmic(o.name)}
+            | {"log": _is_logarithmic(o)}
             for o in columns
         ],
         "designs": [_design(trial, trial.trial in members, known.get(trial.trial), objectives) for trial in trials],
@@ -115,8 +115,6 @@ def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | No
 
 def _columns(objectives: Sequence[Objective]) -> list[Objective]:
     """The study's objectives first, then what else is measured of every design without asking."""
-    from fastrcaps_dse.objectives import OBJECTIVES, needs_asking
-
     named = [*objectives, *(o for o in shown(objectives) if o not in objectives)]
     return [*named, *(o for o in OBJECTIVES.values() if o not in named and not needs_asking(o.name))]
 

@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fastrcaps_dse.figures import library
+
 SCRIPTS = ("quantities.js", "pick.js", "helpers.js", "scatter.js", "parallel.js", "lines.js", "table.js", "app.js")
 """Of the page, in the order in which they run."""
 
@@ -20,12 +22,6 @@ SCRIPTS = ("quantities.js", "pick.js", "helpers.js", "scatter.js", "parallel.js"
 def asset(name: str) -> str:
     """A file of the page."""
     return (files("fastrcaps_dse.page") / "assets" / name).read_text(encoding="utf-8")
-
-
-@cache
-def plotly() -> str:
-    """plotly's library, whole."""
-    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def script() -> str:
@@ -43,7 +39,7 @@ def live_page(name: str) -> str:
 def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
     """The page with its data inside: it opens offline and asks nobody for anything."""
     data = base64.b64encode(gzip.compress(json.dumps([content, curves], separators=(",", ":")).encode(), mtime=0)).decode()
-    scripts = [plotly().replace("</script", "<\\/script"), script()]
+    scripts = [library().replace("</script", "<\\/script"), script()]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     end = f'<script type="text/plain" id="data">{data}</script>' + "".join(f"<script>{s}</script>" for s in scripts)
