@@ -109,6 +109,11 @@ class Session:
         self.url = url
         self.places = self._placements(workers)
 
+    def close(self) -> None:
+        """Let go of the storage's connections."""
+        self.store.close()
+        self.storage.engine.dispose()
+
     @property
     def deadline(self) -> float:
         """When the budget is spent, on the monotonic clock."""

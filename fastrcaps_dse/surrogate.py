@@ -32,6 +32,7 @@ FITTED = 400  # measured designs that a model is fitted to at most
 SCREENED = 12  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
 LENGTHS = (0.15, 0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
 NOISES = (0.05, 0.15, 0.4)  # standard deviation of a seed, in units of the spread of the designs
+SPREAD = 0.4  # of the logarithms among designs, at least: that a few alike ones do alike says nothing of the others
 FLOOR = 0.05  # % of error: keeps the logarithm finite
 
 
@@ -68,7 +69,7 @@ class Process:
 
     def __init__(self, codes: NDArray[np.float64], values: NDArray[np.float64]) -> None:
         self.codes = codes
-        self.mean, self.scale = float(values.mean()), float(values.std()) or 1.0
+        self.mean, self.scale = float(values.mean()), max(float(values.std()), SPREAD)
         y = (values - self.mean) / self.scale
         best = -math.inf
         distance = _distance(codes, codes)

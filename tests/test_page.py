@@ -71,6 +71,8 @@ def test_the_command_names_what_is_not_the_default(tmp_path: Path) -> None:
     text = content._command(study, parse_objectives("acc,macs"), "a b.db")
     assert text == "fastrcaps-dse pick --study 'it'\"'\"'s; rm' --objectives acc,macs --storage 'a b.db'"
     assert content._command(study, study.objectives, None).endswith("rm'")
+    secret = content._command(study, study.objectives, "postgresql://me:secret@lab/studies")
+    assert secret.endswith("--storage 'postgresql://me:***@lab/studies'")
 
 
 def test_the_hypervolume_grows_with_each_design() -> None:

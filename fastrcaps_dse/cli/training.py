@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,6 +113,7 @@ def explore(
 ) -> None:
     """Run a study, or continue it where it was stopped."""
     from fastrcaps_dse.objectives import counted, parse_objectives, parse_quantity
+    from fastrcaps_dse.store import without_password
     from fastrcaps_dse.studyspec import find_study_file, override
 
     spec = find_study_file(study_file)
@@ -160,7 +162,7 @@ def explore(
     if outcome.exhausted:
         hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
     print_front(storage, spec.name, None, as_json=as_json)
-    where = "" if storage is None else f" --storage {shlex.quote(storage)}"
+    where = "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
     hint(f"\nnext: fastrcaps-dse pick --max-params 7M{where}    (or: front, show TRIAL, report)")
 
 
@@ -206,8 +208,9 @@ def _explore(
                     f"sampler {spec.sampler}, on {session.device.type} in {session.precision}"
                     + (f", {len(session.places)} workers" if len(session.places) > 1 else "")
                 )
-            outcome = session.run(trials)
-            return replace(outcome, seeds=session.settle(settle)) if settle else outcome
+            with closing(session):
+                outcome = session.run(trials)
+                return replace(outcome, seeds=session.settle(settle)) if settle else outcome
     except KeyboardInterrupt:
         command = ["fastrcaps-dse", *sys.argv[1:]]
         hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")

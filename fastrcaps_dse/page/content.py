@@ -13,7 +13,7 @@ from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, minimised, 
 from fastrcaps_dse.pareto import hypervolume
 from fastrcaps_dse.records import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on training images held out to select the epoch; test accuracy once, at that epoch.",
@@ -106,11 +106,11 @@ def study_content(
 
 
 def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | None) -> str:
-    """The command that picks from what the page shows, without limits."""
+    """The command that picks from what the page shows, without limits; a page may be shared, so no password is in it."""
     parts = ["fastrcaps-dse", "pick", "--study", study.name]
     if tuple(objectives) != study.objectives:
         parts += ["--objectives", ",".join(o.name for o in objectives)]
-    return shlex.join([*parts, *(("--storage", storage) if storage else ())])
+    return shlex.join([*parts, *(("--storage", without_password(storage)) if storage else ())])
 
 
 def _columns(objectives: Sequence[Objective]) -> list[Objective]:

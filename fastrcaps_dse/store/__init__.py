@@ -18,6 +18,7 @@ from fastrcaps_dse.store.url import (
     runs_folder,
     shown,
     sqlite_path,
+    without_password,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "runs_folder",
     "shown",
     "sqlite_path",
+    "without_password",
 ]

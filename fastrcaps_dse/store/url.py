@@ -28,6 +28,8 @@ def parse_url(text: str) -> URL:
         text = f"sqlite:///{text}"
     try:
         url = make_url(text)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")  # the driver that the extra installs
         url.get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
         shown = text.split("@")[-1] if "@" in text else text
@@ -45,6 +47,11 @@ def open_url(storage: str | None) -> URL:
 def shown(url: URL) -> str:
     """The URL without its password."""
     return url.render_as_string(hide_password=True)
+
+
+def without_password(storage: str) -> str:
+    """A storage as a person named it, fit to be shown to others."""
+    return shown(make_url(storage)) if "://" in storage and make_url(storage).password else storage
 
 
 def sqlite_path(url: URL) -> Path | None:

@@ -1,0 +1,85 @@
+"""A study in PostgreSQL: explored, gone on with, read and followed.
+
+Where the server's programs are on the path a server is started for these tests; else FASTRCAPS_POSTGRESQL names an empty data base.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastrcaps_dse import store
+from fastrcaps_dse.errors import MachineError
+from fastrcaps_dse.page.server import Watched
+from fastrcaps_dse.session import Session
+from fastrcaps_dse.store import Store
+from fastrcaps_dse.studyspec import override
+from tests.test_session import Heard, spec_of
+
+pytest.importorskip("psycopg", reason="psycopg is not installed")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[store.URL]:
+    named = os.environ.get("FASTRCAPS_POSTGRESQL")
+    if named:
+        yield store.parse_url(named)
+        return
+    if not all(map(shutil.which, ("initdb", "pg_ctl"))):
+        pytest.skip("no PostgreSQL is installed, and FASTRCAPS_POSTGRESQL names none")
+    folder = tmp_path_factory.mktemp("postgresql")
+    as_user: dict[str, int | str] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("root cannot run PostgreSQL, and there is no user postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        for parent in [*folder.parents][:2]:
+            parent.chmod(0o755)
+        as_user = {"user": account.pw_uid, "group": account.pw_gid}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = str(folder / "data")
+
+    def call(*command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)  # type: ignore[call-overload]
+
+    call("initdb", "--auth=trust", "--username=me", "--no-sync", "-D", place)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    call("pg_ctl", "-D", place, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield store.parse_url(f"postgresql://me@127.0.0.1:{port}/postgres")
+    finally:
+        call("pg_ctl", "-D", place, "-m", "immediate", "stop")
+
+
+def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # weights lie in studies/
+    spec = override(spec_of(tiny), name="elsewhere")
+    stopped = Session(spec, url, Heard(stop_after=3), device="cpu", precision="float32")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(None)
+    stopped.close()
+    reading = Store(url, read_only=True)
+    watched = Watched(store=reading, study=reading.study("elsewhere"), objectives=spec.objectives)
+    assert watched.look() and not watched.look()
+    assert [design["s"] for design in watched.since(0)["designs"]] == ["running"]
+    heard = Heard()
+    session = Session(spec, url, heard, device="cpu", precision="float32")
+    session.run(None)
+    session.close()
+    assert heard.begun == [3, 0]
+    assert watched.look() and [design["s"] for design in watched.since(1)["designs"]] == ["done", "done"]
+    assert len(watched.curves([0])[0][0]["acc"]) == 4
+    with pytest.raises(MachineError, match="read-only"):
+        reading.set_target(1, 5)
+    reading.close()
