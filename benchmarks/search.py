@@ -36,7 +36,7 @@ from fastrcaps_dse.objectives import minimised, parse_objectives
 from fastrcaps_dse.pareto import front, hypervolume
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, DesignSpace
-from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
+from fastrcaps_dse.stopping import Course, Finished, judge
 from fastrcaps_dse.studyspec import Mode
 from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
 from fastrcaps_dse.trainer import choose_precision, step_key
@@ -134,7 +134,7 @@ class Replay:
         design = self.table[index]
         curve = design.curves[seed % self.seeds]
         known = [self.mean(i) for i in self.whole if i != index]
-        done = 0
+        done, stop = 0, None
         for epoch in range(EPOCHS):
             if not (self.sharing and (design.keys[epoch], seed) in self.trained):
                 self.spent += design.seconds[epoch]
@@ -146,12 +146,13 @@ class Replay:
                 seconds=design.seconds,
                 accuracies=curve[:done],
             )
-            if reason_to_stop(course, OBJECTIVES, known, self.finished, self.stopping):
+            stop = judge(course, OBJECTIVES, known, self.finished, self.stopping)
+            if stop:
                 break
         cost = design.measured(curve[:done])
-        if done == EPOCHS:
+        if stop is None or stop.settled:
             self.whole[index].append(cost)
-            self.finished.append(Finished(policy=design.point.lr_policy.name, accuracies=curve))
+            self.finished.append(Finished(policy=design.point.lr_policy.name, accuracies=curve[:done]))
         else:
             self.stopped[index] = cost
         self.trace.append((self.spent, *self.shares()))

@@ -18,7 +18,7 @@ from fastrcaps_dse.errors import BudgetSpent, RunFailed
 from fastrcaps_dse.foresight import Foresight
 from fastrcaps_dse.objectives import BASIC, Measurement, minimised, selected_epoch
 from fastrcaps_dse.space import DesignPoint, design_to_dict
-from fastrcaps_dse.stopping import Course, Finished, reason_to_stop
+from fastrcaps_dse.stopping import Course, Finished, Stop, judge
 from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.trainer import (
@@ -130,8 +130,8 @@ class Runner:
         for row in earlier:
             report(row.epoch, row.acc)
         best = max((row.acc for row in earlier), default=-1.0)
-        judge = self._judge(training, run.run_id, step_seconds)
-        while (reason := judge()) is None and training.done < self.spec.epochs:
+        judged = self._judge(training, run.run_id, step_seconds)
+        while (stop := judged()) is None and training.done < self.spec.epochs:
             with beside_others(self.device):
                 epoch = training.run_epoch()
             report(epoch.epoch, epoch.acc)
@@ -148,10 +148,10 @@ class Runner:
             self.observer.epoch_finished(run.trial, epoch)
             if epoch.epoch < self.spec.epochs and self.time_is_up():
                 raise BudgetSpent
-        return self._finish(training, run.run_id, place, reason)
+        return self._finish(training, run.run_id, place, stop)
 
-    def _judge(self, training: Training, run_id: int, step_seconds: Mapping[int, float] | None) -> Callable[[], str | None]:
-        """Tells from the epochs of a run why it should stop, or None; against what the study had measured when it began."""
+    def _judge(self, training: Training, run_id: int, step_seconds: Mapping[int, float] | None) -> Callable[[], Stop | None]:
+        """Tells from the epochs of a run whether it should stop; against what the study had measured when it began."""
         if self.spec.stopping == "off":
             return lambda: None
         trials = self.store.trials(self.study)
@@ -169,7 +169,7 @@ class Runner:
         known = self.foresight.fixed(point)
         phases = [training.timeline.phase_of_epoch(epoch) for epoch in range(training.timeline.epochs)]
 
-        def judge() -> str | None:
+        def judged() -> Stop | None:
             rows = self.store.epochs(run_id)
             if not rows:
                 return None
@@ -181,9 +181,9 @@ class Runner:
                 seconds=(*(row.counted_seconds for row in rows), *rest),
                 accuracies=tuple(row.acc for row in rows),
             )
-            return reason_to_stop(course, objectives, costs, finished, self.spec.stopping)
+            return judge(course, objectives, costs, finished, self.spec.stopping)
 
-        return judge
+        return judged
 
     def _reuse(self, run: RunRow) -> Measurement | None:
         """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
@@ -264,8 +264,8 @@ class Runner:
         for path in sorted(place.glob("epoch-*.safetensors"))[:-2]:
             path.unlink()
 
-    def _finish(self, training: Training, run_id: int, place: Path, reason: str | None) -> Measurement:
-        """Select the epoch, test it once, keep its weights, and store the measurement; `reason` is why it was stopped early."""
+    def _finish(self, training: Training, run_id: int, place: Path, stop: Stop | None) -> Measurement:
+        """Select the epoch, test it once, keep its weights, and store the measurement; `stop` is why it was stopped early."""
         rows = self.store.epochs(run_id)
         selected = selected_epoch([row.acc for row in rows])
         weights = place / weights_name(selected)
@@ -280,11 +280,12 @@ class Runner:
             params=training.params,
             test_acc=test_acc,
             selected_epoch=selected,
-            stopped_after=len(rows) if reason else None,
+            stopped_after=len(rows) if stop and not stop.settled else None,
             others=self.foresight.others(training.point, rows, selected),
         )
         kept = weights.replace(place / "weights.safetensors")
-        self.store.finish_run(run_id, measurement, sum(row.train_seconds for row in rows[:selected]), str(kept), reason)
+        seconds = sum(row.train_seconds for row in rows[:selected])
+        self.store.finish_run(run_id, measurement, seconds, str(kept), stop.reason if stop else None)
         for path in place.glob("*.safetensors"):
             if path != kept:
                 path.unlink()

@@ -3,7 +3,8 @@
 While a run goes on, what it weighs is known; its accuracy can only rise; its time to max accuracy is right-censored: every
 later rise costs more time. So a run has two kinds of futures: its accuracy stays, and it is measured at the epoch of its
 maximum; or it rises in a later epoch, no sooner than the next. Where designs that are measured already dominate all of them, the
-run is stopped, and what it has reached is kept as a censored measurement.
+run is stopped, and what it has reached is kept as a censored measurement. Where its accuracy does not rise in any future, its
+maximum has settled: the rest of the run would measure nothing else, and is spared.
 
 How far accuracy may rise is bounded by 100 % (`safe`: nothing is lost), or by what finished runs did (`on`): the error that was
 left at an epoch, as a share of that at this epoch, at a stated confidence.
@@ -57,6 +58,14 @@ class Finished:
     accuracies: tuple[float, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Why a run should stop."""
+
+    reason: str
+    settled: bool  # its maximum is: what it has reached is its measurement; else that is censored
+
+
 def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accuracy: float) -> tuple[float, ...]:
     """An outcome as costs of the study's objectives."""
     values = course.outcome(epoch, accuracy)
@@ -66,32 +75,34 @@ def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accurac
     return minimised(objectives, values)
 
 
-def reason_to_stop(
+def judge(
     course: Course,
     objectives: Sequence[Objective],
     front: Sequence[Sequence[float]],
     finished: Sequence[Finished],
     mode: Mode,
     confidence: float = CONFIDENCE,
-) -> str | None:
-    """Why a run should stop after the epochs so far, or None where it should go on. `front` holds costs of measured designs."""
+) -> Stop | None:
+    """Whether a run should stop after the epochs so far; None where it should go on. `front` holds costs of measured designs."""
     done, whole = len(course.accuracies), len(course.seconds)
     if mode == "off" or not 0 < done < whole:
         return None
     best = max(course.accuracies)
     if best >= 100:
-        return "its accuracy cannot rise further"
-    if not any(dominates(member, cost_of(course, objectives, course.best_epoch, best)) for member in front):
-        return None
-    for epoch in range(done + 1, whole + 1):
-        rise = 100.0 if mode == "safe" else highest(course, epoch, finished, confidence)
-        if not any(dominates(member, cost_of(course, objectives, epoch, rise)) for member in front):
+        return Stop(reason="its accuracy cannot rise further", settled=True)
+    safe = mode == "safe"
+    # 100 % in the next epoch is at least as good as all that may follow
+    rises = {done + 1: 100.0} if safe else {e: highest(course, e, finished, confidence) for e in range(done + 1, whole + 1)}
+    if rises[max(rises)] <= best:
+        return Stop(reason=f"its maximum has settled: no later rise is plausible ({confidence:.0%})", settled=True)
+    futures = {course.best_epoch: best} | rises
+    for epoch, accuracy in futures.items():
+        if not any(dominates(member, cost_of(course, objectives, epoch, accuracy)) for member in front):
             return None
-        if mode == "safe":
-            break  # 100 % in the next epoch is at least as good as all that may follow
-    if mode == "safe":
-        return "dominated, whatever its training gives"
-    return f"no future that is plausible ({confidence:.0%}) enters the front"
+    told = (
+        "dominated, whatever its training gives" if safe else f"no future that is plausible ({confidence:.0%}) enters the front"
+    )
+    return Stop(reason=told, settled=False)
 
 
 def highest(course: Course, epoch: int, finished: Sequence[Finished], confidence: float = CONFIDENCE) -> float:

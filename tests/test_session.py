@@ -443,21 +443,21 @@ def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Pa
 
 def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path) -> None:
     """A first design reaches 100 %; the slower and larger one that follows cannot do better, and stops."""
-    text = SHARED.format(name="a", dataset=tiny, epochs=4, schedules="[8]").replace("[false]", "[true, false]")
-    text = text.replace("first = []", 'first = ["lr_policy=fixed batch_schedule=8 weight_sharing=true decoder=small"]')
+    text = SHARED.format(name="a", dataset=tiny, epochs=4, schedules="[8, 48]")
+    text = text.replace("first = []", 'first = ["lr_policy=fixed batch_schedule=8 decoder=small"]')
     objectives = parse_objectives("acc,params,epochs")
     spec = override(parse_study(text.replace('["small"]', '["small", "full"]'), default_name="s"), objectives=objectives)
     url = store.parse_url(str(tmp_path / "s.db"))
     session = Session(override(spec, stopping="safe"), url, Heard(), device="cpu")
     session.run(4)
     trials = session.store.trials(session.study)
-    stopped = [t for t in trials if t.measurement is not None and t.measurement.stopped_after is not None]
-    assert stopped and all(t.state == "done" for t in trials)
-    for trial in stopped:
-        (run,) = trial.runs
-        epochs = session.store.epochs(run.run_id)
-        assert len(epochs) == trial.measurement.stopped_after < 4  # type: ignore[union-attr, operator]
-        assert run.reason in ("dominated, whatever its training gives", "its accuracy cannot rise further")
+    stopped = {run.reason: run for t in trials for run in t.runs if run.reason}
+    assert set(stopped) == {"dominated, whatever its training gives", "its accuracy cannot rise further"}
+    assert all(t.state == "done" for t in trials)
+    for reason, run in stopped.items():
+        done = len(session.store.epochs(run.run_id))
+        assert done < 4 and run.measurement is not None
+        assert run.measurement.stopped_after == (done if reason.startswith("dominated") else None)  # else it is not censored
     curve = explorer.find_study(session.spec, session.storage)[0].trials[0].intermediate_values
     (first,) = trials[0].runs
     assert curve == {e.epoch: e.acc for e in session.store.epochs(first.run_id)}
@@ -465,6 +465,10 @@ def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path
     (tmp_path / "whole").mkdir()
     whole = Session(spec, store.parse_url(str(tmp_path / "whole" / "s.db")), Heard(), device="cpu")
     whole.run(4)
+    # another study that stops nothing takes over whole runs only
+    again = Session(override(spec, name="again"), url, Heard(), device="cpu")
+    again.run(4)
+    assert all(len(again.store.epochs(run.run_id)) == 4 for t in again.store.trials(again.study) for run in t.runs)
     fronts = [
         sorted((t.design.key, t.measurement.acc) for t in front_of(s.store.trials(s.study), objectives) if t.measurement)
         for s in (session, whole)

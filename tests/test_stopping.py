@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastrcaps_dse.objectives import minimised, parse_objectives
 from fastrcaps_dse.pareto import dominates
-from fastrcaps_dse.stopping import ENOUGH, Course, Finished, cost_of, highest, reason_to_stop
+from fastrcaps_dse.stopping import ENOUGH, Course, Finished, cost_of, highest, judge
 
 OBJECTIVES = parse_objectives("acc,time,params")
 
@@ -47,9 +48,14 @@ def test_safe_stops_only_what_is_dominated_in_the_end(
         for a, t, p in front
     ]
     begun, whole = course(curve[:done]), course(curve)
-    if reason_to_stop(begun, objectives, measured, [], "safe"):
+    if judge(begun, objectives, measured, [], "safe"):
         cost = cost_of(whole, objectives, whole.best_epoch, max(curve))
         assert any(dominates(member, cost) for member in measured)
+
+
+def reason_to_stop(*arguments: Any) -> str | None:
+    stop = judge(*arguments)
+    return stop.reason if stop else None
 
 
 def test_when_it_stops_and_when_not() -> None:
@@ -68,6 +74,19 @@ def test_when_it_stops_and_when_not() -> None:
     late = [Finished(policy="fixed", accuracies=(90.0, 91.0, 92.0, 92.0, 92.5, 98.0))] * ENOUGH
     assert reason_to_stop(course([90.0, 91.0]), OBJECTIVES, good, late, "on") is None
     assert reason_to_stop(course([90.0, 91.0], policy="one-cycle"), OBJECTIVES, good, curves + late, "on") is None
+
+
+def test_a_maximum_that_has_settled() -> None:
+    """On the front or not: where one of twenty like it may rise it goes on, where fewer do it stops, and counts as whole."""
+    flat = Finished(policy="fixed", accuracies=(90.0, 92.0, 91.0, 91.5, 92.0, 91.0))
+    late = Finished(policy="fixed", accuracies=(90.0, 92.0, 91.0, 91.5, 92.0, 93.0))
+    assert judge(course([80.0, 85.0]), OBJECTIVES, [], [flat] * 18, "on") is None  # too few curves for the confidence
+    stop = judge(course([80.0, 85.0]), OBJECTIVES, [], [flat] * 19, "on")
+    assert stop is not None and stop.settled and stop.reason.startswith("its maximum has settled")
+    assert judge(course([80.0]), OBJECTIVES, [], [flat] * 19, "on") is None  # they rose in their second epoch
+    assert judge(course([80.0, 85.0]), OBJECTIVES, [], [flat] * 18 + [late], "on") is None
+    assert judge(course([80.0, 85.0]), OBJECTIVES, [], [flat] * 38 + [late], "on") is not None
+    assert judge(course([80.0, 85.0]), OBJECTIVES, [], [flat] * 40, "safe") is None
 
 
 def test_the_bound_keeps_its_confidence() -> None:

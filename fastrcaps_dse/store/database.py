@@ -132,6 +132,7 @@ class Store:
             .join(tables.study)
             .where(
                 (c.state == "done") & (c.design_key == run.design.key) & (c.seed == run.seed) & (c.study_id != study.study_id),
+                c.reason.is_(None),  # it was not stopped early
                 tables.study.c.dataset_fingerprint == study.dataset_fingerprint,
                 *(c[name] == value for name, value in place.items()),
             )
