@@ -300,6 +300,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3, help="recorded seeds that are used")
     parser.add_argument("--trials", type=int, default=150, help="of plain Optuna")
+    parser.add_argument("--gp-trials", type=int, default=100, help="of Optuna's GP sampler, which thinks long")
     parser.add_argument("--methods", default=",".join(f"'{m}'" for m in METHODS))
     asked = parser.parse_args()
     table = load_table(asked.seeds)
@@ -312,7 +313,8 @@ def main() -> None:
         for seed in range(asked.searches):
             replay = Replay(table=table, seeds=asked.seeds, **kind)
             if search is plain:
-                search(replay, seed=seed, trials=asked.trials, **how)
+                trials = asked.gp_trials if how["sampler"] == "gp" else asked.trials
+                search(replay, seed=seed, trials=trials, **how)
             else:
                 search(replay, seed=seed)
             traces.append(replay.trace)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and locks of its own; the processes it starts, too
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="fastrcaps-tests-")
+    tempfile.tempdir = None
 
 from fastrcaps_dse import cli, data, drawing
 from fastrcaps_dse.errors import MachineError
@@ -55,7 +61,8 @@ Command = Callable[..., Answer]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """The command line in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FASTRCAPS_STORAGE", raising=False)
+    for name in ("FASTRCAPS_STORAGE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Answer:
         monkeypatch.setattr("sys.argv", ["fastrcaps-dse", *map(str, arguments)])

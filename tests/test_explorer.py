@@ -84,7 +84,8 @@ def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
-def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str) -> None:
+def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastrcaps_dse.explorer.search.PROPOSALS", 2)  # those of the Gaussian process take long
     fake = Fake()
     spec = spec_of(FINITE.replace('"one-cycle", ', ""), sampler=sampler)  # 16 designs
     exhausted, running, _ = explore(tmp_path, spec, fake, 50)

@@ -42,8 +42,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[store.URL]:
         except KeyError:
             pytest.skip("root cannot run PostgreSQL, and there is no user postgres")
         os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in [*folder.parents][:2]:
-            parent.chmod(0o755)
+        for parent in folder.parents:
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(0o711)
         as_user = {"user": account.pw_uid, "group": account.pw_gid}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
