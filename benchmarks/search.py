@@ -16,12 +16,16 @@ import bisect
 import csv
 import json
 import math
+import os
 import random
 import statistics
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import optuna
@@ -32,8 +36,8 @@ from benchmarks.search_table import DATASET, EPOCHS, TABLE, designs, names_of
 from fastrcaps_dse import data, explorer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.noise import SURE, next_to_seed, standings
-from fastrcaps_dse.objectives import minimised, parse_objectives
-from fastrcaps_dse.pareto import front, hypervolume
+from fastrcaps_dse.objectives import minimised, parse_objectives, selected_epoch
+from fastrcaps_dse.pareto import dominates, front, hypervolume
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, DesignSpace
 from fastrcaps_dse.stopping import Course, Finished, judge
@@ -44,6 +48,7 @@ from fastrcaps_dse.trainer import choose_precision, step_key
 OBJECTIVES = parse_objectives("acc,time,params")
 REFERENCE = (1.1, 1.1, 1.1)
 GOAL = 0.99  # of the table's hypervolume
+DRAWS = 500  # for the probability of being on the front, while seeds are raced
 POINTS, END = 120, 12_000.0  # of a drawn curve; s
 
 
@@ -169,25 +174,53 @@ class Replay:
         return hypervolume(found, REFERENCE) / self.all, hypervolume(reported, REFERENCE) / self.all
 
 
-def plain(replay: Replay, sampler: str, seed: int, trials: int) -> None:
-    """Plain Optuna: whole runs, as its sampler proposes them, repeats included."""
-    by_key = {design.point.key: index for index, design in enumerate(replay.table)}
-    first = [design.point for design in replay.table]
-    space = DesignSpace(
-        lr_policy=tuple({p.lr_policy: None for p in first}),
-        batch_schedule=tuple({p.batch_schedule: None for p in first}),
+def space_of(table: Sequence[Design]) -> DesignSpace:
+    """The space of the table's designs."""
+    points = [design.point for design in table]
+    return DesignSpace(
+        lr_policy=tuple({p.lr_policy: None for p in points}),
+        batch_schedule=tuple({p.batch_schedule: None for p in points}),
         weight_sharing=(False, True),
         decoder=("full", "small"),
     )
+
+
+def plain(replay: Replay, seed: int, *, sampler: str, trials: int) -> None:
+    """Plain Optuna: whole runs, as its sampler proposes them, repeats included."""
+    by_key = {design.point.key: index for index, design in enumerate(replay.table)}
+    space = space_of(replay.table)
     study = optuna.create_study(directions=["minimize"] * 3, sampler=explorer.make_sampler(sampler, seed))
     for _ in range(trials):
         trial = study.ask()
-        index = by_key.get(explorer.suggest(trial, space).key)
-        if index is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
+        index = by_key[explorer.suggest(trial, space).key]
         replay.whole.pop(index, None)  # the same run again gives the same
         study.tell(trial, replay.train(index, seed))
+
+
+def unrepeated(replay: Replay, seed: int, *, sampler: str, proposals: int) -> None:
+    """As the explorer uses a sampler of Optuna: no design twice; where it proposes known ones only, one at random."""
+    by_key = {design.point.key: index for index, design in enumerate(replay.table)}
+    space = space_of(replay.table)
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=explorer.make_sampler(sampler, seed))
+    unknown = {*range(len(replay.table))}
+    generator = random.Random(seed)
+    while unknown:
+        trial, index = None, generator.choice([*unknown])
+        for _ in range(proposals):
+            trial = study.ask()
+            proposed = by_key[explorer.suggest(trial, space).key]
+            if proposed in unknown:
+                index = proposed
+                break
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            trial = None
+        cost = replay.train(index, seed)
+        unknown.discard(index)
+        if trial is None:
+            values, chosen = explorer.parameters(replay.table[index].point, space)
+            study.add_trial(optuna.trial.create_trial(values=cost, params=values, distributions=chosen))
+        else:
+            study.tell(trial, cost)
 
 
 def guided(replay: Replay, seed: int) -> None:
@@ -200,16 +233,10 @@ def guided(replay: Replay, seed: int) -> None:
         del unknown[index]
 
 
-def raced(replay: Replay, seed: int) -> None:
-    """The guide, then seeds where membership of the front is open, until it is settled or all recorded seeds are used."""
-    guided(replay, seed)
-    race(replay, seed, replay.seeds)
-
-
 def race(replay: Replay, seed: int, most: int) -> None:
     """Further seeds of designs whose membership of the front is open, up to `most` of each."""
     indices = [*replay.whole]
-    while (place := next_to_seed(standings([replay.whole[i] for i in indices]), most)) is not None:
+    while (place := next_to_seed(standings([replay.whole[i] for i in indices], draws=DRAWS), most)) is not None:
         index = indices[place]
         replay.train(index, seed + len(replay.whole[index]))
 
@@ -240,38 +267,81 @@ def seen_of(replay: Replay) -> list[Seen]:
     return [Seen(known=known_of(replay, index, 0), acc=-cost[0], time=cost[1]) for index, cost in measured.items()]
 
 
-METHODS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
-    "optuna tpe": (plain, {"sampler": "tpe"}, {}),
-    "optuna nsga2": (plain, {"sampler": "nsga2"}, {}),
-    "optuna gp": (plain, {"sampler": "gp"}, {}),
-    "optuna random": (plain, {"sampler": "random"}, {}),
-    "each once": (at_random, {}, {}),
-    "each once, sharing, stopping": (at_random, {}, {"sharing": True, "stopping": "on"}),
-    "guided": (guided, {}, {}),
-    "guided, sharing": (guided, {}, {"sharing": True}),
-    "guided, sharing, safe": (guided, {}, {"sharing": True, "stopping": "safe"}),
-    "guided, sharing, stopping": (guided, {}, {"sharing": True, "stopping": "on"}),
-    "guided, sharing, racing": (raced, {}, {"sharing": True}),
-}
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to search."""
+
+    search: Callable[..., None]
+    how: Mapping[str, Any] = field(default_factory=dict)
+    sharing: bool = False
+    stopping: Mode = "off"
+    racing: bool = False
+
+    def run(self, table: list[Design], seeds: int, seed: int) -> tuple[list[tuple[float, float, float]], float]:
+        """(the trace of one search, its own seconds)."""
+        began = time.perf_counter()
+        replay = Replay(table=table, seeds=seeds, sharing=self.sharing, stopping=self.stopping)
+        self.search(replay, seed, **self.how)
+        if self.racing:
+            race(replay, seed, seeds)
+        return replay.trace, time.perf_counter() - began
 
 
-def calibration(table: list[Design], searches: int, seeds: int) -> dict[str, Any]:
+def methods(trials: int, gp_trials: int) -> dict[str, Method]:
+    """By name: Optuna's samplers as they are; without repeats and with what the explorer adds; the guide."""
+    found = {
+        f"optuna {sampler}": Method(search=plain, how={"sampler": sampler, "trials": gp_trials if sampler == "gp" else trials})
+        for sampler in ("tpe", "nsga2", "gp", "random")
+    }
+    bases: dict[str, Method] = {
+        name: Method(search=unrepeated, how={"sampler": name, "proposals": 3 if name == "gp" else 20})
+        for name in ("tpe", "nsga2", "gp")
+    }
+    bases |= {"random": Method(search=at_random), "guided": Method(search=guided)}
+    for name, base in bases.items():
+        found[f"{name}, no repeats"] = base
+        if name == "gp":  # it thinks long
+            found["gp, no repeats, sharing, stopping, racing"] = replace(base, sharing=True, stopping="on", racing=True)
+            continue
+        found[f"{name}, no repeats, sharing"] = replace(base, sharing=True)
+        found[f"{name}, no repeats, sharing, safe"] = replace(base, sharing=True, stopping="safe")
+        found[f"{name}, no repeats, sharing, stopping"] = replace(base, sharing=True, stopping="on")
+        found[f"{name}, no repeats, sharing, racing"] = replace(base, sharing=True, racing=True)
+        found[f"{name}, no repeats, sharing, stopping, racing"] = replace(base, sharing=True, stopping="on", racing=True)
+    return found
+
+
+def calibration(table: list[Design], seeds: int, search: int) -> dict[str, int]:
     """Of designs said to be on the front with more than 95 % probability: how many are, by what was held out and by all seeds."""
-    counts = {"designs_said_to_be_sure": 0, "on_the_front_of_the_seed_held_out": 0, "on_the_front_of_the_means_of_all_seeds": 0}
-    every = set(front([design.true() for design in table]))
-    for search in range(searches):
-        held = search % seeds
-        kept = [s for s in range(seeds) if s != held]
-        fewer = [replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table]
-        replay = Replay(table=fewer, seeds=seeds - 1, sharing=True)
-        at_random(replay, search)
-        race(replay, search, seeds - 1)
-        sure = {i for i, s in zip(replay.whole, standings([*replay.whole.values()]), strict=True) if (s.on_front or 0) > SURE}
-        there = set(front([design.measured(design.curves[held]) for design in table]))
-        counts["designs_said_to_be_sure"] += len(sure)
-        counts["on_the_front_of_the_seed_held_out"] += len(sure & there)
-        counts["on_the_front_of_the_means_of_all_seeds"] += len(sure & every)
-    return counts
+    held = search % seeds
+    kept = [s for s in range(seeds) if s != held]
+    fewer = [replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table]
+    replay = Replay(table=fewer, seeds=seeds - 1, sharing=True)
+    at_random(replay, search)
+    race(replay, search, seeds - 1)
+    sure = {i for i, s in zip(replay.whole, standings([*replay.whole.values()]), strict=True) if (s.on_front or 0) > SURE}
+    return {
+        "designs_said_to_be_sure": len(sure),
+        "on_the_front_of_the_seed_held_out": len(sure & {*front([d.measured(d.curves[held]) for d in table])}),
+        "on_the_front_of_the_means_of_all_seeds": len(sure & {*front([d.true() for d in table])}),
+    }
+
+
+def spared_at_most(table: list[Design]) -> float:
+    """The share of all training that stopping could spare at most: if each run's future and all other designs were known."""
+    true = [design.true() for design in table]
+    whole = spared = 0.0
+    for index, design in enumerate(table):
+        others = [cost for place, cost in enumerate(true) if place != index]
+        for curve in design.curves.values():
+            whole += math.fsum(design.seconds)
+            best = [selected_epoch(curve[:k]) for k in range(1, EPOCHS + 1)]
+            for done in range(1, EPOCHS):
+                futures = [design.measured(curve[:epoch]) for epoch in {*best[done - 1 :]}]
+                if all(any(dominates(other, cost) for other in others) for cost in futures):
+                    spared += math.fsum(design.seconds[done:])
+                    break
+    return spared / whole
 
 
 def quartiles(traces: Sequence[Sequence[tuple[float, float, float]]], column: int) -> list[list[float]]:
@@ -295,46 +365,47 @@ def reached(trace: Sequence[tuple[float, float, float]], goal: float) -> float |
     return next((seconds for seconds, found, _ in trace if found >= goal), None)
 
 
+def summary(traces: list[list[tuple[float, float, float]]], own: Sequence[float]) -> dict[str, Any]:
+    """What the searches of one method reached; `own` seconds that each of them took itself."""
+    times = [reached(trace, GOAL) for trace in traces]
+    reaching = [t for t in times if t is not None]
+    ranked = statistics.median(math.inf if t is None else t for t in times)
+    return {
+        "seconds_to_goal": record.spread(reaching, 4) if reaching else None,
+        "searches_that_reach_it": len(reaching),
+        "median_seconds_of_all_searches": None if math.isinf(ranked) else round(ranked),
+        "found_at_the_end": record.spread([trace[-1][1] for trace in traces], 4),
+        "reported_at_the_end": record.spread([trace[-1][2] for trace in traces], 4),
+        "seconds_in_all": record.spread([trace[-1][0] for trace in traces], 4),
+        "overhead_seconds_a_trial": round(math.fsum(own) / sum(map(len, traces)), 4),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--searches", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3, help="recorded seeds that are used")
-    parser.add_argument("--trials", type=int, default=150, help="of plain Optuna")
+    parser.add_argument("--trials", type=int, default=300, help="of plain Optuna")
     parser.add_argument("--gp-trials", type=int, default=100, help="of Optuna's GP sampler, which thinks long")
-    parser.add_argument("--methods", default=",".join(f"'{m}'" for m in METHODS))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--only", default="", help="methods whose name has this in it")
     asked = parser.parse_args()
     table = load_table(asked.seeds)
-    found: dict[str, Any] = {"designs": len(table), "searches": asked.searches, "methods": {}}
-    for name, (search, how, kind) in METHODS.items():
-        if f"'{name}'" not in asked.methods:
-            continue
-        traces = []
-        began = time.perf_counter()
-        for seed in range(asked.searches):
-            replay = Replay(table=table, seeds=asked.seeds, **kind)
-            if search is plain:
-                trials = asked.gp_trials if how["sampler"] == "gp" else asked.trials
-                search(replay, seed=seed, trials=trials, **how)
-            else:
-                search(replay, seed=seed)
-            traces.append(replay.trace)
-        times = [reached(trace, GOAL) for trace in traces]
-        reaching = [t for t in times if t is not None]
-        ranked = statistics.median(math.inf if t is None else t for t in times)
-        found["methods"][name] = {
-            "seconds_to_goal": record.spread(reaching, 4) if reaching else None,
-            "searches_that_reach_it": len(reaching),
-            "median_seconds_of_all_searches": None if math.isinf(ranked) else round(ranked),
-            "found_at_the_end": record.spread([trace[-1][1] for trace in traces], 4),
-            "reported_at_the_end": record.spread([trace[-1][2] for trace in traces], 4),
-            "seconds_in_all": record.spread([trace[-1][0] for trace in traces], 4),
-            "overhead_seconds_a_trial": round((time.perf_counter() - began) / sum(map(len, traces)), 4),
-        }
-        print(name, json.dumps(found["methods"][name]), flush=True)
-        found["methods"][name]["found"] = quartiles(traces, 1)
-        found["methods"][name]["reported"] = quartiles(traces, 2)
-    found["calibration"] = calibration(table, asked.searches, asked.seeds) if asked.seeds > 1 else None
-    print(found["calibration"])
+    found: dict[str, Any] = {"designs": len(table), "searches": asked.searches}
+    found |= {"share_of_training_that_stopping_could_spare_at_most": round(spared_at_most(table), 4), "methods": {}}
+    with ProcessPoolExecutor(asked.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for name, method in methods(asked.trials, asked.gp_trials).items():
+            if asked.only not in name:
+                continue
+            searched = pool.map(partial(method.run, table, asked.seeds), range(asked.searches))
+            traces, own = map(list, zip(*searched, strict=True))
+            told = summary(traces, own)
+            print(name, json.dumps(told), flush=True)
+            found["methods"][name] = told | {"found": quartiles(traces, 1), "reported": quartiles(traces, 2)}
+        if asked.seeds > 1:
+            parts = pool.map(partial(calibration, table, asked.seeds), range(asked.searches))
+            found["calibration"] = dict(sum(map(Counter, parts), Counter()))
+            print(found["calibration"])
     print(record.write("search", "benchmarks.search", torch.device("cpu"), found))
 
 

@@ -108,22 +108,36 @@ def judge(
 def highest(course: Course, epoch: int, finished: Sequence[Finished], confidence: float = CONFIDENCE) -> float:
     """The highest accuracy (%) that a run plausibly has by an epoch: an upper bound from the curves of finished runs.
 
-    Of each, the error left by that epoch as a share of the error now; the bound is the share that, by its rank among n + 1, a
-    further run undercuts with a probability of at most 1 - confidence. Of runs of the same kind of policy where there are enough,
-    else of all; with too few for the confidence, half of the least share.
+    Of each, the error left by that epoch as a share of the error now. The bound is the share that, by its rank among n + 1, a
+    further run undercuts with a probability of at most 1 - confidence: of runs of the same kind of policy where there are enough
+    for that (19 for 95 %), else of all. While all are fewer, the logarithm of the error is taken to fall by an exponentially
+    distributed amount, that of one run more by a factor of 2; the bound is the quantile of the next, and no less than the least.
     """
     done = len(course.accuracies)
-    alike = [run for run in finished if run.policy == course.policy]
-    runs = [run for run in (alike if len(alike) >= ENOUGH else finished) if len(run.accuracies) >= epoch]
+    runs = [run for run in finished if len(run.accuracies) >= epoch]
     if len(runs) < ENOUGH:
         return 100.0
+    alike = [run for run in runs if run.policy == course.policy]
+    if _rank(len(alike), confidence):
+        runs = alike
     shares = sorted(_share(run.accuracies, done, epoch) for run in runs)
-    rank = math.floor((1 - confidence) * (len(shares) + 1))
-    share = shares[rank - 1] if rank else shares[0] / 2
+    rank = _rank(len(shares), confidence)
+    share = shares[rank - 1] if rank else min(shares[0], math.exp(-_next_fall([-math.log(s) for s in shares], confidence)))
     return 100.0 - (100.0 - max(course.accuracies)) * share
+
+
+def _rank(count: int, confidence: float) -> int:
+    """The rank, counted from 1, of the least of `count` values that one more undercuts with 1 - confidence; 0 where there are too few."""
+    return math.floor((1 - confidence) * (count + 1) + 1e-9)
+
+
+def _next_fall(falls: Sequence[float], confidence: float) -> float:
+    """What the next of exponentially distributed values exceeds with a probability of 1 - confidence."""
+    count = len(falls) + 1
+    return (math.fsum(falls) + math.log(2)) * (math.pow(1 - confidence, -1 / count) - 1)
 
 
 def _share(accuracies: Sequence[float], now: int, then: int) -> float:
     """The error left after `then` epochs as a share of that after `now`."""
     error = 100.0 - max(accuracies[:now])
-    return (100.0 - max(accuracies[:then])) / error if error > 0 else 1.0
+    return max(1e-6, (100.0 - max(accuracies[:then])) / error) if error > 0 else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -76,6 +77,27 @@ def test_when_it_stops_and_when_not() -> None:
     assert reason_to_stop(course([90.0, 91.0], policy="one-cycle"), OBJECTIVES, good, curves + late, "on") is None
 
 
+def test_with_few_curves_the_bound_is_cautious() -> None:
+    generator = random.Random(5)
+
+    def curve() -> tuple[float, ...]:
+        left = 20.0 * math.exp(-generator.expovariate(2.0))
+        return (80.0, 100 - left)
+
+    above = 0
+    for _ in range(2000):
+        finished = [Finished(policy="fixed", accuracies=curve()) for _ in range(8)]
+        above += max(curve()) > highest(course([80.0], epochs=2), 2, finished)
+    assert 0 < above / 2000 < 0.05
+
+
+def test_runs_of_other_policies_count_where_there_are_few_alike() -> None:
+    flat = [Finished(policy="fixed", accuracies=(80.0, 80.0))] * 19
+    rising = [Finished(policy="one-cycle", accuracies=(80.0, 90.0))] * 19
+    assert highest(course([60.0], epochs=2), 2, flat + rising) == 60.0
+    assert highest(course([60.0], epochs=2), 2, flat[1:] + rising) == 80.0  # the error may be halved
+
+
 def test_a_maximum_that_has_settled() -> None:
     """On the front or not: where one of twenty like it may rise it goes on, where fewer do it stops, and counts as whole."""
     flat = Finished(policy="fixed", accuracies=(90.0, 92.0, 91.0, 91.5, 92.0, 91.0))
@@ -106,5 +128,6 @@ def test_the_bound_keeps_its_confidence() -> None:
         new = curve()
         above += max(new) > highest(course(list(new[:2])), 6, finished)
     assert above / 2000 == pytest.approx(0.05, abs=0.015)
+    assert highest(course([80.0]), 6, [Finished(policy="fixed", accuracies=curve())] * (ENOUGH - 1)) == 100.0
     few = [Finished(policy="fixed", accuracies=curve()) for _ in range(ENOUGH)]
     assert highest(course([80.0]), 6, few) > max(100 - 20 * (100 - max(f.accuracies)) / (100 - f.accuracies[0]) for f in few)
