@@ -21,10 +21,10 @@ import torch
 from fastrcaps_dse import data, explorer, records, store, trainer
 from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import Measurement, parse_objectives, time_to
+from fastrcaps_dse.objectives import Measurement, parse_objectives, selected_epoch, time_to
 from fastrcaps_dse.planning import plan
 from fastrcaps_dse.records import front_of
-from fastrcaps_dse.runs import Runner, selected_epoch
+from fastrcaps_dse.runs import Runner
 from fastrcaps_dse.session import Session
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
