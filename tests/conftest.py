@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,9 @@ if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and lock
 
 from fastrcaps_dse import cli, data, drawing
 from fastrcaps_dse.errors import MachineError
+from fastrcaps_dse.store import Store
+from tests.browsing import Open, eventually, file_of
+from tests.synthetic import write_study
 
 
 def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17, classes: int = 3) -> Path:
@@ -84,3 +89,59 @@ def browser() -> str:
         if os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required":
             raise
         pytest.skip("no browser is installed")
+
+
+# --- the page in a real browser -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium(browser: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+        launched = playwright.chromium.launch(executable_path=browser, args=options)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Open]:
+    """Opens an address and waits for the page; at the end no page has said an error, or shown a dialog."""
+    said: list[str] = []
+    contexts: list[Any] = []
+
+    def open_(address: str, *, width: int = 1280, height: int = 900, **how: Any) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **how)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+        page.goto(address)
+        eventually(lambda: bool(page.evaluate("window.complete")))
+        return page
+
+    open_.said = said  # type: ignore[attr-defined]
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not said, said
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Store, str]]:
+    """A study by its traits, and the address of its file; each made once."""
+    made: dict[str, tuple[Store, str]] = {}
+
+    def study(designs: int = 40, **how: Any) -> tuple[Store, str]:
+        key = json.dumps([designs, how])
+        if key not in made:
+            place = tmp_path_factory.mktemp("page")
+            ours = write_study(place / "s.db", designs, **how)
+            (place / "s.html").write_text(file_of(ours), encoding="utf-8")
+            made[key] = ours, f"file://{place / 's.html'}"
+        return made[key]
+
+    return study

@@ -21,7 +21,7 @@ from fastrcaps_dse.page.server import Watched
 from fastrcaps_dse.session import Session
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.studyspec import override
-from tests.test_session import Heard, spec_of
+from tests.sessions import Heard, spec_of
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
 

@@ -21,7 +21,7 @@ from fastrcaps_dse.store import Store
 from fastrcaps_dse.studyspec import override, parse_study
 from fastrcaps_dse.trainer import Epoch, sharing
 from fastrcaps_dse.workers import fitting
-from tests.test_session import SHARED, Heard, curves_of
+from tests.sessions import SHARED, Heard, curves_of
 
 CPU = torch.device("cpu")
 SPACE = '[4, 8, "adabatch(head_batch=4,head_epochs=10,tail_batch=8)", 16]'

@@ -1,0 +1,121 @@
+"""The pick in a real browser: that of the command line, live, by keyboard."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from fastrcaps_dse import picks, records
+from fastrcaps_dse.objectives import OBJECTIVES
+from tests.browsing import Open, eventually, marked, texts
+
+# --- the pick ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"seeds": 3}, {"objectives": "params,time,acc,macs,epochs"}, {"objectives": "acc"}])
+def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how: dict[str, Any]) -> None:
+    ours, address = studies(**how)
+    page = open_page(address)
+    row = ours.study()
+    trials = ours.trials(row)
+    known = records.standings_of(trials, row.objectives)
+    candidates = [records.candidate(t, row.objectives, known[t.trial]) for t in trials if t.measurement is not None]
+    generator = random.Random(3)
+    basic = ["params", "time", "acc"]  # in the order in which the command line takes them
+    names = basic + [n for n in page.evaluate("fastrcaps.columns.map(c => c.name)") if n not in basic]
+    nothing = 0
+    for _ in range(40):
+        given: dict[str, str] = {}
+        for name in generator.sample(names, generator.randint(0, 3)):
+            value = generator.choice(candidates).values[name] * generator.choice([1, 1.001, 0.999])
+            given[name] = str(round(min(value, 100) if name == "acc" else value, 3))
+        prefer = generator.choice([None, None, "knee", generator.choice(row.objectives).name])
+        limits = [
+            picks.parse_limit(n, "min" if OBJECTIVES[n].direction == "maximize" else "max", given[n])
+            for n in names
+            if n in given
+        ]
+        expected = picks.pick(candidates, row.objectives, limits, prefer)
+        page.evaluate(
+            "([limits, prefer]) => { Object.assign(fastrcaps.state, {limits, prefer}); fastrcaps.picking(); }",
+            [given, prefer or ""],
+        )
+        assert tuple(texts(page, "#picked li")) == expected.why, (given, prefer)
+        head = page.locator("#picked h3").inner_text()
+        if expected.trial is None:
+            nothing += 1
+            assert head == "Nothing fits these limits"
+            assert f"(trial {expected.nearest_miss})" in page.locator("#picked p").first.inner_text()
+        else:
+            assert head.endswith(f"(trial {expected.trial})")
+            assert page.locator(f"tr[data-trial='{expected.trial}'].pick").count() == 1
+    eventually(lambda: marked(page, "pick") == ([expected.trial] if expected.trial is not None else []))
+    assert 0 < nothing < 40 or how == {"objectives": "acc"}
+
+
+def test_the_command_gives_the_same_pick(open_page: Open, studies: Any) -> None:
+    """What the page says to copy, run in a shell."""
+    ours, address = studies()
+    page = open_page(address + "#limit.params=7M&limit.macs=2e8&limit.acc=97%25&prefer=time")
+    command = page.locator("#command").inner_text()
+    assert command.startswith("fastrcaps-dse pick --study synthetic --") and "--max-params 7M" in command
+    run = [sys.executable, "-m", "fastrcaps_dse", "pick", "--json"]
+    answer = subprocess.run(
+        f"{' '.join(run)} {command.removeprefix('fastrcaps-dse pick')} --storage {ours.url.database}",
+        shell=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode in (0, 3), answer.stderr
+    picked = json.loads(answer.stdout)
+    assert texts(page, "#picked li") == picked["why"]
+
+
+def test_a_pick_by_keyboard_alone(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+
+    def walk_to(selector: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(f"document.activeElement.matches({selector!r})"):
+                return
+        raise AssertionError(f"Tab never comes to {selector}")
+
+    walk_to("#limit-text-params")
+    page.keyboard.type("7M")
+    assert "--max-params 7M" in page.locator("#command").inner_text()
+    assert page.locator("#picked li", has_text="within params <= 7,000,000").count() == 1
+    walk_to("#prefer")
+    page.keyboard.press("End")
+    assert page.locator("#prefer").input_value() == "knee" and "--prefer knee" in page.locator("#command").inner_text()
+    walk_to("#copy")
+    page.keyboard.press("Enter")
+    eventually(lambda: page.locator("#copy").inner_text() == "Copied")
+    walk_to("#table input")
+    page.keyboard.press("Space")
+    eventually(lambda: len(marked(page, "selected")) == 1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    eventually(lambda: len(marked(page, "selected")) == 2)
+
+
+def test_sliders_and_wrong_quantities(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+    slider = page.locator("#limit-range-params")
+    slider.focus()
+    for _ in range(80):
+        page.keyboard.press("ArrowLeft")
+    limit = page.locator("#limit-text-params").input_value()
+    assert re.fullmatch(r"[67](\.\d+)?M", limit) and f"--max-params {limit}" in page.locator("#command").inner_text()
+    page.locator("#limit-text-time").fill("soon")
+    assert page.locator("#limit-wrong-time").inner_text() == "write it as 90s"
+    assert (
+        page.locator("#limit-text-time").get_attribute("aria-invalid") == "true"
+        and "--max-time" not in page.locator("#command").inner_text()
+    )
+    page.locator("#loosen").click()
+    assert "--" not in page.locator("#command").inner_text().replace("--study", "").replace("--storage", "")

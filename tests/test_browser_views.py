@@ -1,0 +1,168 @@
+"""The page in a real browser: the file without a network, each linked view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browsing import Open, eventually, marked, texts
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_works_without_a_network(open_page: Open, studies: Any) -> None:
+    _, address = studies(failed=1, running=1)
+    asked: list[str] = []
+    page = open_page(address, offline=True)
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    eventually(lambda: bool(page.evaluate("window.complete")))
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]
+    assert (
+        page.locator("#name").inner_text() == "synthetic"
+        and "40 of 42 designs measured" in page.locator("#summary").inner_text()
+    )
+    assert page.locator("#table tbody tr").count() == 42
+    states = texts(page, "#table tr.failed td, #table tr.running td")
+    assert "failed: the loss is not finite after epoch 2" in states and "running" in states
+
+
+@pytest.mark.parametrize(
+    ("designs", "how"),
+    [
+        (0, {}),
+        (0, {"failed": 2, "running": 1}),
+        (1, {}),
+        (30, {"objectives": "acc,params"}),
+        (30, {"objectives": "acc,time,params,macs,epochs"}),
+        (30, {"objectives": "params"}),
+        (20, {"seeds": 3}),
+        (2000, {}),
+    ],
+)
+def test_studies_of_any_size(open_page: Open, studies: Any, designs: int, how: dict[str, Any]) -> None:
+    _, address = studies(designs, **how)
+    page = open_page(address)
+    count = designs + how.get("failed", 0) + how.get("running", 0)
+    assert page.locator("#count").inner_text() == f"{count:,} design{'s' * (count != 1)}"
+    assert page.locator("#table tbody tr").count() == min(100, count)
+    flat = len(how.get("objectives", "a,b,c").split(",")) < 3
+    kinds = page.evaluate("[...new Set(document.querySelector('#scatter').data.map(t => t.type))]")
+    assert kinds == ([] if not designs else ["scatter"] if flat else ["scatter3d"])
+    if not designs:
+        assert page.locator("#picked h3").inner_text() == "No design is measured yet"
+    if how.get("seeds"):
+        assert any("±" in text for text in texts(page, "#table td")) and any(
+            "tied" in text for text in texts(page, "#table td")
+        )
+        assert page.evaluate("document.querySelector('#accuracy').data.some(t => t.fill === 'toself')")
+        assert page.evaluate("document.querySelector('#scatter').data.some(t => t.error_x)")
+    if designs > 100:
+        page.locator("#more").click()
+        assert page.locator("#table tbody tr").count() == 600
+
+
+# --- linked views -----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_marks_in_all_views(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+    row = page.locator("#table tbody tr").nth(20)
+    trial = int(row.get_attribute("data-trial"))
+    row.hover()
+    eventually(lambda: marked(page, "hover") == [trial])
+    row.click()
+    eventually(lambda: marked(page, "selected") == [trial])
+    assert "1 selected" in page.locator("#count").inner_text() and row.locator("input").is_checked()
+    eventually(
+        lambda: page.evaluate("[...new Set(document.querySelector('#accuracy').data.map(t => t.customdata[0]))]") == [trial]
+    )
+    assert page.evaluate("document.querySelector('#rate').data.length") == 1
+    other = page.locator("#table tbody tr").nth(3)
+    other.click()
+    eventually(lambda: len(marked(page, "selected")) == 2)
+    eventually(lambda: page.evaluate("document.querySelector('#accuracy').data.length") == 2)
+    page.locator("#clear").click()
+    eventually(lambda: marked(page, "selected") == [])
+
+
+def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1] + "#z=")
+    page.locator("#scatter").scroll_into_view_if_needed()
+    place = page.evaluate(
+        """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
+        const l = node._fullLayout; const box = node.getBoundingClientRect();
+        return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
+    )
+    page.mouse.move(place[1] - 30, place[2] - 30)
+    page.mouse.move(place[1], place[2])
+    eventually(lambda: page.locator(f"tr[data-trial='{place[0]}'].hover").count() == 1)
+    page.mouse.down()
+    page.mouse.up()
+    eventually(lambda: page.locator(f"tr[data-trial='{place[0]}'].chosen").count() == 1)
+    assert f"sel={place[0]}" in page.url
+
+
+def test_axes_are_chosen(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+    page.locator("#axis-x").select_option("macs")
+    page.locator("#axis-z").select_option("")
+    titles = "(() => { const l = document.querySelector('#scatter').layout; return [l.xaxis?.title?.text, l.yaxis?.type]; })()"
+    eventually(lambda: page.evaluate(titles) == ["multiply-adds to classify an image (multiply-adds)", "log"])
+    assert "x=macs" in page.url and "z=" in page.url
+
+
+def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
+    ours, address = studies()
+    page = open_page(address)
+    page.locator("#parallel").scroll_into_view_if_needed()
+    grip = page.locator('.grip[data-axis="params"]').bounding_box()
+    x, top = grip["x"] + grip["width"] / 2, grip["y"]
+    page.mouse.move(x, top + 2)
+    page.mouse.down()
+    page.mouse.move(x, top + grip["height"] / 3, steps=4)
+    page.mouse.up()
+    low = [t.trial for t in ours.trials(ours.study()) if t.measurement and t.measurement.params < 7e6]
+    shown = page.evaluate("[...document.querySelectorAll('#table tbody tr')].map(r => Number(r.dataset.trial))")
+    assert sorted(shown) == sorted(low) and f"{len(low)} designs of 40" in page.locator("#count").inner_text()
+    faded = "document.querySelector('#scatter').data.find(t => t.name === 'outside the ranges').customdata.length"
+    eventually(lambda: page.evaluate(faded) == 40 - len(low))
+    assert "range.params=" in page.url
+    again = open_page(page.url)
+    assert again.locator("#table tbody tr").count() == len(low)
+    page.locator('.grip[data-axis="params"]').click()
+    assert page.locator("#table tbody tr").count() == 40 and page.locator("#unbrush").is_hidden()
+
+
+def test_lines_of_the_parallel_view_mark_too(open_page: Open, studies: Any) -> None:
+    page = open_page(studies(1)[1])
+    page.locator("#parallel").scroll_into_view_if_needed()
+    box = page.locator("#parallel").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 100)
+    place = page.evaluate(
+        "(() => { const p = [...fastrcaps.parallel.points.values()][0]; return [(p[0][0] + p[1][0]) / 2, (p[0][1] + p[1][1]) / 2]; })()"
+    )
+    page.mouse.move(box["x"] + place[0], box["y"] + place[1])
+    eventually(lambda: marked(page, "hover") == [0])
+    page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+    eventually(lambda: marked(page, "selected") == [0])
+
+
+def test_the_table_sorts_filters_and_chooses_columns(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+    button = page.get_by_role("button", name="trainable parameters", exact=False).first
+    button.click()
+    head = page.locator("th", has_text="trainable parameters")
+    assert head.get_attribute("aria-sort") == "ascending"
+    numbers = [int(t.replace(",", "")) for t in texts(page, "#table tbody tr td:nth-child(7)")]
+    assert numbers == sorted(numbers)
+    page.locator("th button", has_text="trainable parameters").click()
+    assert head.get_attribute("aria-sort") == "descending" and "sort=params.down" in page.url
+    page.locator("#filter").fill("one-cycle small")
+    assert all("one-cycle" in t and "small" in t for t in texts(page, "#table tbody tr td:nth-child(3)"))
+    page.locator("#columns summary").click()
+    page.locator("#columns label", has_text="lr policy").locator("input").check()
+    assert "lr policy" in texts(page, "th")
+    again = open_page(page.url)
+    assert texts(again, "th") == texts(page, "th") and texts(again, "#table tbody tr") == texts(page, "#table tbody tr")
