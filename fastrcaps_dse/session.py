@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,36 +11,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from fastrcaps_dse import data, explorer, store, trainer
 from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
 from fastrcaps_dse.noise import next_to_seed
-from fastrcaps_dse.objectives import Measurement, counted, format_seconds
+from fastrcaps_dse.objectives import Measurement, format_seconds
 from fastrcaps_dse.picks import Limit
+from fastrcaps_dse.placement import placements, refuse_distortion
 from fastrcaps_dse.planning import Remaining, check_designs
 from fastrcaps_dse.records import front_of, standings_of
-from fastrcaps_dse.runs import RunObserver
 from fastrcaps_dse.side_by_side import Job, side_by_side
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
 from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
-from fastrcaps_dse.workers import Crew, Setup, fitting
-
-OCCUPANCY_DESIGNS = 5
-MOST_FORESEEN = 200  # trials; of more, the rest is alike
-
-
-class SessionObserver(RunObserver, Protocol):
-    """What is told of an exploration and of its runs; `front` is the size of the front so far. The rest is told before the trial."""
-
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
-
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None: ...
-
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
-
-    def rest_estimated(self, seconds: float) -> None: ...
+from fastrcaps_dse.watching import SessionObserver, Watch
+from fastrcaps_dse.workers import Crew, Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +72,7 @@ class Session:
         deadline = math.inf if budget is None else time.monotonic() + budget
         self.spec, self.observer, self.limits = spec, observer, limits
         self.device = trainer.choose_device(device)
-        self._refuse_distortion(workers)
+        refuse_distortion(workers, self.device, spec)
         self.precision = trainer.choose_precision(self.device, precision)
         self.dataset = data.load(spec.dataset, data_dir)
         check_designs(spec, self.dataset.shape)
@@ -107,7 +91,8 @@ class Session:
         self.runner = self.setup.runner(observer, self.store, self.study, self.dataset)
         self.foresight = self.runner.foresight
         self.url = url
-        self.places = self._placements(workers)
+        with store.clear_errors(url):
+            self.places = placements(workers, self.device, spec, self.foresight)
 
     def close(self) -> None:
         """Let go of the storage's connections."""
@@ -118,30 +103,6 @@ class Session:
     def deadline(self) -> float:
         """When the budget is spent, on the monotonic clock."""
         return self.setup.deadline
-
-    def _refuse_distortion(self, workers: int | None) -> None:
-        """Raises InputError where workers share a device whose clock is to tell the time objective."""
-        devices = len(trainer.all_like(self.device))
-        if workers is not None and workers > devices and self.spec.time == "measured":
-            raise InputError(
-                f"{workers} workers on {counted(devices, 'device')} distort the time by the clock",
-                f"use --time steps, or --workers {devices}",
-            )
-
-    def _placements(self, workers: int | None) -> list[str]:
-        """The device of each worker."""
-        devices = trainer.all_like(self.device)
-        if workers is None:
-            shared = self.device.type == "cuda" and self.spec.time == "steps"
-            workers = len(devices) * (self._fitting() if shared else 1)
-        return [str(devices[index % len(devices)]) for index in range(workers)]
-
-    def _fitting(self) -> int:
-        """How many runs fill one GPU, as the first designs of the study keep it busy."""
-        few = [*self.spec.first_designs, *self.spec.space.examples()][:OCCUPANCY_DESIGNS]
-        with store.clear_errors(self.url):
-            occupancy = statistics.median(self.foresight.occupancy(point) for point in few)
-        return fitting(occupancy, *trainer.memory_of(self.device))
 
     def _open_study(self, url: URL) -> tuple[Store, StudyRow]:
         """The stored study: made, or found and the same. Raises InputError where it is another."""
@@ -203,7 +164,7 @@ class Session:
                     self.spec,
                     self.storage,
                     staff.evaluate,
-                    _Watch(self),
+                    self._watch(),
                     limits=self.limits,
                     bounds=self.foresight.bounds,
                     foresight=self.foresight.foresee,
@@ -216,6 +177,16 @@ class Session:
                 except BudgetSpent:
                     spent = True
                 return Outcome(study=self.study, trials=session.finished, exhausted=exhausted, spent=spent)
+
+    def _watch(self) -> Watch:
+        remaining = Remaining(self.spec, self.foresight.guess, len(self.places))
+        return Watch(
+            to=self.observer,
+            remaining=remaining,
+            tidy=self.tidy,
+            size=self.spec.space.size(),
+            deadline=self.deadline,
+        )
 
     @contextmanager
     def _staff(self) -> Iterator[Staff]:
@@ -312,37 +283,3 @@ class Session:
 def _tried(trial: TrialRow) -> set[int]:
     """The seeds that a design has a finished run of."""
     return {run.seed for run in trial.runs if run.state != "running"}
-
-
-class _Watch:
-    """Passes on what the explorer tells, estimates the rest, and tidies up after each trial."""
-
-    def __init__(self, session: Session) -> None:
-        self.session, self.to = session, session.observer
-        self.remaining = Remaining(session.spec, session.foresight.guess, len(session.places))
-        self.target, self.finished = 0, 0
-
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
-        self.target, self.finished = target, finished
-        self.remaining.begin(trial, point, time.monotonic())
-        self.to.trial_started(trial, point, finished=finished, target=target, resumed=resumed)
-
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
-        front = self.session.tidy()
-        self._estimate(trial)
-        self.to.trial_finished(trial, point, measurement, front)
-
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
-        self._estimate(trial)
-        self.to.trial_failed(trial, point, reason)
-
-    def _estimate(self, trial: int) -> None:
-        now = time.monotonic()
-        self.remaining.end(trial, now)
-        self.finished += 1
-        size = self.session.spec.space.size()
-        rest = (self.target if size is None else min(self.target, size)) - self.finished
-        seconds = self.remaining.seconds(min(rest, MOST_FORESEEN), now)
-        if seconds is not None:
-            seconds *= max(1.0, rest / MOST_FORESEEN)
-            self.to.rest_estimated(min(seconds, max(0.0, self.session.deadline - now)))

@@ -6,7 +6,6 @@ goes over a pipe. A worker that dies is replaced, and its run goes on from its l
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import queue
@@ -74,13 +73,6 @@ class Setup:
             fresh=self.fresh,
             time_is_up=lambda: time.monotonic() >= self.deadline,
         )
-
-
-def fitting(occupancy: float, run_bytes: int, free_bytes: int, most: int = 4) -> int:
-    """How many runs fill a device, of each of which a step keeps it busy for this share of its time."""
-    by_time = math.floor(1 / max(occupancy, 1e-9))
-    by_memory = free_bytes // max(1, run_bytes)
-    return max(1, min(by_time, by_memory, most))
 
 
 # --- in a worker ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ LEVELS: list[set[str]] = [
     {"figures", "textplot", "drawing", "paper"},
     {"explorer", "trainer", "page", "console"},
     {"foresight", "runs", "planning"},
-    {"workers"},
+    {"workers", "placement", "watching"},
     {"session", "doctor"},
     {"cli"},
     {"__main__"},

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
+from fastrcaps_dse.explorer.contract import Bounds, Evaluate, Foresee, Observer, Report
 from fastrcaps_dse.explorer.parameters import draw, make_sampler, parameters, point_of, suggest
 from fastrcaps_dse.explorer.storage import find_study
 from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
@@ -26,36 +26,24 @@ from fastrcaps_dse.picks import Limit, check_limits
 from fastrcaps_dse.side_by_side import Job, side_by_side
 from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.surrogate import Foreseen, Guide, Known, Seen, features_of
-
-Report = Callable[[int, float], None]
-"""Is told (epoch, accuracy in %) of each epoch of a run."""
-
-Evaluate = Callable[[DesignPoint, int, int, Report], Measurement]
-"""Trains (design, seed) for a trial number. Raises RunFailed where the run gives no measurement."""
-
-Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
-"""(least, most) that an objective of a design can reach, where that is known before it is trained."""
-
-Foresee = Callable[[DesignPoint], Foreseen]
-"""What is known of a design before it is trained."""
+from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
 
 CANDIDATES = 128  # designs that the guide chooses from at most
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random
 
 
-class Observer(Protocol):
-    """What is told of an exploration as it goes."""
-
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
-
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None: ...
-
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
-
-
 def _untold(epoch: int, accuracy: float) -> None:
     """The curves of further seeds stay in our own tables."""
+
+
+def _check_limits(limits: Sequence[Limit], spec: StudySpec) -> None:
+    """Raises InputError where limits contradict each other, or one is of an objective that is not measured."""
+    check_limits(limits)
+    for limit in limits:
+        if needs_asking(limit.objective) and limit.objective not in [o.name for o in spec.objectives]:
+            raise InputError(
+                f"the limit {limit} needs an objective that is not measured", f"add {limit.objective} to --objectives"
+            )
 
 
 class Explorer:
@@ -84,12 +72,7 @@ class Explorer:
         self.foresight = foresight
         self.seen: list[Seen] = []
         self.spec, self.storage, self.evaluate, self.observer = spec, storage, evaluate, observer
-        check_limits(limits)
-        for limit in limits:
-            if needs_asking(limit.objective) and limit.objective not in [o.name for o in spec.objectives]:
-                raise InputError(
-                    f"the limit {limit} needs an objective that is not measured", f"add {limit.objective} to --objectives"
-                )
+        _check_limits(limits, spec)
         self.limits, self.bounds = limits, bounds
         self.study, _ = find_study(spec, storage)
         self.study_id = storage.get_study_id_from_name(spec.name)
@@ -97,8 +80,12 @@ class Explorer:
         self.known: set[str] = set()  # keys of the designs that have a trial
         self.finished = 0  # trials that are done or failed
         self.stopped: list[FrozenTrial] = []  # with an earlier process
+        self._recall()
+
+    def _recall(self) -> None:
+        """Take in the trials of earlier processes."""
         for trial in self.study.get_trials(deepcopy=False):
-            point = point_of(trial, spec.space)
+            point = point_of(trial, self.spec.space)
             self.known.add(point.key)
             if trial.state.is_finished():
                 self.finished += 1
