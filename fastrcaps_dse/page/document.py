@@ -14,7 +14,18 @@ from typing import Any
 
 from fastrcaps_dse.figures import library
 
-SCRIPTS = ("quantities.js", "pick.js", "helpers.js", "scatter.js", "parallel.js", "lines.js", "table.js", "app.js")
+SCRIPTS = (
+    "quantities.js",
+    "pick.js",
+    "helpers.js",
+    "scatter.js",
+    "parallel.js",
+    "lines.js",
+    "table.js",
+    "controls.js",
+    "live.js",
+    "app.js",
+)
 """Of the page, in the order in which they run."""
 
 

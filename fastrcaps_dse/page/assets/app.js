@@ -29,10 +29,10 @@ class App {
     this.parallel = new Parallel(this);
     this.lines = new Lines(this);
     this.table = new Table(this);
-    this.controls();
+    this.controls = new Controls(this);
     this.refresh();
-    window.addEventListener('hashchange', () => { this.state = readState(this); this.setTheme(); this.fillAxes(); this.fillLimits(); this.refresh(); });
-    if (this.live) this.follow();
+    window.addEventListener('hashchange', () => { this.state = readState(this); this.controls.setTheme(); this.controls.fillAxes(); this.controls.fillLimits(); this.refresh(); });
+    if (this.live) follow(this);
     else status('a file', '');
   }
 
@@ -62,36 +62,6 @@ class App {
 
   column(name) {
     return this.columns.find((c) => c.name === name);
-  }
-
-  // --- following a live study -----------------------------------------------------------------------------------------
-
-  follow() {
-    const source = new EventSource(`events${this.token ? `?token=${encodeURIComponent(this.token)}` : ''}`);
-    let heard = performance.now();
-    source.onmessage = async (event) => {
-      heard = performance.now();
-      const { revision, error, server } = JSON.parse(event.data);
-      if (error) { status(`stale: ${error}`, 'stale'); return; }
-      status('live', 'live');
-      const restarted = server !== this.server;
-      if ((revision === this.revision && !restarted) || this.fetching) return;
-      this.fetching = true;
-      try {
-        const running = this.designs.filter((d) => d.s === 'running').map((d) => d.t);
-        const content = await this.get(`data?since=${restarted ? 0 : this.revision}`);
-        if (restarted) this.byTrial.clear();
-        this.take(content);
-        for (const t of [...running, ...content.designs.map((d) => d.t)]) this.curves.delete(t);
-        this.refresh();
-      } catch (problem) {
-        status(`stale: ${problem.message}`, 'stale');
-      } finally {
-        this.fetching = false;
-      }
-    };
-    setInterval(() => { if (performance.now() - heard > 12000) status('stale: the server does not answer', 'stale'); }, 1000);
-    source.onerror = () => status('stale: the server does not answer; trying again', 'stale');
   }
 
   // The designs of which curves are drawn: the chosen ones; else the picked one and the front.
@@ -207,7 +177,7 @@ class App {
 
   picking() {
     this.pick();
-    this.fillLimits();
+    this.controls.fillLimits();
     this.table.mark();
     this.parallel.mark();
     this.markScatter('pick');
@@ -268,133 +238,6 @@ class App {
     }
     if (this.state.prefer) parts.push(`--prefer ${shellQuoted(this.state.prefer)}`);
     return parts.join(' ');
-  }
-
-  // --- controls -------------------------------------------------------------------------------------------------------
-
-  controls() {
-    this.setTheme();
-    this.fillAxes();
-    this.fillLimits();
-    const options = [['', 'by the limits'], ...this.names.map((n) => [n, this.column(n).title]), ['knee', 'the knee of the front']];
-    $('prefer').replaceChildren(...options.map(([value, text]) => new Option(text, value)));
-    $('prefer').value = this.state.prefer;
-    $('prefer').addEventListener('change', () => { this.state.prefer = $('prefer').value; this.picking(); });
-    for (const axis of 'xyz') {
-      $(`axis-${axis}`).addEventListener('change', (event) => { this.state[axis] = event.target.value; this.drawScatter(); this.write(); });
-    }
-    $('filter').value = this.state.filter;
-    $('filter').addEventListener('input', () => { this.state.filter = $('filter').value; this.table.draw(); this.parallel.draw(); this.drawScatter(); this.write(); });
-    $('clear').addEventListener('click', () => { this.state.sel = []; this.selected(); });
-    $('unbrush').addEventListener('click', () => { this.state.brush = {}; this.setBrush('', null, true); });
-    $('loosen').addEventListener('click', () => { this.state.limits = {}; this.wrong = {}; this.picking(); });
-    $('copy').addEventListener('click', () => this.copy());
-    $('csv').addEventListener('click', () => save(`${fileName(this.study.name)}.csv`, new Blob([this.table.csv()], { type: 'text/csv' })));
-    $('theme').addEventListener('click', () => {
-      this.state.theme = isDark() ? 'light' : 'dark';
-      this.setTheme();
-      this.refresh();
-    });
-    for (const place of document.querySelectorAll('.export')) {
-      for (const format of ['png', 'svg']) {
-        const button = Object.assign(document.createElement('button'), { type: 'button', textContent: format.toUpperCase() });
-        button.setAttribute('aria-label', `${place.dataset.plot} as ${format.toUpperCase()}`);
-        button.addEventListener('click', () => this.exportPlot(place.dataset.plot, format));
-        place.append(button);
-      }
-    }
-  }
-
-  fillAxes() {
-    for (const axis of 'xyz') {
-      const options = this.columns.map((c) => new Option(c.title, c.name));
-      if (axis === 'z') options.unshift(new Option('none', ''));
-      $(`axis-${axis}`).replaceChildren(...options);
-      $(`axis-${axis}`).value = this.state[axis];
-    }
-  }
-
-  fillLimits() {
-    const place = $('limits');
-    if (!place.children.length) place.append(...this.columns.map((c) => this.limitRow(c)));
-    for (const c of this.columns) {
-      const [slider, field, wrong] = ['range', 'text', 'wrong'].map((kind) => $(`limit-${kind}-${c.name}`));
-      const text = this.state.limits[c.name];
-      if (document.activeElement !== field) field.value = text || '';
-      if (document.activeElement !== slider) slider.value = text === undefined ? slider.dataset.off : this.sliderAt(c, parseQuantity(c.name, text));
-      slider.parentElement.classList.toggle('off', text === undefined);
-      slider.setAttribute('aria-valuetext', text === undefined ? 'no limit' : text);
-      wrong.textContent = this.wrong[c.name] || '';
-      field.setAttribute('aria-invalid', Boolean(this.wrong[c.name]));
-    }
-  }
-
-  limitRow(c) {
-    const row = Object.assign(document.createElement('div'), { className: 'limit' });
-    const bound = this.boundOf(c.name);
-    const label = Object.assign(document.createElement('label'), { htmlFor: `limit-text-${c.name}`, textContent: `${c.title}, ${bound === 'max' ? 'at most' : 'at least'}` });
-    const slider = Object.assign(document.createElement('input'), { type: 'range', id: `limit-range-${c.name}`, min: 0, max: 100, step: 1 });
-    slider.dataset.off = bound === 'max' ? 100 : 0;
-    slider.setAttribute('aria-label', label.textContent);
-    slider.addEventListener('input', () => {
-      this.setLimit(c.name, slider.value === slider.dataset.off ? '' : limitText(c.name, this.sliderValue(c, Number(slider.value)), bound));
-    });
-    const field = Object.assign(document.createElement('input'), { type: 'text', id: `limit-text-${c.name}`, placeholder: `e.g. ${EXAMPLES[kindOf(c.name)]}`, autocomplete: 'off' });
-    field.addEventListener('input', () => this.setLimit(c.name, field.value));
-    const wrong = Object.assign(document.createElement('div'), { className: 'wrong', id: `limit-wrong-${c.name}` });
-    wrong.setAttribute('role', 'alert');
-    field.setAttribute('aria-describedby', wrong.id);
-    row.append(label, slider, field, wrong);
-    return row;
-  }
-
-  rangeOf(c) {
-    const values = this.done.map((d) => d.v[c.name]);
-    const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
-    return c.log ? [Math.log(Math.max(low, 1e-9)), Math.log(Math.max(high, 1e-9))] : [low, high];
-  }
-
-  sliderValue(c, at) {
-    const [low, high] = this.rangeOf(c);
-    const value = low + ((high - low) * at) / 100;
-    return c.log ? Math.exp(value) : value;
-  }
-
-  sliderAt(c, value) {
-    const [low, high] = this.rangeOf(c);
-    const at = c.log ? Math.log(Math.max(value, 1e-9)) : value;
-    return Math.round((100 * (at - low)) / (high - low || 1));
-  }
-
-  async copy() {
-    try {
-      await navigator.clipboard.writeText($('command').textContent);
-    } catch {
-      const range = document.createRange();
-      range.selectNodeContents($('command'));
-      getSelection().removeAllRanges();
-      getSelection().addRange(range);
-      document.execCommand('copy');
-    }
-    $('copy').textContent = 'Copied';
-    setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
-  }
-
-  setTheme() {
-    document.documentElement.dataset.theme = isDark(this.state.theme) ? 'dark' : 'light';
-    $('theme').textContent = isDark() ? 'Light' : 'Dark';
-  }
-
-  async exportPlot(id, format) {
-    const name = `${fileName(this.study.name)}-${id}.${format}`;
-    if (id === 'parallel') {
-      const text = this.parallel.text();
-      save(name, format === 'svg' ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, this.parallel.width, this.parallel.height));
-      return;
-    }
-    const node = $(id);
-    const url = await Plotly.toImage(node, { format, width: node.clientWidth, height: node.clientHeight, scale: format === 'png' ? 2 : 1 });
-    save(name, blobOf(url));
   }
 
   // --- the address keeps the state ------------------------------------------------------------------------------------
