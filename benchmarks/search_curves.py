@@ -16,8 +16,8 @@ DRAWN = {  # method: (name, colour)
     "optuna nsga2": ("NSGA-II", 3),
     "optuna gp": ("GP", 4),
     "optuna random": ("random", 5),
-    "each once": ("random, each design once", 2),
-    "guided, sharing": ("guided, shared beginnings", 1),
+    "random, no repeats": ("random, no design twice", 2),
+    "guided, no repeats, sharing": ("guided", 1),
 }
 
 
