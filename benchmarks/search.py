@@ -121,11 +121,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300, help="of plain Optuna")
     parser.add_argument("--gp-trials", type=int, default=100, help="of Optuna's GP sampler, which thinks long")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default="", help="methods whose name has this in it")
+    parser.add_argument("--only", default="", help="renew those methods of the record whose name has this in it")
     asked = parser.parse_args()
     table = load_table(asked.seeds)
+    earlier = json.loads((record.PLACE / "search.json").read_text(encoding="utf-8"))["methods"] if asked.only else {}
     found: dict[str, Any] = {"designs": len(table), "searches": asked.searches}
-    found |= {"share_of_training_that_stopping_could_spare_at_most": round(spared_at_most(table), 4), "methods": {}}
+    found |= {"share_of_training_that_stopping_could_spare_at_most": round(spared_at_most(table), 4), "methods": earlier}
     with ProcessPoolExecutor(asked.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for name, method in methods(asked.trials, asked.gp_trials).items():
             if asked.only not in name:

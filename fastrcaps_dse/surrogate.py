@@ -166,17 +166,19 @@ class Guide:
         return alike, candidate.cost
 
     def _costs(self, known: Sequence[Known], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Objectives to be minimised [..., N, K], of accuracies and shares of the run's time [..., N]: accuracy as it is, the others
-        by their logarithm.
+        """Objectives to be minimised [..., N, K], of accuracies and shares of the run's time [..., N], by their logarithm: of accuracy,
+        that of the error left, so that half the error is worth the same from 20 % as from 4 %.
         """
+        epochs = np.array([float(k.epochs) for k in known])
+        share = np.maximum(share, 1 / epochs)  # no maximum is before the end of the first epoch
         values: dict[str, NDArray[np.float64]] = {
             "time": np.array([k.seconds for k in known]) * share,
-            "epochs": np.maximum(1.0, np.array([float(k.epochs) for k in known]) * share),
+            "epochs": epochs * share,
         }
         columns = []
         for wanted in self._modelled():
             if wanted.name == "acc":
-                columns.append(-acc)
+                columns.append(np.log(100.0 + FLOOR - acc))
                 continue
             if wanted.name not in values:
                 values[wanted.name] = np.broadcast_to(np.array([k.fixed[wanted.name] for k in known]), acc.shape)
