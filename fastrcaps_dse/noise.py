@@ -2,7 +2,9 @@
 
 Each design's objectives have a mean over its seeds and a standard error. The spread of one seed is pooled over all designs that
 have several (a design of one seed borrows it), so that a few seeds say something; a Student's t of the pooled degrees of
-freedom, scaled by 1/sqrt(seeds), is what the true mean may be.
+freedom, scaled by 1/sqrt(seeds), is what the true mean may be. For the front, the means are drawn toward their own mean first, as far
+as noise spreads them (the empirical Bayes estimate of Efron and Morris, 1975): of many designs that are alike some look best by
+luck, and would be called sure.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fastrcaps_dse.pareto import front, nondominated
 
 DRAWS = 2000
 ROUNDING = 1e-12
+LEAST_SHRUNK, LEAST_WEIGHT = 4, 0.5  # designs, of which the spread tells something; of a design's own mean
 LEAST_FREEDOM = 3  # repeated runs over all designs, before their spread says anything
 SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's membership is settled
 
@@ -60,11 +63,25 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
     spread = np.sqrt(np.asarray(squares) / freedom)  # of one seed, pooled
     spread[spread <= ROUNDING * np.abs(means).max(axis=0)] = 0.0  # the seeds are equal, but for how means are rounded
     errors = spread / np.sqrt(counts)[:, None]
-    probability = on_front_probability(means, errors, freedom=freedom, seed=seed, draws=draws)
+    probability = on_front_probability(*shrunk(means, errors), freedom=freedom, seed=seed, draws=draws)
     return [
         Standing(mean=tuple(mean), error=tuple(error), seeds=int(n), on_front=float(p))
         for mean, error, n, p in zip(means.tolist(), errors.tolist(), counts, probability, strict=True)
     ]
+
+
+def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(means, standard errors) [N, K] of designs, as those of a population: noise spreads the means more than the designs differ."""
+    if len(means) < LEAST_SHRUNK:
+        return means, errors
+    noise = errors**2
+    spread = means.var(axis=0, ddof=1) - noise.mean(axis=0)  # of the designs themselves
+    weight = np.ones_like(means)
+    np.divide(spread, spread + noise, out=weight, where=(noise > 0) & (spread > 0))
+    weight[(noise > 0) & (spread <= 0)] = 0.0
+    weight = np.maximum(weight, LEAST_WEIGHT)
+    middle = means.mean(axis=0)
+    return middle + weight * (means - middle), errors * np.sqrt(weight)
 
 
 def on_front_probability(

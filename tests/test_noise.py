@@ -56,3 +56,33 @@ def test_what_is_said_to_be_sure_is_so() -> None:
             wrong += standing.on_front < 0.05 and index in members
     assert sure > 100 and out > 100
     assert right / sure >= 0.95 and wrong / out <= 0.05
+
+
+def test_luck_is_not_taken_for_merit() -> None:
+    """Many designs that differ by little more than the noise: those called sure are, as they would not be by their own means alone."""
+    generator = np.random.default_rng(10)
+    told: dict[str, list[tuple[float, bool]]] = {"shrunk": [], "as measured": []}
+    for trial in range(150):
+        truth = 1.2 * generator.standard_normal((40, 2))
+        errors = np.full_like(truth, 1.0)
+        means = truth + errors * generator.standard_normal(truth.shape)
+        members = set(pareto.front(truth.tolist()))
+        for how, (m, e) in {"shrunk": noise.shrunk(means, errors), "as measured": (means, errors)}.items():
+            chances = noise.on_front_probability(m, e, freedom=40, seed=trial, draws=300)
+            told[how] += [(chance, index in members) for index, chance in enumerate(chances.tolist()) if chance > 0.5]
+    (said, are), (said_before, were) = (np.mean(pairs, axis=0) for pairs in (told["shrunk"], told["as measured"]))
+    assert min(map(len, told.values())) > 50
+    assert are > said - 0.04 and were < said_before - 0.08, (said, are, said_before, were)
+
+
+def test_few_or_exact_designs_stay_as_they_are() -> None:
+    means = np.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [4.0, 8.0]])
+    errors = np.array([[0.5, 0.0]] * 4)
+    few = noise.shrunk(means[:3], errors[:3])
+    assert (few[0] == means[:3]).all() and (few[1] == errors[:3]).all()
+    drawn, left = noise.shrunk(means, errors)
+    assert (drawn[:, 1] == means[:, 1]).all() and (left[:, 1] == 0).all()
+    weight = (5 / 3 - 0.25) / (5 / 3)
+    assert drawn[0, 0] == pytest.approx(2.5 - 1.5 * weight) and left[0, 0] == pytest.approx(0.5 * math.sqrt(weight))
+    alike = noise.shrunk(np.array([[1.0], [1.1], [1.0], [1.1]]), np.full((4, 1), 1.0))  # no more than halfway
+    assert alike[0][0, 0] == pytest.approx(1.025) and alike[1][0, 0] == pytest.approx(math.sqrt(0.5))
