@@ -68,6 +68,7 @@ def methods(trials: int, gp_trials: int) -> dict[str, Method]:
     for name, base in bases.items():
         found[f"{name}, no repeats"] = base
         if name == "gp":  # it thinks long
+            found["gp, no repeats, sharing, stopping, racing"] = replace(base, sharing=True, stopping="on", racing=True)
             continue
         found[f"{name}, no repeats, sharing"] = replace(base, sharing=True)
         found[f"{name}, no repeats, sharing, safe"] = replace(base, sharing=True, stopping="safe")

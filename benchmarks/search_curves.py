@@ -33,7 +33,9 @@ def curves(methods: dict[str, Any]) -> go.Figure:
         around = {"x": [*seconds, *reversed(seconds)], "y": [*low, *reversed(high)], "fill": "toself", "fillcolor": band}
         figure.add_scatter(**around, line={"width": 0}, mode="lines", showlegend=False, hoverinfo="skip")
         figure.add_scatter(x=seconds, y=middle, mode="lines", name=name, line={"color": paint, "width": 2.5})
-    figure.add_hline(y=0.99, line={"color": "black", "dash": "dot", "width": 1}, annotation_text="99 %", annotation_position="bottom left")
+    figure.add_hline(
+        y=0.99, line={"color": "black", "dash": "dot", "width": 1}, annotation_text="99 %", annotation_position="bottom left"
+    )
     figure.update_layout(template="plotly_white")
     figure.update_xaxes(title_text="seconds of training", type="log")
     figure.update_yaxes(title_text="share of the hypervolume", range=[0.6, 1.01], tickformat=".0%")
