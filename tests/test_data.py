@@ -125,7 +125,7 @@ def test_unknown_and_missing(tmp_path: Path) -> None:
         data.load(str(tmp_path))
 
 
-def test_torchvision_imports_beside_a_cpu_torch() -> None:
+def test_torchvision_imports_beside_a_torch_of_either_kind() -> None:
     assert data.import_torchvision_datasets().MNIST
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,19 @@ def _torchvision(name: str, root: Path) -> list[Any]:
 
 def import_torchvision_datasets() -> Any:
     """`torchvision.datasets`. A torchvision built for CUDA fails to import beside a CPU torch, for two detection operators
-    that nothing here uses; declaring their schemas first makes it importable."""
+    that nothing here uses; declaring their schemas makes it importable. Raises MachineError.
+    """
+    try:
+        from torchvision import datasets
+
+        return datasets
+    except (ImportError, RuntimeError, AttributeError):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]  # imported in part
     library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
                    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):  # fmt: skip
-        with contextlib.suppress(RuntimeError):  # already there: torchvision's own extension is loaded
+        with contextlib.suppress(RuntimeError):  # already there
             library.define(schema)
     _KEPT.append(library)
     try:
