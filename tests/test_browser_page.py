@@ -114,6 +114,7 @@ def test_the_page_follows_a_study_that_another_process_runs(open_page: Open, tmp
 
 
 def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, tmp_path: Path) -> None:
+    open_page.expected.append("net::ERR_")  # type: ignore[attr-defined]  # that a connection is refused, or ends
     ours = write_study(tmp_path / "s.db", 5)
     server = Server(watched_of(ours))
     port = server.port
@@ -128,4 +129,3 @@ def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, tmp_path: 
     with again:
         eventually(lambda: page.locator("#status").inner_text() == "live")
         eventually(lambda: page.locator("#table tbody tr").count() == 7)
-    open_page.said.clear()  # type: ignore[attr-defined]  # a browser says itself that a connection was refused
