@@ -45,8 +45,8 @@ class Design:
 
     def measured(self, accuracies: Sequence[float]) -> tuple[float, ...]:
         """Costs of a run with this curve: -acc, time, params."""
-        best = max(range(len(accuracies)), key=lambda k: accuracies[k])
-        values = {"acc": accuracies[best], "time": math.fsum(self.seconds[: best + 1]), "params": float(self.params)}
+        best = selected_epoch(accuracies)
+        values = {"acc": accuracies[best - 1], "time": math.fsum(self.seconds[:best]), "params": float(self.params)}
         return minimised(OBJECTIVES, values)
 
     def true(self) -> tuple[float, ...]:

@@ -75,10 +75,8 @@ def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDA
     if len(means) < LEAST_SHRUNK:
         return means, errors
     noise = errors**2
-    spread = means.var(axis=0, ddof=1) - noise.mean(axis=0)  # of the designs themselves
-    weight = np.ones_like(means)
-    np.divide(spread, spread + noise, out=weight, where=(noise > 0) & (spread > 0))
-    weight[(noise > 0) & (spread <= 0)] = 0.0
+    spread = np.maximum(means.var(axis=0, ddof=1) - noise.mean(axis=0), 0.0)  # of the designs themselves
+    weight = np.divide(spread, spread + noise, out=np.ones_like(means), where=noise > 0)
     weight = np.maximum(weight, LEAST_WEIGHT)
     middle = means.mean(axis=0)
     return middle + weight * (means - middle), errors * np.sqrt(weight)

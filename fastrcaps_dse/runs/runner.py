@@ -17,7 +17,7 @@ from fastrcaps_dse.errors import BudgetSpent, RunFailed
 from fastrcaps_dse.foresight import Foresight
 from fastrcaps_dse.objectives import BASIC, Measurement, selected_epoch
 from fastrcaps_dse.runs.files import RunFiles
-from fastrcaps_dse.runs.judging import Judge
+from fastrcaps_dse.runs.judging import Judge, measured_so_far
 from fastrcaps_dse.space import DesignPoint, design_to_dict
 from fastrcaps_dse.stopping import Stop
 from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
@@ -115,11 +115,10 @@ class Runner:
         for row in earlier:
             report(row.epoch, row.acc)
         best = max((row.acc for row in earlier), default=-1.0)
-        judge = Judge.of(self.store, self.study, self.spec.stopping)
-        known = self.foresight.fixed(point)
+        judge = self._judge(training, files)
 
         def judged() -> Stop | None:
-            return judge(point, known, training.timeline, self.store.epochs(run.run_id), files.step_seconds)
+            return judge(self.store.epochs(run.run_id)) if judge else None
 
         while (stop := judged()) is None and training.done < self.spec.epochs:
             with beside_others(self.device):
@@ -143,6 +142,22 @@ class Runner:
             beginnings=Beginnings(self.folder / "beginnings"),
             step_seconds=self.foresight.step_seconds(training.timeline, training.point) if by_steps else None,
             warned=self.observer.warned,
+        )
+
+    def _judge(self, training: Training, files: RunFiles) -> Judge | None:
+        """What may stop the run early; None where nothing may."""
+        if self.spec.stopping == "off":
+            return None
+        costs, finished = measured_so_far(self.store, self.study)
+        return Judge(
+            point=training.point,
+            timeline=training.timeline,
+            known=self.foresight.fixed(training.point),
+            step_seconds=files.step_seconds,
+            objectives=self.study.objectives,
+            costs=costs,
+            finished=finished,
+            mode=self.spec.stopping,
         )
 
     def _environment(self, point: DesignPoint) -> dict[str, str]:

@@ -51,7 +51,8 @@ def shown(url: URL) -> str:
 
 def without_password(storage: str) -> str:
     """A storage as a person named it, fit to be shown to others."""
-    return shown(make_url(storage)) if "://" in storage and make_url(storage).password else storage
+    url = make_url(storage) if "://" in storage else None
+    return shown(url) if url is not None and url.password else storage
 
 
 def sqlite_path(url: URL) -> Path | None:
