@@ -8,6 +8,11 @@ import pytest
 
 from tests.browsing import Open, eventually, marked, texts
 
+# a member of the front: its trial and its place on the screen
+PLACE = """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
+    const l = node._fullLayout; const box = node.getBoundingClientRect();
+    return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
+
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
@@ -90,18 +95,35 @@ def test_the_table_marks_in_all_views(open_page: Open, studies: Any) -> None:
 def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
     page = open_page(studies()[1] + "#z=")
     page.locator("#scatter").scroll_into_view_if_needed()
-    place = page.evaluate(
-        """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
-        const l = node._fullLayout; const box = node.getBoundingClientRect();
-        return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
-    )
-    page.mouse.move(place[1] - 30, place[2] - 30)
-    page.mouse.move(place[1], place[2])
-    eventually(lambda: page.locator(f"tr[data-trial='{place[0]}'].hover").count() == 1)
+    trial, x, y = page.evaluate(PLACE)
+    page.mouse.move(x - 30, y - 30)
+    page.mouse.move(x, y)
+    eventually(lambda: page.locator(f"tr[data-trial='{trial}'].hover").count() == 1)
     page.mouse.down()
     page.mouse.up()
-    eventually(lambda: page.locator(f"tr[data-trial='{place[0]}'].chosen").count() == 1)
-    assert f"sel={place[0]}" in page.url
+    eventually(lambda: page.locator(f"tr[data-trial='{trial}'].chosen").count() == 1)
+    eventually(lambda: marked(page, "selected") == [trial])
+    assert f"sel={trial}" in page.url
+
+
+def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1] + "#z=")
+    page.locator("#scatter").scroll_into_view_if_needed()
+    trial, x, y = page.evaluate(PLACE)
+    page.mouse.move(x - 30, y - 30)
+    page.mouse.move(x, y)
+    eventually(lambda: marked(page, "hover") == [trial])
+    page.wait_for_timeout(200)  # Plotly asks at most every 50 ms what is under the pointer
+    page.evaluate(  # pressed, drawn anew as a study that grows would, and let go: all within a moment
+        """async ([x, y]) => {
+        const place = { bubbles: true, clientX: x, clientY: y };
+        const act = (Kind, name) => document.elementFromPoint(x, y).dispatchEvent(new Kind(name, place));
+        act(PointerEvent, 'pointerdown'); act(MouseEvent, 'mousedown');
+        fastrcaps.scatter.mark('hover'); await new Promise((done) => setTimeout(done, 0));
+        act(PointerEvent, 'pointerup'); act(MouseEvent, 'mouseup'); }""",
+        [x, y],
+    )
+    eventually(lambda: marked(page, "selected") == [trial])
 
 
 def test_axes_are_chosen(open_page: Open, studies: Any) -> None:

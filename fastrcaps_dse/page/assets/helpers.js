@@ -28,6 +28,24 @@ function later(key, milliseconds, act) {
   timers[key] = setTimeout(act, milliseconds);
 }
 
+// A plot that is drawn anew under a pressed pointer loses the click or the turn: it waits until the pointer is let go.
+const waiting = new Map();
+let pressed = null;
+addEventListener('pointerdown', (event) => { pressed = event.target.closest('.js-plotly-plot'); }, true);
+for (const kind of ['pointerup', 'pointercancel']) {
+  addEventListener(kind, () => setTimeout(() => {
+    pressed = null;
+    const acts = [...waiting.values()];
+    waiting.clear();
+    acts.forEach((act) => act());
+  }), true);
+}
+
+function whenFree(node, key, act) {
+  if (pressed === node) waiting.set(key, act);
+  else act();
+}
+
 const isDark = (theme = document.documentElement.dataset.theme) => (theme ? theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches);
 const fileName = (name) => name.replace(/[^\w.-]+/g, '-') || 'study';
 const shellQuoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);

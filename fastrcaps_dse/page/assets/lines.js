@@ -58,7 +58,10 @@ class Lines {
   }
 
   plot(id, traces, extra) {
-    const node = this.nodes[id];
+    whenFree(this.nodes[id], id, () => this.plotNow(this.nodes[id], traces, extra));
+  }
+
+  plotNow(node, traces, extra) {
     const fresh = !node.data;
     Plotly.react(node, traces.map((t) => ({ type: 'scatter', ...t })), layoutOf(extra), CONFIG);
     if (fresh) {

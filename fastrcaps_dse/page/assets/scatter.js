@@ -96,6 +96,10 @@ class Scatter {
   }
 
   draw() {
+    whenFree(this.node, 'draw', () => this.drawNow());
+  }
+
+  drawNow() {
     const columns = this.columns();
     const flat = columns.length < 3;
     const axes = columns.map((c) => ({ title: { text: axisTitle(c) }, type: c.log ? 'log' : 'linear', gridcolor: css('line'), color: css('ink') }));
@@ -126,7 +130,10 @@ class Scatter {
 
   // Redraw one of the small traces that mark designs.
   mark(key) {
-    if (!this.drawn || !this.app.done.length) return;
+    if (this.drawn && this.app.done.length) whenFree(this.node, key, () => this.markNow(key));
+  }
+
+  markNow(key) {
     const index = GROUPS.length + ['selected', 'hover', 'pick'].indexOf(key);
     const trace = this.trace(key, key, this.marked(key), this.columns());
     const update = { customdata: [trace.customdata], hovertext: [trace.hovertext], text: [trace.text] };
