@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and lock
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="fastrcaps-tests-")
     tempfile.tempdir = None
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from fastrcaps_dse import cli, data, drawing
 from fastrcaps_dse.errors import MachineError
