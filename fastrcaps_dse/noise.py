@@ -99,14 +99,16 @@ def on_front_probability(
 def next_to_seed(known: Sequence[Standing], most: int, taken: Collection[int] = ()) -> int | None:
     """The design that one more seed tells most about; None where all are settled or have `most` seeds.
 
-    Of the doubtful ones with the fewest seeds, the nearest to even odds. Where no spread is known yet, those of the front in turn:
-    they tell it. Those `taken` are being trained already.
+    Of those whose membership is open, with the fewest seeds, the nearest to even odds. It is looked at after each seed, `most` times
+    at most, so that each look has its share of the 5 % (Bonferroni): otherwise one unlucky seed would end the race of a member. Where no
+    spread is known yet, those of the front in turn: they tell it. Those `taken` are being trained already.
     """
     if known and all(standing.on_front is None for standing in known):
         members = [index for index in front([standing.mean for standing in known]) if index not in taken]
         first = min(members, key=lambda index: (known[index].seeds, index), default=None)
         return first if first is not None and known[first].seeds < most else None
-    open_ = [i for i, standing in enumerate(known) if standing.doubtful and standing.seeds < most and i not in taken]
-    if not open_:
-        return None
-    return min(open_, key=lambda index: (known[index].seeds, math.fabs((known[index].on_front or 0) - 0.5), index))
+    out, sure = OUT / most, 1 - (1 - SURE) / most
+    open_ = [i for i, s in enumerate(known) if out < (s.on_front or 0.0) < sure and s.seeds < most and i not in taken]
+    return min(
+        open_, key=lambda index: (known[index].seeds, math.fabs((known[index].on_front or 0) - 0.5), index), default=None
+    )

@@ -75,6 +75,16 @@ def test_luck_is_not_taken_for_merit() -> None:
     assert are > said - 0.05 and were < said_before - 0.03, (said, are, said_before, were)
 
 
+def test_a_race_goes_on_until_its_looks_together_are_sure() -> None:
+    def known(*chances: float) -> list[noise.Standing]:
+        return [noise.Standing(mean=(0.0,), error=(1.0,), seeds=2, on_front=chance) for chance in chances]
+
+    assert noise.next_to_seed(known(0.04, 0.004, 0.996), 6) == 0 and not known(0.04)[0].doubtful
+    assert noise.next_to_seed(known(0.004, 0.97), 6) == 1
+    assert noise.next_to_seed(known(0.004, 0.996), 6) is None
+    assert noise.next_to_seed(known(0.04, 0.5), 6, taken=[1]) == 0 and noise.next_to_seed(known(0.04, 0.5), 2) is None
+
+
 def test_few_or_exact_designs_stay_as_they_are() -> None:
     means = np.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [4.0, 8.0]])
     errors = np.array([[0.5, 0.0]] * 4)
