@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import optuna
 import torch
@@ -23,13 +24,15 @@ from fastrcaps_dse.objectives import minimised, parse_objectives, selected_epoch
 from fastrcaps_dse.pareto import dominates, front, hypervolume
 from fastrcaps_dse.schedules import build_timeline, learning_rate
 from fastrcaps_dse.space import DesignPoint, DesignSpace
-from fastrcaps_dse.stopping import Course, Finished, judge
+from fastrcaps_dse.stopping import Course, Finished, highest, judge
 from fastrcaps_dse.studyspec import Mode
 from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
 from fastrcaps_dse.trainer import choose_precision, step_key
 
 OBJECTIVES = parse_objectives("acc,time,params")
 REFERENCE = (1.1, 1.1, 1.1)
+Told = Literal["reached", "nothing", "foreseen"]
+"""What a sampler is told of a stopped run: what it had reached, nothing, or the accuracy that half of such runs exceed at the end."""
 DRAWS = 200  # for the probability of being on the front, while seeds are raced
 
 
@@ -93,10 +96,11 @@ class Replay:
     seeds: int
     sharing: bool = False
     stopping: Mode = "off"
+    told: Told = "reached"
     spent: float = 0.0  # s of training
     trained: set[tuple[str, int]] = field(default_factory=set)  # beginnings, by seed
     whole: dict[int, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))  # costs by design
-    stopped: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    stopped: dict[int, tuple[float, ...] | None] = field(default_factory=dict)  # as a sampler is told of them
     finished: list[Finished] = field(default_factory=list)
     trace: list[tuple[float, float, float]] = field(default_factory=list)  # (seconds spent, share found, share reported)
 
@@ -115,8 +119,8 @@ class Replay:
     def _normal(self, cost: Sequence[float]) -> list[float]:
         return [(v - low) / span for v, low, span in zip(self._scale(cost), self.low, self.span, strict=True)]
 
-    def train(self, index: int, seed: int) -> tuple[float, ...]:
-        """Train a design with a seed, or as far as the stopping lets it; its costs."""
+    def train(self, index: int, seed: int) -> tuple[float, ...] | None:
+        """Train a design with a seed, or as far as the stopping lets it; what a sampler is told of its costs."""
         design = self.table[index]
         curve = design.curves[seed % self.seeds]
         known = [self.mean(i) for i in self.whole if i != index]
@@ -135,11 +139,16 @@ class Replay:
             stop = judge(course, OBJECTIVES, known, self.finished, self.stopping)
             if stop:
                 break
-        cost = design.measured(curve[:done])
+        cost: tuple[float, ...] | None = design.measured(curve[:done])
         if stop is None or stop.settled:
-            self.whole[index].append(cost)
+            self.whole[index].append(design.measured(curve[:done]))
             self.finished.append(Finished(policy=design.point.lr_policy.name, accuracies=curve[:done]))
         else:
+            if self.told == "nothing":
+                cost = None
+            elif self.told == "foreseen":
+                last = highest(course, EPOCHS, self.finished, confidence=0.5)
+                cost = design.measured([*curve[:done], *[0.0] * (EPOCHS - done - 1), last])
             self.stopped[index] = cost
         self.trace.append((self.spent, *self.shares()))
         return cost
@@ -197,7 +206,10 @@ def unrepeated(replay: Replay, seed: int, *, sampler: str, proposals: int) -> No
             trial = None
         cost = replay.train(index, seed)
         unknown.discard(index)
-        if trial is None:
+        if cost is None:
+            if trial is not None:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        elif trial is None:
             values, chosen = explorer.parameters(replay.table[index].point, space)
             study.add_trial(optuna.trial.create_trial(values=cost, params=values, distributions=chosen))
         else:
@@ -245,7 +257,8 @@ def known_of(replay: Replay, index: int, seed: int) -> Known:
 
 
 def seen_of(replay: Replay) -> list[Seen]:
-    measured = {**replay.stopped, **{i: replay.mean(i) for i in replay.whole}}
+    told = {index: cost for index, cost in replay.stopped.items() if cost is not None}
+    measured = {**told, **{i: replay.mean(i) for i in replay.whole}}
     return [Seen(known=known_of(replay, index, 0), acc=-cost[0], time=cost[1]) for index, cost in measured.items()]
 
 

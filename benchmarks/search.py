@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.replay import Design, Replay, at_random, guided, load_table, plain, race, spared_at_most, unrepeated
+from benchmarks.replay import Design, Replay, Told, at_random, guided, load_table, plain, race, spared_at_most, unrepeated
 from fastrcaps_dse.studyspec import Mode
 
 GOAL = 0.99  # of the table's hypervolume
@@ -43,11 +43,12 @@ class Method:
     sharing: bool = False
     stopping: Mode = "off"
     racing: bool = False
+    told: Told = "reached"
 
     def run(self, table: list[Design], seeds: int, seed: int) -> tuple[list[tuple[float, float, float]], float]:
         """(the trace of one search, its own seconds)."""
         began = time.perf_counter()
-        replay = Replay(table=table, seeds=seeds, sharing=self.sharing, stopping=self.stopping)
+        replay = Replay(table=table, seeds=seeds, sharing=self.sharing, stopping=self.stopping, told=self.told)
         self.search(replay, seed, **self.how)
         if self.racing:
             race(replay, seed, seeds)
@@ -66,15 +67,18 @@ def methods(trials: int, gp_trials: int) -> dict[str, Method]:
     }
     bases |= {"random": Method(search=at_random), "guided": Method(search=guided)}
     for name, base in bases.items():
-        found[f"{name}, no repeats"] = base
-        if name == "gp":  # it thinks long
-            found["gp, no repeats, sharing, stopping, racing"] = replace(base, sharing=True, stopping="on", racing=True)
-            continue
-        found[f"{name}, no repeats, sharing"] = replace(base, sharing=True)
-        found[f"{name}, no repeats, sharing, safe"] = replace(base, sharing=True, stopping="safe")
-        found[f"{name}, no repeats, sharing, stopping"] = replace(base, sharing=True, stopping="on")
-        found[f"{name}, no repeats, sharing, racing"] = replace(base, sharing=True, racing=True)
-        found[f"{name}, no repeats, sharing, stopping, racing"] = replace(base, sharing=True, stopping="on", racing=True)
+        shared = replace(base, sharing=True)
+        stopped = replace(shared, stopping="on")
+        added = {"": base, ", sharing": shared, ", sharing, stopping": stopped}
+        added |= {
+            ", sharing, racing": replace(shared, racing=True),
+            ", sharing, stopping, racing": replace(stopped, racing=True),
+        }
+        if name != "gp":  # which thinks long
+            added[", sharing, safe"] = replace(shared, stopping="safe")
+        if name in ("tpe", "nsga2", "guided"):  # random designs listen to nothing
+            added |= {f", sharing, stopping, told {told}": replace(stopped, told=told) for told in ("nothing", "foreseen")}
+        found |= {f"{name}, no repeats{what}": method for what, method in added.items()}
     return dict(sorted(found.items(), key=lambda item: "gp" in item[0]))  # what thinks longest comes last
 
 

@@ -206,7 +206,7 @@ class Session:
     def settle(self, most: int) -> int:
         """Train more seeds of the designs of which it is open whether they are on the front, up to `most` each; how many runs.
 
-        It ends where each is on it with more than 95 % or less than 5 % probability, or where the budget is spent.
+        It ends where that is known of each with 95 % confidence, all looks at it together, or where the budget is spent.
         """
         runs = 0
         under_way: set[int] = set()  # trials
