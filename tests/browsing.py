@@ -28,7 +28,7 @@ def marked(page: Any, kind: str) -> list[int]:
 
 
 def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not check():
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.05)
