@@ -77,19 +77,22 @@ def axis_of(objective: Objective, values: Sequence[float], cells: int) -> Axis:
 
 
 def ticks(axis: Axis, most: int) -> list[float]:
-    """Round values within the axis, whose span is at most so many steps; on a logarithmic one round times, where there are enough."""
+    """Round values within the axis, whose span is at most so many steps; on a logarithmic one round times, where there are enough.
+
+    Where no multiple of so wide a step lies within the axis, one round value in its middle.
+    """
     if axis.logarithmic:
         rungs = [v for v in ROUND_SECONDS if axis.low <= v <= axis.high]
         if len(rungs) >= 3:
             return rungs[:: math.ceil(len(rungs) / most)]
     span = axis.high - axis.low
-    if axis.logarithmic and ROUND_SECONDS[0] <= span / most <= ROUND_SECONDS[-1]:
-        step = next(v for v in ROUND_SECONDS if span / v <= most)
-        return [k * step for k in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1)]
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next((k * power for k in ROUND if span / (k * power) <= most), 10 * power)
-    first, last = math.ceil(axis.low / step), math.floor(axis.high / step)
-    return [k * step for k in range(first, last + 1)]
+    if axis.logarithmic and ROUND_SECONDS[0] <= span / most <= ROUND_SECONDS[-1]:
+        step = next(v for v in ROUND_SECONDS if span / v <= most)
+    found = [k * step for k in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1)]
+    fine = 10.0 ** math.floor(math.log10(span))
+    return found or [round((axis.low + axis.high) / 2 / fine) * fine]
 
 
 def pareto_lines(info: ParetoInfo, *, width: int, height: int = 22, signs: Signs = UNICODE) -> list[list[Span]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -27,6 +28,13 @@ from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.store import Store
 from tests.browsing import Open, eventually, file_of
 from tests.synthetic import write_study
+
+# A run of the tests says something of the code, not of its luck or of a busy machine; `--hypothesis-profile=wide` searches for more.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "wide", max_examples=5000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile("repeatable")
 
 
 def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17, classes: int = 3) -> Path:

@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastrcaps_dse import console, textplot
@@ -126,10 +126,22 @@ NUMBERS = st.floats(min_value=1e-3, max_value=1e7)
 
 
 @given(
+    name=st.sampled_from(["acc", "time", "params"]), values=st.lists(NUMBERS, min_size=1, max_size=5), most=st.integers(2, 20)
+)
+def test_every_axis_has_ticks(name: str, values: list[float], most: int) -> None:
+    axis = axis_of(find_objective(name), [min(v, 100.0) if name == "acc" else v for v in values], 20)
+    found = ticks(axis, most)
+    assert 1 <= len(found) <= most + 1 and all(axis.low * (1 - 1e-9) <= v <= axis.high * (1 + 1e-9) for v in found)
+
+
+@given(
     points=st.lists(st.tuples(st.tuples(st.floats(0, 100), NUMBERS, NUMBERS), st.booleans()), max_size=30),
     names=st.sampled_from(["acc,time,params", "time,params,acc", "params,acc,time"]),
     width=st.integers(1, 200),
     height=st.integers(1, 60),
+)
+@example(  # no multiple of a step that is wide enough lies between these times
+    points=[((0.0, 7847253.0, 1.0), False), ((0.0, 9417705.0, 1.0), False)], names="acc,time,params", width=1, height=1
 )
 def test_every_plot_keeps_its_size_and_shows_its_front(
     points: list[tuple[tuple[float, float, float], bool]], names: str, width: int, height: int
