@@ -139,19 +139,25 @@ class Replay:
             stop = judge(course, OBJECTIVES, known, self.finished, self.stopping)
             if stop:
                 break
-        cost: tuple[float, ...] | None = design.measured(curve[:done])
+        reached = design.measured(curve[:done])
+        told: tuple[float, ...] | None = reached
         if stop is None or stop.settled:
-            self.whole[index].append(design.measured(curve[:done]))
+            self.whole[index].append(reached)
             self.finished.append(Finished(policy=design.point.lr_policy.name, accuracies=curve[:done]))
         else:
-            if self.told == "nothing":
-                cost = None
-            elif self.told == "foreseen":
-                last = highest(course, EPOCHS, self.finished, confidence=0.5)
-                cost = design.measured([*curve[:done], *[0.0] * (EPOCHS - done - 1), last])
-            self.stopped[index] = cost
+            told = self.stopped[index] = self._told_of(design, course, reached)
         self.trace.append((self.spent, *self.shares()))
-        return cost
+        return told
+
+    def _told_of(self, design: Design, course: Course, reached: tuple[float, ...]) -> tuple[float, ...] | None:
+        """The costs that a sampler is told of a stopped run."""
+        if self.told == "reached":
+            return reached
+        if self.told == "nothing":
+            return None
+        last = highest(course, EPOCHS, self.finished, confidence=0.5)
+        between = [0.0] * (EPOCHS - len(course.accuracies) - 1)
+        return design.measured([*course.accuracies, *between, last])
 
     def mean(self, index: int) -> tuple[float, ...]:
         return tuple(statistics.fmean(column) for column in zip(*self.whole[index], strict=True))

@@ -8,11 +8,6 @@ import pytest
 
 from tests.browsing import Open, eventually, marked, texts
 
-# a member of the front: its trial and its place on the screen
-PLACE = """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
-    const l = node._fullLayout; const box = node.getBoundingClientRect();
-    return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
-
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
@@ -92,12 +87,22 @@ def test_the_table_marks_in_all_views(open_page: Open, studies: Any) -> None:
     eventually(lambda: marked(page, "selected") == [])
 
 
-def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1] + "#z=")
+def hover_over_the_front(page: Any) -> tuple[int, float, float]:
+    """Move the pointer over a member of the front in the flat scatter: its trial, and where it is on the screen (px)."""
     page.locator("#scatter").scroll_into_view_if_needed()
-    trial, x, y = page.evaluate(PLACE)
+    trial, x, y = page.evaluate(
+        """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
+        const l = node._fullLayout; const box = node.getBoundingClientRect();
+        return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
+    )
     page.mouse.move(x - 30, y - 30)
     page.mouse.move(x, y)
+    return trial, x, y
+
+
+def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1] + "#z=")
+    trial, _, _ = hover_over_the_front(page)
     eventually(lambda: page.locator(f"tr[data-trial='{trial}'].hover").count() == 1)
     page.mouse.down()
     page.mouse.up()
@@ -108,10 +113,7 @@ def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
 
 def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
     page = open_page(studies()[1] + "#z=")
-    page.locator("#scatter").scroll_into_view_if_needed()
-    trial, x, y = page.evaluate(PLACE)
-    page.mouse.move(x - 30, y - 30)
-    page.mouse.move(x, y)
+    trial, x, y = hover_over_the_front(page)
     eventually(lambda: marked(page, "hover") == [trial])
     page.wait_for_timeout(200)  # Plotly asks at most every 50 ms what is under the pointer
     page.evaluate(  # pressed, drawn anew as a study that grows would, and let go: all within a moment
