@@ -18,7 +18,7 @@ from benchmarks import record
 from benchmarks.plain_run import PlainRun
 from fastrcaps_dse import data
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.space import parse_design
+from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.trainer import Training
 
 FORMS = ("plain", "float32", "bfloat16")

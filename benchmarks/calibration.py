@@ -19,8 +19,8 @@ import torch
 
 from benchmarks import record
 from benchmarks.replay import Design, Replay, at_random, load_table, race
-from fastrcaps_dse.noise import OUT, SURE, next_to_seed, standings
-from fastrcaps_dse.pareto import front
+from fastrcaps_dse.analysis.pareto import front
+from fastrcaps_dse.analysis.uncertainty import OUT, SURE, next_to_seed, standings
 
 SEEDS, MOST = 3, 6  # recorded; raced of each design where noise is drawn
 

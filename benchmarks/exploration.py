@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from benchmarks import plain_run, record
-from fastrcaps_dse import records, runs, store, studyspec
+from fastrcaps_dse import runs, store
+from fastrcaps_dse.analysis import results
+from fastrcaps_dse.problem import study_spec
 from fastrcaps_dse.session import Session
 
 
@@ -24,7 +26,7 @@ def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str,
     if form == "plain":
         plain_run.be_plain()
         runs.Training = plain_run.PlainRun  # type: ignore[misc]
-    spec = studyspec.find_study_file(study)
+    spec = study_spec.find_study_file(study)
     url = store.open_url(str(Path(folder) / f"{form}.db"))
     start = time.perf_counter()
     session = Session(spec, url, record.Silent(), device="cpu")
@@ -39,7 +41,7 @@ def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str,
     return {
         "seconds": round(seconds, 1),
         "designs": rows,
-        "front": len(records.front_of(found, session.study.objectives)),
+        "front": len(results.front_of(found, session.study.objectives)),
     }
 
 

@@ -15,11 +15,11 @@ import torch
 
 from benchmarks import record
 from fastrcaps_dse import store
-from fastrcaps_dse.explorer import Explorer, Report, open_storage
-from fastrcaps_dse.objectives import Measurement
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import override, parse_study
-from fastrcaps_dse.surrogate import Foreseen
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.search import Explorer, Report, open_storage
+from fastrcaps_dse.search.guided import Foreseen
 
 STUDY = """
 [space]

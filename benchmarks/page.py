@@ -20,7 +20,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from benchmarks import record
-from fastrcaps_dse.drawing import find_browser
+from fastrcaps_dse.figures.export import find_browser
 from tests.synthetic import write_study
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]

@@ -17,16 +17,16 @@ import torch
 
 from benchmarks import record
 from benchmarks.search_table import DATASET, EPOCHS, TABLE, designs, names_of
-from fastrcaps_dse import data, explorer
+from fastrcaps_dse import data, search
+from fastrcaps_dse.analysis.pareto import dominates, front, hypervolume
+from fastrcaps_dse.analysis.uncertainty import next_to_seed, standings
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.noise import next_to_seed, standings
-from fastrcaps_dse.objectives import minimised, parse_objectives, selected_epoch
-from fastrcaps_dse.pareto import dominates, front, hypervolume
-from fastrcaps_dse.schedules import build_timeline, learning_rate
-from fastrcaps_dse.space import DesignPoint, DesignSpace
-from fastrcaps_dse.stopping import Course, Finished, highest, judge
-from fastrcaps_dse.studyspec import Mode
-from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
+from fastrcaps_dse.problem.objectives import minimised, parse_objectives, selected_epoch
+from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.space import DesignPoint, DesignSpace
+from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.search.guided import Guide, Known, Seen, features_of
+from fastrcaps_dse.search.pruning import Course, Finished, highest, judge
 from fastrcaps_dse.trainer import choose_precision, step_key
 
 OBJECTIVES = parse_objectives("acc,time,params")
@@ -185,10 +185,10 @@ def plain(replay: Replay, seed: int, *, sampler: str, trials: int) -> None:
     """Plain Optuna: whole runs, as its sampler proposes them, repeats included."""
     by_key = {design.point.key: index for index, design in enumerate(replay.table)}
     space = space_of(replay.table)
-    study = optuna.create_study(directions=["minimize"] * 3, sampler=explorer.make_sampler(sampler, seed))
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=search.make_sampler(sampler, seed))
     for _ in range(trials):
         trial = study.ask()
-        index = by_key[explorer.suggest(trial, space).key]
+        index = by_key[search.suggest(trial, space).key]
         replay.whole.pop(index, None)  # the same run again gives the same
         study.tell(trial, replay.train(index, seed))
 
@@ -197,14 +197,14 @@ def unrepeated(replay: Replay, seed: int, *, sampler: str, proposals: int) -> No
     """As the explorer uses a sampler of Optuna: no design twice; where it proposes known ones only, one at random."""
     by_key = {design.point.key: index for index, design in enumerate(replay.table)}
     space = space_of(replay.table)
-    study = optuna.create_study(directions=["minimize"] * 3, sampler=explorer.make_sampler(sampler, seed))
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=search.make_sampler(sampler, seed))
     unknown = {*range(len(replay.table))}
     generator = random.Random(seed)
     while unknown:
         trial, index = None, generator.choice([*unknown])
         for _ in range(proposals):
             trial = study.ask()
-            proposed = by_key[explorer.suggest(trial, space).key]
+            proposed = by_key[search.suggest(trial, space).key]
             if proposed in unknown:
                 index = proposed
                 break
@@ -216,7 +216,7 @@ def unrepeated(replay: Replay, seed: int, *, sampler: str, proposals: int) -> No
             if trial is not None:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
         elif trial is None:
-            values, chosen = explorer.parameters(replay.table[index].point, space)
+            values, chosen = search.parameters(replay.table[index].point, space)
             study.add_trial(optuna.trial.create_trial(values=cost, params=values, distributions=chosen))
         else:
             study.tell(trial, cost)

@@ -28,7 +28,7 @@ import torch
 
 from benchmarks import record
 from benchmarks.replay import Design, Replay, Told, at_random, guided, load_table, plain, race, spared_at_most, unrepeated
-from fastrcaps_dse.studyspec import Mode
+from fastrcaps_dse.problem.study_spec import Mode
 
 GOAL = 0.99  # of the table's hypervolume
 POINTS, END = 120, 12_000.0  # of a drawn curve; s

@@ -8,8 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from benchmarks import record
-from fastrcaps_dse.drawing import ImageSize, draw, for_print
-from fastrcaps_dse.figures import COLOURS
+from fastrcaps_dse.figures.export import ImageSize, draw, for_print
+from fastrcaps_dse.figures.plots import COLOURS
 
 DRAWN = {  # method: (name, colour)
     "optuna tpe": ("TPE", 0),

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import record
 from fastrcaps_dse import data, trainer
-from fastrcaps_dse.space import DesignPoint, design_to_dict, parse_design
+from fastrcaps_dse.problem.space import DesignPoint, design_to_dict, parse_design
 from fastrcaps_dse.trainer import Training
 
 TABLE = record.PLACE / "search-table.csv"

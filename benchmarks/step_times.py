@@ -10,7 +10,7 @@ import torch
 from benchmarks import record
 from benchmarks.search_table import DATASET, EPOCHS, designs
 from fastrcaps_dse import data, trainer
-from fastrcaps_dse.schedules import build_timeline
+from fastrcaps_dse.problem.schedules import build_timeline
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ from benchmarks.yardstick import PlainCapsNet, PlainTraining
 from fastrcaps_dse import data, trainer
 from fastrcaps_dse.capsnet.network import build_network
 from fastrcaps_dse.data import Split
-from fastrcaps_dse.schedules import FixedBatch, build_timeline, learning_rate
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.schedules import FixedBatch, build_timeline, learning_rate
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer import Training, epoch_images
 from fastrcaps_dse.trainer.images import as_floats
 

@@ -12,21 +12,21 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CapsNet": "capsnet.network",
-    "DesignPoint": "space",
-    "DesignSpace": "space",
-    "Measurement": "objectives",
-    "NAMED_DESIGNS": "space",
+    "DesignPoint": "problem.space",
+    "DesignSpace": "problem.space",
+    "Measurement": "problem.objectives",
+    "NAMED_DESIGNS": "problem.space",
     "Session": "session",
     "Store": "store",
-    "StudySpec": "studyspec",
+    "StudySpec": "problem.study_spec",
     "Training": "trainer",
-    "build_timeline": "schedules",
-    "learning_rate": "schedules",
+    "build_timeline": "problem.schedules",
+    "learning_rate": "problem.schedules",
     "load": "data",
-    "load_study": "studyspec",
+    "load_study": "problem.study_spec",
     "parameter_count": "capsnet.sizes",
-    "parse_design": "space",
-    "pick": "picks",
+    "parse_design": "problem.space",
+    "pick": "analysis.picks",
 }
 
 __all__ = [

@@ -12,20 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from fastrcaps_dse import data, explorer, store, trainer
+from fastrcaps_dse import data, search, store, trainer
+from fastrcaps_dse.analysis.picks import Limit
+from fastrcaps_dse.analysis.results import front_of, standings_of
+from fastrcaps_dse.analysis.uncertainty import next_to_seed
 from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
-from fastrcaps_dse.noise import next_to_seed
-from fastrcaps_dse.objectives import Measurement, format_seconds
-from fastrcaps_dse.picks import Limit
-from fastrcaps_dse.placement import placements, refuse_distortion
-from fastrcaps_dse.planning import Remaining, check_designs
-from fastrcaps_dse.records import front_of, standings_of
-from fastrcaps_dse.side_by_side import Job, side_by_side
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.objectives import Measurement, format_seconds
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import UNBOUNDED, StudySpec, differences
+from fastrcaps_dse.runs.devices import placements, refuse_distortion
+from fastrcaps_dse.runs.estimates import Remaining, check_designs
+from fastrcaps_dse.runs.progress import SessionObserver, Watch
+from fastrcaps_dse.runs.worker_pool import Crew, Setup
+from fastrcaps_dse.search.concurrency import Job, side_by_side
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
-from fastrcaps_dse.studyspec import UNBOUNDED, StudySpec, differences
-from fastrcaps_dse.watching import SessionObserver, Watch
-from fastrcaps_dse.workers import Crew, Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Outcome:
 class Staff:
     """What trains the designs of an exploration: in this process, or in others."""
 
-    evaluate: explorer.Evaluate
+    evaluate: search.Evaluate
     evaluate_whole: Callable[[DesignPoint, int, int], Measurement]  # no run is stopped early
     end: Callable[[], None]  # what is under way, where the exploration is interrupted
 
@@ -76,7 +76,7 @@ class Session:
         self.precision = trainer.choose_precision(self.device, precision)
         self.dataset = data.load(spec.dataset, data_dir)
         check_designs(spec, self.dataset.shape)
-        self.storage = explorer.open_storage(url)
+        self.storage = search.open_storage(url)
         with store.clear_errors(url):
             self.store, self.study = self._open_study(url)
         self.setup = Setup(
@@ -107,7 +107,7 @@ class Session:
     def _open_study(self, url: URL) -> tuple[Store, StudyRow]:
         """The stored study: made, or found and the same. Raises InputError where it is another."""
         ours = Store(url, create=True)
-        study, existed = explorer.find_study(self.spec, self.storage)
+        study, existed = search.find_study(self.spec, self.storage)
         known = {row.name: row for row in ours.studies()}
         if self.spec.name not in known:
             if existed and study.get_trials(deepcopy=False):
@@ -139,9 +139,7 @@ class Session:
 
     def target(self, trials: int | None) -> int:
         """How many trials the study shall have: as asked; else as it was stopped on the way to; else as many again."""
-        finished = sum(
-            t.state.is_finished() for t in explorer.find_study(self.spec, self.storage)[0].get_trials(deepcopy=False)
-        )
+        finished = sum(t.state.is_finished() for t in search.find_study(self.spec, self.storage)[0].get_trials(deepcopy=False))
         if trials is not None:
             wanted = trials
         elif self.budget is not None:
@@ -160,7 +158,7 @@ class Session:
             self._warn_of_another_device()
             target = self.target(trials)
             with self._staff() as staff:
-                session = explorer.Explorer(
+                session = search.Explorer(
                     self.spec,
                     self.storage,
                     staff.evaluate,

@@ -23,8 +23,9 @@ if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and lock
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from fastrcaps_dse import cli, data, drawing
+from fastrcaps_dse import cli, data
 from fastrcaps_dse.errors import MachineError
+from fastrcaps_dse.figures import export
 from fastrcaps_dse.store import Store
 from tests.browsing import Open, eventually, file_of
 from tests.synthetic import write_study
@@ -96,7 +97,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 def browser() -> str:
     """A browser that draws; without one the test is skipped, unless it is required."""
     try:
-        return drawing.find_browser()
+        return export.find_browser()
     except MachineError:
         if os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required":
             raise

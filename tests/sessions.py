@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse import store
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.session import Session
-from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.studyspec import StudySpec, override, parse_study
 from fastrcaps_dse.trainer import Epoch
 
 STUDY = """

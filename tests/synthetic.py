@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastrcaps_dse import explorer, store
-from fastrcaps_dse.explorer import draw
-from fastrcaps_dse.objectives import parse_objectives
-from fastrcaps_dse.space import DesignPoint, design_to_dict
+from fastrcaps_dse import search, store
+from fastrcaps_dse.problem.objectives import parse_objectives
+from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
+from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.search import draw
 from fastrcaps_dse.store import Store, StudyRow, tables
-from fastrcaps_dse.studyspec import StudySpec, override, parse_study
 
 SPACE = """
 dataset = "mnist-sample"
@@ -37,8 +37,8 @@ def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "
 def write_study(path: Path, designs: int, *, name: str = "synthetic", failed: int = 0, running: int = 0, **how: Any) -> Store:
     """A data base with a study of so many measured designs, and some that failed or are running."""
     spec, url = make_spec(name, **how), store.parse_url(str(path))
-    storage = explorer.open_storage(url)
-    study, _ = explorer.find_study(spec, storage)
+    storage = search.open_storage(url)
+    study, _ = search.find_study(spec, storage)
     ours = Store(url, create=True)
     ours.add_study(
         {

@@ -14,33 +14,27 @@ PACKAGE = Path(__file__).parent.parent / "fastrcaps_dse"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS: list[set[str]] = [
-    {"errors", "side_by_side"},
-    {"schedules"},
-    {"texts"},
-    {"objectives", "space", "studyspec"},
-    {"pareto", "capsnet", "data", "samples"},
-    {"picks", "noise", "stopping", "surrogate", "store", "beginnings"},
-    {"records"},
-    {"figures", "textplot", "drawing", "paper"},
-    {"explorer", "trainer", "page", "console"},
-    {"foresight", "runs", "planning"},
-    {"workers", "placement", "watching"},
-    {"session", "doctor"},
+    {"errors"},
+    {"problem"},
+    {"store", "analysis", "capsnet", "data"},
+    {"search", "trainer"},
+    {"runs", "figures", "page"},
+    {"session"},
     {"cli"},
     {"__main__"},
 ]
 """From the bottom up: a room imports rooms of its own level and below."""
 
 OWNERS = {
-    "torch": {"capsnet", "data", "trainer", "samples"},
+    "torch": {"capsnet", "data", "trainer"},
     "torchvision": {"data"},
     "safetensors": {"trainer"},
-    "optuna": {"explorer"},
+    "optuna": {"search"},
     "sqlalchemy": {"store"},
     "plotly": {"figures"},
     "typer": {"cli"},
-    "rich": {"console"},
-    "moocore": {"pareto"},
+    "rich": {"cli"},
+    "moocore": {"analysis"},
     "starlette": {"page"},
     "uvicorn": {"page"},
 }
@@ -94,11 +88,11 @@ def test_each_library_has_its_owners(path: Path) -> None:
 
 
 def test_the_explorer_knows_no_trainer() -> None:
-    names = set().union(*(imports(path) for path in (PACKAGE / "explorer").glob("*.py")))
-    assert not any(
-        name.startswith(("fastrcaps_dse.trainer", "fastrcaps_dse.foresight", "fastrcaps_dse.runs", "torch")) for name in names
+    names = set().union(*(imports(path) for path in (PACKAGE / "search").glob("*.py")))
+    assert not any(name.startswith(("fastrcaps_dse.trainer", "fastrcaps_dse.runs", "torch")) for name in names)
+    loaded = (
+        "import sys, fastrcaps_dse.search, fastrcaps_dse.store, fastrcaps_dse.analysis.picks; print('torch' in sys.modules)"
     )
-    loaded = "import sys, fastrcaps_dse.explorer, fastrcaps_dse.store, fastrcaps_dse.picks; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fastrcaps_dse import picks, records
-from fastrcaps_dse.objectives import OBJECTIVES
+from fastrcaps_dse.analysis import picks, results
+from fastrcaps_dse.problem.objectives import OBJECTIVES
 from tests.browsing import Open, eventually, marked, texts
 
 # --- the pick ---------------------------------------------------------------------------------------------------------
@@ -24,8 +24,8 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
     page = open_page(address)
     row = ours.study()
     trials = ours.trials(row)
-    known = records.standings_of(trials, row.objectives)
-    candidates = [records.candidate(t, row.objectives, known[t.trial]) for t in trials if t.measurement is not None]
+    known = results.standings_of(trials, row.objectives)
+    candidates = [results.candidate(t, row.objectives, known[t.trial]) for t in trials if t.measurement is not None]
     generator = random.Random(3)
     basic = ["params", "time", "acc"]  # in the order in which the command line takes them
     names = basic + [n for n in page.evaluate("fastrcaps.columns.map(c => c.name)") if n not in basic]

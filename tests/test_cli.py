@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fastrcaps_dse.data import SAMPLES
-from fastrcaps_dse.space import NAMED_DESIGNS
+from fastrcaps_dse.problem.space import NAMED_DESIGNS
 from tests.conftest import Command
 
 STUDY = """

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fastrcaps_dse import data
+from fastrcaps_dse.data.samples.draw import draw
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.samples.draw import draw
 
 
 def write_set(folder: Path, *, packed: bool = True, train: int = 20, test: int = 10, side: int = 20) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fastrcaps_dse.schedules import BATCH_SCHEDULES, LR_POLICIES
-from fastrcaps_dse.space import NAMED_DESIGNS
-from fastrcaps_dse.studyspec import parse_study
+from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
+from fastrcaps_dse.problem.space import NAMED_DESIGNS
+from fastrcaps_dse.problem.study_spec import parse_study
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ def test_names_of_designs_policies_and_schedules() -> None:
 def test_pictures_and_files_that_readme_names_are_there() -> None:
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).stat().st_size > 10_000
-    assert (ROOT / "fastrcaps_dse/samples/LICENCES.md").is_file()
+    assert (ROOT / "fastrcaps_dse/data/samples/LICENCES.md").is_file()
     assert not re.findall(r"/work/|/root/|/tmp/", README)
 
 

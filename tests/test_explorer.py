@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 import pytest
 
-from fastrcaps_dse import explorer, store
+from fastrcaps_dse import search, store
+from fastrcaps_dse.analysis.picks import parse_limits
 from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
-from fastrcaps_dse.explorer import Explorer, open_storage, parameters, point_of
-from fastrcaps_dse.objectives import Measurement, parse_objectives
-from fastrcaps_dse.picks import parse_limits
-from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint
-from fastrcaps_dse.studyspec import StudySpec, override, parse_study
-from fastrcaps_dse.surrogate import Foreseen
+from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.search import Explorer, open_storage, parameters, point_of
+from fastrcaps_dse.search.guided import Foreseen
 
 FINITE = """
 trials = 12
@@ -55,7 +55,7 @@ class Fake:
         self.asked: list[tuple[str, int]] = []
         self.stop_after, self.fail = stop_after, fail
 
-    def __call__(self, point: DesignPoint, seed: int, trial: int, report: explorer.Report) -> Measurement:
+    def __call__(self, point: DesignPoint, seed: int, trial: int, report: search.Report) -> Measurement:
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
             raise KeyboardInterrupt
         self.asked.append((point.key, seed))
@@ -85,7 +85,7 @@ def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
 def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastrcaps_dse.explorer.search.PROPOSALS", 2)  # those of the Gaussian process take long
+    monkeypatch.setattr("fastrcaps_dse.search.explorer.PROPOSALS", 2)  # those of the Gaussian process take long
     fake = Fake()
     spec = spec_of(FINITE.replace('"one-cycle", ', ""), sampler=sampler)  # 16 designs
     exhausted, running, _ = explore(tmp_path, spec, fake, 50)
@@ -160,8 +160,8 @@ def test_optuna_itself_reads_the_study(tmp_path: Path) -> None:
 
 
 def test_samplers_by_name() -> None:
-    assert isinstance(explorer.make_sampler("tpe", 0), optuna.samplers.TPESampler)
-    assert isinstance(explorer.make_sampler("gp", 0), optuna.samplers.GPSampler)
+    assert isinstance(search.make_sampler("tpe", 0), optuna.samplers.TPESampler)
+    assert isinstance(search.make_sampler("gp", 0), optuna.samplers.GPSampler)
 
 
 def params_of(point: DesignPoint, name: str) -> tuple[float, float] | None:

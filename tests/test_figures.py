@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from fastrcaps_dse import drawing, figures, paper
-from fastrcaps_dse.objectives import Measurement, mean_measurement, parse_objectives
-from fastrcaps_dse.records import front_of
-from fastrcaps_dse.schedules import build_timeline, learning_rate
-from fastrcaps_dse.space import DesignPoint, parse_design
+from fastrcaps_dse.analysis.results import front_of
+from fastrcaps_dse.figures import export, paper, plots
+from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
+from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.space import DesignPoint, parse_design
+from fastrcaps_dse.problem.study_spec import parse_study
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
-from fastrcaps_dse.studyspec import parse_study
 
 OBJECTIVES = parse_objectives("acc,time,params")
 
@@ -83,10 +83,10 @@ def study_row(name: str = "s") -> StudyRow:
 def test_what_the_scatter_draws() -> None:
     front = front_of(TRIALS, OBJECTIVES)
     assert [t.trial for t in front] == [1]
-    info = figures.pareto_info(TRIALS, front, OBJECTIVES)
+    info = plots.pareto_info(TRIALS, front, OBJECTIVES)
     assert [(p.trial, p.label, p.on_front) for p in info.points] == [(0, "fixed", False), (1, "wab+ws", True), (2, "ws", False)]
     assert info.points[1].values == {"acc": 99.2, "time": 10.0, "params": 6_708_400.0}
-    figure = figures.pareto_figure(info)
+    figure = plots.pareto_figure(info)
     dominated, marked = figure.data
     assert list(marked.x) == [99.2] and list(marked.z) == [6_708_400] and dominated.opacity < 0.5 < marked.opacity
     scene = figure.layout.scene
@@ -100,12 +100,12 @@ def test_what_the_scatter_draws() -> None:
 @pytest.mark.parametrize(("names", "kind"), [("acc,time,params", "scatter3d"), ("params,acc", "scatter"), ("time", "scatter")])
 def test_two_objectives_are_drawn_flat(names: str, kind: str) -> None:
     objectives = parse_objectives(names)
-    figure = figures.pareto_figure(figures.pareto_info(TRIALS, front_of(TRIALS, objectives), objectives))
+    figure = plots.pareto_figure(plots.pareto_info(TRIALS, front_of(TRIALS, objectives), objectives))
     assert {trace.type for trace in figure.data} == {kind}
 
 
 def test_what_the_curves_draw() -> None:
-    info = figures.curves_info(TRIALS, EPOCHS, epochs=2, images=48)
+    info = plots.curves_info(TRIALS, EPOCHS, epochs=2, images=48)
     assert [(c.name, c.x, c.y) for c in info.accuracy][1] == ("1: wab+ws", (1, 2), (95.0, 99.2))
     wab = info.rate[1]
     line = build_timeline(TRIALS[1].design.batch_schedule, epochs=2, images=48)
@@ -113,23 +113,23 @@ def test_what_the_curves_draw() -> None:
     assert max(wab.x) < 2 and wab.y[-1] == learning_rate(TRIALS[1].design.lr_policy, line.total_steps - 1, line)
     restart = wab.x.index(1.0)
     assert wab.y[restart] == pytest.approx(1e-3) and wab.y[restart - 1] < 1.1e-4
-    assert len(figures.accuracy_figure(info).data) == len(figures.rate_figure(info).data) == 3
+    assert len(plots.accuracy_figure(info).data) == len(plots.rate_figure(info).data) == 3
 
 
 def test_axes_of_times_are_logarithmic() -> None:
-    logarithmic = [figures.is_logarithmic(o) for o in parse_objectives("acc,time,time_to:99,params,latency")]
+    logarithmic = [plots.is_logarithmic(o) for o in parse_objectives("acc,time,time_to:99,params,latency")]
     assert logarithmic == [False, True, True, False, False]
-    one = figures.pareto_info(TRIALS, [], parse_objectives("acc"))
-    assert [o.name for o in figures.drawn_axes(one)] == ["acc", "time"]
-    four = figures.pareto_info([], [], parse_objectives("acc,time,params,macs"))
-    assert [o.name for o in figures.drawn_axes(four)] == ["acc", "time", "params"]
+    one = plots.pareto_info(TRIALS, [], parse_objectives("acc"))
+    assert [o.name for o in plots.drawn_axes(one)] == ["acc", "time"]
+    four = plots.pareto_info([], [], parse_objectives("acc,time,params,macs"))
+    assert [o.name for o in plots.drawn_axes(four)] == ["acc", "time", "params"]
 
 
 def test_no_mark_in_3d_lies_on_the_end_of_an_axis() -> None:
-    assert figures.range_3d([10.0, 20.0, 30.0], False) == pytest.approx([8.8, 31.2])
-    assert figures.range_3d([10.0, 1000.0], True) == pytest.approx([1 - 0.12, 3 + 0.12])
-    assert figures.range_3d([5.0, 5.0], False) is None and figures.range_3d([], False) is None
-    assert figures.range_3d([0.0, 5.0], True) is None
+    assert plots.range_3d([10.0, 20.0, 30.0], False) == pytest.approx([8.8, 31.2])
+    assert plots.range_3d([10.0, 1000.0], True) == pytest.approx([1 - 0.12, 3 + 0.12])
+    assert plots.range_3d([5.0, 5.0], False) is None and plots.range_3d([], False) is None
+    assert plots.range_3d([0.0, 5.0], True) is None
 
 
 def test_seeds_are_averaged_in_the_curves() -> None:
@@ -137,12 +137,12 @@ def test_seeds_are_averaged_in_the_curves() -> None:
     measured = TRIALS[0].measurement
     runs = (run_row(0, point, measured), run_row(1, point, measured))
     both = TrialRow(trial=0, design=point, state="done", measurement=measured, runs=runs)
-    info = figures.curves_info([both], {0: epochs_of([90.0, 94.0]), 1: epochs_of([92.0, 98.0])}, epochs=2, images=48)
+    info = plots.curves_info([both], {0: epochs_of([90.0, 94.0]), 1: epochs_of([92.0, 98.0])}, epochs=2, images=48)
     assert info.accuracy[0].y == (91.0, 96.0)
 
 
 def test_the_range_test_figure() -> None:
-    figure = figures.range_test_figure([1e-5, 1e-4, 1e-3], [1.0, 0.5, 2.0], (1e-5, 1e-4))
+    figure = plots.range_test_figure([1e-5, 1e-4, 1e-3], [1.0, 0.5, 2.0], (1e-5, 1e-4))
     assert list(figure.data[0].y) == [1.0, 0.5, 2.0] and figure.layout.xaxis.type == "log" and len(figure.layout.shapes) == 1
 
 
@@ -243,7 +243,7 @@ def test_designs_with_one_learning_rate_share_a_curve() -> None:
         ("7: warm-restarts", 7),
         ("8: wab", 8),
     ]
-    assert drawn[1].curve.y == figures.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
+    assert drawn[1].curve.y == plots.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
 
 
 def test_the_front_is_drawn_first_in_the_curves() -> None:
@@ -254,8 +254,8 @@ def test_the_front_is_drawn_first_in_the_curves() -> None:
 
 
 def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> None:
-    def curve(*y: float) -> figures.Curve:
-        return figures.Curve(name="c", x=tuple(range(1, len(y) + 1)), y=y)
+    def curve(*y: float) -> plots.Curve:
+        return plots.Curve(name="c", x=tuple(range(1, len(y) + 1)), y=y)
 
     assert paper.accuracy_range([curve(10.0, 99.0, 99.5)]) is None and paper.accuracy_range([]) is None
     long = curve(20.0, 30.0, *(90.0 + k / 2 for k in range(18)))  # of 20 epochs the first two are left out: 90 to 98.5
@@ -290,12 +290,12 @@ def test_what_a_study_lacks_is_said(designs: list[str], said: str) -> None:
 def test_figures_for_print_stand_alone() -> None:
     info = paper_info_of(FIXED, WAB, WS)
     names = [d.curve.name for d in info.rate]
-    figure = figures.rate_figure(figures.CurvesInfo(accuracy=(), rate=tuple(d.curve for d in info.rate)))
-    drawing.curves_for_print(figure, names, [d.colour for d in info.rate], (1.0, 2.0))
+    figure = plots.rate_figure(plots.CurvesInfo(accuracy=(), rate=tuple(d.curve for d in info.rate)))
+    export.curves_for_print(figure, names, [d.colour for d in info.rate], (1.0, 2.0))
     assert [trace.name for trace in figure.data] == ["0, 2: fixed", "1: wab"] and figure.layout.showlegend
-    assert [trace.line.color for trace in figure.data] == list(figures.COLOURS[:2])
+    assert [trace.line.color for trace in figure.data] == list(plots.COLOURS[:2])
     assert tuple(figure.layout.xaxis.range) == (0, 3) and figure.layout.yaxis.range == (1.0, 2.0)
-    scatter = figures.pareto_info(TRIALS, front_of(TRIALS, OBJECTIVES), OBJECTIVES)
-    flat = drawing.for_print(drawing.flat_pareto(scatter))
+    scatter = plots.pareto_info(TRIALS, front_of(TRIALS, OBJECTIVES), OBJECTIVES)
+    flat = export.for_print(export.flat_pareto(scatter))
     assert {trace.type for trace in flat.data} == {"scatter"} and flat.data[1].name == "Pareto front of acc, time, params (1)"
     assert (flat.layout.xaxis.title.text, flat.layout.yaxis.title.text) == ("accuracy (%)", "time to max accuracy (s)")

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from fastrcaps_dse import drawing, figures, store
-from fastrcaps_dse.drawing import ImageSize
+from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.explorer import find_study, open_storage
-from fastrcaps_dse.objectives import Measurement, parse_objectives, selected_epoch
-from fastrcaps_dse.space import design_to_dict, parse_design
+from fastrcaps_dse.figures import export, plots
+from fastrcaps_dse.figures.export import ImageSize
+from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, selected_epoch
+from fastrcaps_dse.problem.space import design_to_dict, parse_design
+from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.search import find_study, open_storage
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.studyspec import parse_study
 from tests.conftest import Command
 
 EPOCH = {"steps": 3, "lr_first": 1e-3, "lr_last": 1e-4, "margin_loss": 0.1, "reconstruction_loss": 0.1}
@@ -156,11 +157,11 @@ def test_wrong_input_is_one_clear_line(command: Command, small: Path, arguments:
 def test_without_a_browser_nothing_is_written(
     command: Command, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(drawing.BROWSER, raising=False)
-    monkeypatch.setattr(drawing, "BROWSERS", ("no-such-browser",))
+    monkeypatch.delenv(export.BROWSER, raising=False)
+    monkeypatch.setattr(export, "BROWSERS", ("no-such-browser",))
     said = command("report", "--figures", "out", "--storage", small)
     assert said.code == 1 and "drawn by a browser, and none was found" in said.err and "--format html" in said.err
-    monkeypatch.setenv(drawing.BROWSER, "no-such-browser")
+    monkeypatch.setenv(export.BROWSER, "no-such-browser")
     said = command("report", "--figures", "out", "--storage", small)
     assert said.code == 2 and "FASTRCAPS_BROWSER names no-such-browser, which is no program" in said.err
     assert not said.out and not (tmp_path / "out").exists()
@@ -169,10 +170,10 @@ def test_without_a_browser_nothing_is_written(
 # --- the browser ----------------------------------------------------------------------------------------------------------
 
 
-def scatter() -> figures.ParetoInfo:
+def scatter() -> plots.ParetoInfo:
     values = {"acc": 99.0, "time": 12.0, "params": 5.0}
-    point = figures.ParetoPoint(trial=0, label="</script><b>", values=values, on_front=True)
-    return figures.ParetoInfo(objectives=parse_objectives("acc,time,params"), points=(point,))
+    point = plots.ParetoPoint(trial=0, label="</script><b>", values=values, on_front=True)
+    return plots.ParetoInfo(objectives=parse_objectives("acc,time,params"), points=(point,))
 
 
 def fake_browser(path: Path, script: str) -> str:
@@ -183,13 +184,13 @@ def fake_browser(path: Path, script: str) -> str:
 
 def test_what_a_page_says_is_read() -> None:
     said = '<pre data-figure="a">data:image/png;base64,aGk=</pre><pre data-figure="b">data:image/svg+xml,%3Csvg%2F%3E</pre>'
-    assert drawing.images_in(f"<body>{said}</body>") == {"a": b"hi", "b": b"<svg/>"}
+    assert export.images_in(f"<body>{said}</body>") == {"a": b"hi", "b": b"<svg/>"}
     with pytest.raises(MachineError, match="c was not drawn: failed: no <WebGL>"):
-        drawing.images_in('<pre data-figure="c">failed: no &lt;WebGL&gt;</pre>')
+        export.images_in('<pre data-figure="c">failed: no &lt;WebGL&gt;</pre>')
 
 
 def test_the_page_holds_all_and_no_text_of_a_figure_ends_it() -> None:
-    page = drawing.image_page({"</script>": figures.pareto_figure(scatter())}, "svg", ImageSize(width=1000, height=500))
+    page = export.image_page({"</script>": plots.pareto_figure(scatter())}, "svg", ImageSize(width=1000, height=500))
     work = re.search(r"<script id='work' type='application/json'>(.*?)</script>", page, flags=re.S)
     assert work is not None and "<" not in work[1] and '"width": 800, "height": 400.0, "scale": 1.25' in work[1]
     assert not re.search(r"<(?:script|link)[^>]+(?:src|href)=", page)
@@ -205,10 +206,10 @@ def test_the_page_holds_all_and_no_text_of_a_figure_ends_it() -> None:
     ],
 )
 def test_a_browser_that_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
-    monkeypatch.setenv(drawing.BROWSER, fake_browser(tmp_path / "browser", script))
+    monkeypatch.setenv(export.BROWSER, fake_browser(tmp_path / "browser", script))
     began = time.monotonic()
     with pytest.raises(MachineError, match=message) as error:
-        drawing.draw({"one": figures.pareto_figure(scatter())}, "png", ImageSize(), patience=0.3 if "sleep" in script else 30)
+        export.draw({"one": plots.pareto_figure(scatter())}, "png", ImageSize(), patience=0.3 if "sleep" in script else 30)
     assert "--format html" in error.value.mend and time.monotonic() - began < 30
 
 
@@ -216,9 +217,9 @@ def test_a_program_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.Monkey
     broken = tmp_path / "browser"
     broken.write_bytes(b"\x7fELF no program")
     broken.chmod(0o755)
-    monkeypatch.setenv(drawing.BROWSER, str(broken))
+    monkeypatch.setenv(export.BROWSER, str(broken))
     with pytest.raises(MachineError, match="cannot be started"):
-        drawing.draw({"one": figures.pareto_figure(scatter())}, "png", ImageSize())
+        export.draw({"one": plots.pareto_figure(scatter())}, "png", ImageSize())
     with pytest.raises(InputError, match="width must be 100 to 10,000 pixels, got 1"):
         ImageSize(width=1)
 

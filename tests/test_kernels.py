@@ -13,7 +13,7 @@ from fastrcaps_dse.capsnet.losses import capsule_length
 from fastrcaps_dse.capsnet.network import CapsNet, Precision
 from fastrcaps_dse.capsnet.routing import ROUTE_CHUNK, digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.space import DesignPoint
 
 BATCHES = [1, TILES_FROM - 1, TILES_FROM, DFT_FROM - 1, DFT_FROM]
 

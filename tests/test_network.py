@@ -10,7 +10,7 @@ from benchmarks import yardstick
 from fastrcaps_dse.capsnet import losses, sizes
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, build_network
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.space import DesignPoint, parse_design
+from fastrcaps_dse.problem.space import DesignPoint, parse_design
 
 MNIST = sizes.ImageShape(channels=1, height=28, width=28, classes=10)
 VARIANTS = [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.objectives import (
+from fastrcaps_dse.problem.objectives import (
     NEVER,
     Measurement,
     find_objective,

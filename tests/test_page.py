@@ -21,11 +21,11 @@ import pytest
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import parse_objectives
 from fastrcaps_dse.page import content, document
 from fastrcaps_dse.page.report import render
 from fastrcaps_dse.page.serve import PageServer, _bind, check_address
 from fastrcaps_dse.page.server import News, Watched, make_app
+from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.store import Store
 from tests.conftest import Command
 from tests.synthetic import add_designs, make_spec, write_study

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrcaps_dse import pareto
+from fastrcaps_dse.analysis import pareto
 
 coordinate = st.integers(0, 6).map(float)
 points = st.integers(1, 4).flatmap(lambda d: st.lists(st.tuples(*[coordinate] * d), min_size=1, max_size=14))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrcaps_dse import picks
+from fastrcaps_dse.analysis import picks
+from fastrcaps_dse.analysis.picks import Candidate, Limit
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.objectives import parse_objectives
-from fastrcaps_dse.picks import Candidate, Limit
+from fastrcaps_dse.problem.objectives import parse_objectives
 
 OBJECTIVES = parse_objectives("acc,time,params")
 level = st.integers(1, 6).map(float)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from fastrcaps_dse.capsnet.sizes import ImageShape
-from fastrcaps_dse.foresight import on_the_line
-from fastrcaps_dse.planning import Remaining
-from fastrcaps_dse.schedules import build_timeline
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import StudySpec, parse_study
+from fastrcaps_dse.problem.schedules import build_timeline
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec, parse_study
+from fastrcaps_dse.runs.cost_model import on_the_line
+from fastrcaps_dse.runs.estimates import Remaining
 from fastrcaps_dse.trainer import step_key
 
 RECORD = json.loads((Path(__file__).parent.parent / "reports" / "benchmarks" / "step-times.json").read_text(encoding="utf-8"))

@@ -18,9 +18,9 @@ import pytest
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.page.server import Watched
+from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.session import Session
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.studyspec import override
 from tests.sessions import Heard, spec_of
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")

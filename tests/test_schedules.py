@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrcaps_dse.schedules import (
+from fastrcaps_dse.problem.schedules import (
     AdaBatch,
     AdaBatchDoubling,
     ExponentialDecay,

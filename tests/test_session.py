@@ -18,14 +18,14 @@ import safetensors.torch
 import torch
 
 from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import parse_objectives, selected_epoch, time_to
-from fastrcaps_dse.planning import plan
-from fastrcaps_dse.records import front_of
+from fastrcaps_dse.problem.objectives import parse_objectives, selected_epoch, time_to
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import override
+from fastrcaps_dse.runs.estimates import plan
 from fastrcaps_dse.session import Session
-from fastrcaps_dse.space import DesignPoint
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.studyspec import override
 from fastrcaps_dse.trainer import Epoch, stopwatch
 from tests.sessions import Heard, curves, explore, spec_of
 
@@ -185,7 +185,7 @@ def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, mon
         measured.append(batch_size)
         return trainer.Timing(seconds=1.0 / batch_size, spread=0.3, n=7)
 
-    monkeypatch.setattr("fastrcaps_dse.foresight.measure_step", measure)
+    monkeypatch.setattr("fastrcaps_dse.runs.cost_model.measure_step", measure)
     heard = Heard()
     ours = explore(tmp_path, spec_of(tiny), heard, trials=2)
     assert measured == [8, 16]  # once each, for both designs
@@ -248,7 +248,7 @@ def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path,
 
 def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = trainer.Timing(seconds=100.0, spread=0.0, n=7)
-    monkeypatch.setattr("fastrcaps_dse.foresight.measure_step", lambda *_: timing)
+    monkeypatch.setattr("fastrcaps_dse.runs.cost_model.measure_step", lambda *_: timing)
     session = Session(spec_of(tiny), store.parse_url(str(tmp_path / "s.db")), Heard(), device="cpu", budget=60)
     with pytest.raises(InputError, match="a budget of 60.0 s is shorter than one epoch"):
         session.run()

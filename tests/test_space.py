@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.schedules import (
+from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.schedules import (
     AdaBatch,
     AdaBatchDoubling,
     ExponentialDecay,
@@ -17,9 +18,15 @@ from fastrcaps_dse.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, parse_design
-from fastrcaps_dse.studyspec import differences, find_study_file, load_study, override, parse_study, single_design_study
-from fastrcaps_dse.texts import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, parse_design
+from fastrcaps_dse.problem.study_spec import (
+    differences,
+    find_study_file,
+    load_study,
+    override,
+    parse_study,
+    single_design_study,
+)
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from fastrcaps_dse import data, explorer, records, store, trainer
-from fastrcaps_dse.beginnings import Beginnings
-from fastrcaps_dse.objectives import Measurement, parse_objectives
-from fastrcaps_dse.records import front_of
+from fastrcaps_dse import data, search, store, trainer
+from fastrcaps_dse.analysis import results
+from fastrcaps_dse.analysis.results import front_of
+from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import override, parse_study
 from fastrcaps_dse.runs import Runner
+from fastrcaps_dse.runs.prefix_cache import Beginnings
 from fastrcaps_dse.session import Session
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import override, parse_study
 from tests.sessions import SHARED, Heard, curves_of, shared
 
 
@@ -106,7 +107,7 @@ def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Pa
     assert sorted(trained) == [(8, 0), (16, 0), (32, 0)]
     assert session.settle(6) == 10 and len(set(trained)) == len(trained)
     assert {size for size, _ in trained[3:]} == {8, 16}  # nothing was spent on the one far behind
-    known = records.standings_of(session.store.trials(session.study), session.study.objectives)
+    known = results.standings_of(session.store.trials(session.study), session.study.objectives)
     assert [s.seeds for s in known.values()].count(6) == 2 and min(s.on_front or 0 for s in known.values()) == 0
     assert session.settle(6) == 0  # all that are open have their seeds
 
@@ -128,7 +129,7 @@ def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path
         done = len(session.store.epochs(run.run_id))
         assert done < 4 and run.measurement is not None
         assert run.measurement.stopped_after == (done if reason.startswith("dominated") else None)  # else it is not censored
-    curve = explorer.find_study(session.spec, session.storage)[0].trials[0].intermediate_values
+    curve = search.find_study(session.spec, session.storage)[0].trials[0].intermediate_values
     (first,) = trials[0].runs
     assert curve == {e.epoch: e.acc for e in session.store.epochs(first.run_id)}
     # nothing is lost: the front is that of whole runs

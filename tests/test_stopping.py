@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrcaps_dse.objectives import minimised, parse_objectives
-from fastrcaps_dse.pareto import dominates
-from fastrcaps_dse.stopping import ENOUGH, Course, Finished, cost_of, highest, judge
+from fastrcaps_dse.analysis.pareto import dominates
+from fastrcaps_dse.problem.objectives import minimised, parse_objectives
+from fastrcaps_dse.search.pruning import ENOUGH, Course, Finished, cost_of, highest, judge
 
 OBJECTIVES = parse_objectives("acc,time,params")
 

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.explorer import find_study, open_storage
-from fastrcaps_dse.objectives import Measurement
-from fastrcaps_dse.space import DesignPoint, design_to_dict
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
+from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.search import find_study, open_storage
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.store.owner import process_name
 from fastrcaps_dse.store.url import translate
-from fastrcaps_dse.studyspec import parse_study
 
 POINT = DesignPoint()
 EPOCH = {

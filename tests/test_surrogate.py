@@ -9,9 +9,9 @@ import random
 import numpy as np
 import pytest
 
-from fastrcaps_dse.objectives import minimised, parse_objectives
-from fastrcaps_dse.pareto import hypervolume
-from fastrcaps_dse.surrogate import Guide, Known, Process, Seen, encode
+from fastrcaps_dse.analysis.pareto import hypervolume
+from fastrcaps_dse.problem.objectives import minimised, parse_objectives
+from fastrcaps_dse.search.guided import Guide, Known, Process, Seen, encode
 
 OBJECTIVES = parse_objectives("acc,time,params")
 GRID = [*itertools.product("abc", (16, 32, 128), (False, True), ("full", "small"))]

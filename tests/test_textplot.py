@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastrcaps_dse import console, textplot
-from fastrcaps_dse.figures import ParetoInfo, ParetoPoint
-from fastrcaps_dse.objectives import NEVER, find_objective, parse_objectives
-from fastrcaps_dse.textplot import ASCII, UNICODE, Axis, Signs, axis_of, pareto_lines, ticks
+from fastrcaps_dse.cli import console
+from fastrcaps_dse.figures import terminal
+from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint
+from fastrcaps_dse.figures.terminal import ASCII, UNICODE, Axis, Signs, axis_of, pareto_lines, ticks
+from fastrcaps_dse.problem.objectives import NEVER, find_objective, parse_objectives
 
 
 def info_of(names: str, *points: tuple[tuple[float, ...], bool]) -> ParetoInfo:
@@ -151,8 +152,8 @@ def test_every_plot_keeps_its_size_and_shows_its_front(
     lines = texts(info_of(names, *made), width, height)
     if not points:
         return
-    assert len(lines) == max(textplot.LEAST_HEIGHT, height)
-    assert all(len(line) <= max(textplot.LEAST_WIDTH, width) for line in lines[:-1])
+    assert len(lines) == max(terminal.LEAST_HEIGHT, height)
+    assert all(len(line) <= max(terminal.LEAST_WIDTH, width) for line in lines[:-1])
     assert ("◆" in "".join(lines[1:-4])) == any(member for _, member in points)
 
 

@@ -14,12 +14,12 @@ import torch
 
 from fastrcaps_dse import store, trainer
 from fastrcaps_dse.errors import BudgetSpent, InputError
-from fastrcaps_dse.objectives import parse_objectives
-from fastrcaps_dse.placement import fitting
+from fastrcaps_dse.problem.objectives import parse_objectives
+from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.runs.devices import fitting
+from fastrcaps_dse.search.concurrency import side_by_side
 from fastrcaps_dse.session import Session
-from fastrcaps_dse.side_by_side import side_by_side
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.studyspec import override, parse_study
 from fastrcaps_dse.trainer import Epoch, sharing
 from tests.sessions import SHARED, Heard, curves_of
 

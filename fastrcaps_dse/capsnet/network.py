@@ -20,7 +20,7 @@ from fastrcaps_dse.capsnet.losses import (
 )
 from fastrcaps_dse.capsnet.routing import digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.space import DesignPoint
 
 Precision = Literal["float32", "bfloat16"]
 """Of the matrix work of the convolutions; parameters, routing, losses and optimizer state are float32 in both."""

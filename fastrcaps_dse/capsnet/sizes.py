@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.space import DesignPoint
 
 CONV_CHANNELS = 256
 KERNEL = 9  # pixels, of both convolutions

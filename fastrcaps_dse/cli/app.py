@@ -15,8 +15,8 @@ from fastrcaps_dse import __version__
 from fastrcaps_dse.errors import MachineError
 
 if TYPE_CHECKING:
-    from fastrcaps_dse.objectives import Objective
-    from fastrcaps_dse.picks import Limit
+    from fastrcaps_dse.analysis.picks import Limit
+    from fastrcaps_dse.problem.objectives import Objective
     from fastrcaps_dse.store import Store, StudyRow
 
 app = typer.Typer(
@@ -111,7 +111,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def given_limits(given: Mapping[tuple[str, str], str | None], texts: Sequence[str] | None) -> list[Limit]:
     """Limits from options by (objective, bound), and from --limit. Raises InputError."""
-    from fastrcaps_dse import picks
+    from fastrcaps_dse.analysis import picks
 
     limits = [picks.parse_limit(name, bound, text) for (name, bound), text in given.items() if text is not None]
     return [*limits, *picks.parse_limits(texts or [])]
@@ -124,6 +124,6 @@ def open_store(storage: str | None) -> Store:
 
 
 def chosen_objectives(study: StudyRow, text: str | None) -> tuple[Objective, ...]:
-    from fastrcaps_dse.objectives import parse_objectives
+    from fastrcaps_dse.problem.objectives import parse_objectives
 
     return parse_objectives(text) if text is not None else study.objectives

@@ -51,20 +51,21 @@ def print_front(
     storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False, plot: bool = False
 ) -> None:
     """The front of a study, the most accurate design first."""
-    from fastrcaps_dse import console, records
-    from fastrcaps_dse.figures import pareto_info
+    from fastrcaps_dse.analysis import results
+    from fastrcaps_dse.cli import console
+    from fastrcaps_dse.figures.plots import pareto_info
 
     ours = open_store(storage)
     study = ours.study(name)
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
-    members = sorted(records.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
-    known = records.standings_of(trials, chosen)
+    members = sorted(results.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
+    known = results.standings_of(trials, chosen)
     tied = [t for t in trials if t.trial in known and known[t.trial].doubtful and t not in members]
     if as_json:
-        print_json(records.front_record(study, chosen, members, tied, known))
+        print_json(results.front_record(study, chosen, members, tied, known))
     elif as_csv:
-        print_csv(records.design_rows(members))
+        print_csv(results.design_rows(members))
     elif not members:
         hint(f"the study {study.name!r} has no finished design yet")
     else:
@@ -96,7 +97,7 @@ def pick(
     as_json: JsonOption = False,
 ) -> None:
     """The design for these limits, and why."""
-    from fastrcaps_dse import picks, records
+    from fastrcaps_dse.analysis import picks, results
 
     given = {
         ("params", "max"): max_params,
@@ -111,11 +112,11 @@ def pick(
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
     chosen = chosen_objectives(row, objectives)
-    known = records.standings_of([*trials.values()], chosen)
-    candidates = [records.candidate(trial, chosen, known[number]) for number, trial in trials.items()]
+    known = results.standings_of([*trials.values()], chosen)
+    candidates = [results.candidate(trial, chosen, known[number]) for number, trial in trials.items()]
     result = picks.pick(candidates, chosen, limits, prefer)
     if as_json:
-        print_json(records.pick_record(row, limits, result, trials))
+        print_json(results.pick_record(row, limits, result, trials))
     elif result.trial is not None:
         _print_pick(trials[result.trial], result.why)
     else:
@@ -130,15 +131,15 @@ def pick(
 
 
 def _one_line(trial: TrialRow) -> str:
-    from fastrcaps_dse.console import values_text
-    from fastrcaps_dse.records import values_of
+    from fastrcaps_dse.analysis.results import values_of
+    from fastrcaps_dse.cli.console import values_text
 
     values = values_of(trial)
     return f"trial {trial.trial}: {trial.design.label}: {trial.state if values is None else values_text(values)}"
 
 
 def _print_pick(trial: TrialRow, why: Sequence[str]) -> None:
-    from fastrcaps_dse.records import weights_of
+    from fastrcaps_dse.analysis.results import weights_of
 
     print(_one_line(trial))
     print(f"  design:  {trial.design.key}")
@@ -169,10 +170,10 @@ def show(
 
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
-    from fastrcaps_dse.console import epoch_line
-    from fastrcaps_dse.objectives import format_seconds
-    from fastrcaps_dse.records import trial_record
-    from fastrcaps_dse.space import design_to_dict
+    from fastrcaps_dse.analysis.results import trial_record
+    from fastrcaps_dse.cli.console import epoch_line
+    from fastrcaps_dse.problem.objectives import format_seconds
+    from fastrcaps_dse.problem.space import design_to_dict
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
     by_steps = study.identity.get("time") == "steps"
@@ -200,8 +201,8 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
 @app.command()
 def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: CsvOption = False) -> None:
     """The studies of a storage."""
-    from fastrcaps_dse import console
-    from fastrcaps_dse.records import study_record
+    from fastrcaps_dse.analysis.results import study_record
+    from fastrcaps_dse.cli import console
 
     ours = open_store(storage)
     rows = [study_record(study, ours.trials(study)) for study in ours.studies()]

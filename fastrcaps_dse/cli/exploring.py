@@ -33,7 +33,7 @@ from fastrcaps_dse.cli.progress import run_session
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
-    from fastrcaps_dse.studyspec import StudySpec
+    from fastrcaps_dse.problem.study_spec import StudySpec
 
 
 @app.command()
@@ -102,9 +102,9 @@ def explore(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or continue it where it was stopped."""
-    from fastrcaps_dse.objectives import counted, parse_objectives, parse_quantity
+    from fastrcaps_dse.problem.objectives import counted, parse_objectives, parse_quantity
+    from fastrcaps_dse.problem.study_spec import find_study_file, override
     from fastrcaps_dse.store import without_password
-    from fastrcaps_dse.studyspec import find_study_file, override
 
     spec = find_study_file(study_file)
     if dataset is not None and dataset != spec.dataset and study is None:
@@ -166,11 +166,11 @@ def _parse_workers(text: str) -> int | None:
 
 
 def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
-    from fastrcaps_dse import planning
-    from fastrcaps_dse.objectives import counted, format_seconds
-    from fastrcaps_dse.space import design_to_dict
+    from fastrcaps_dse.problem.objectives import counted, format_seconds
+    from fastrcaps_dse.problem.space import design_to_dict
+    from fastrcaps_dse.runs import estimates
 
-    plan = planning.plan(spec, data_dir=data_dir, device=device, precision=precision)
+    plan = estimates.plan(spec, data_dir=data_dir, device=device, precision=precision)
     if as_json:
         designs = [
             {"label": d.point.label, "design": design_to_dict(d.point)}

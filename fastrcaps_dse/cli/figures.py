@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fastrcaps_dse import drawing, figures, paper
+from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.cli.app import chosen_objectives, hint, open_store, write_bytes
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.records import front_of
+from fastrcaps_dse.figures import export, paper, plots
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from fastrcaps_dse.objectives import Objective
+    from fastrcaps_dse.problem.objectives import Objective
     from fastrcaps_dse.store import StudyRow, TrialRow
 
 Format = Literal["svg", "png", "html"]
@@ -39,8 +39,8 @@ def write_figures(
         raise InputError(f"unknown format {kind!r}", nearest(kind, FORMATS))
     if kind == "html" and (width, height) != (None, None):
         raise InputError("an HTML figure is as large as its window", "leave --width and --height, or choose png or svg")
-    defaults = drawing.ImageSize()
-    size = drawing.ImageSize(
+    defaults = export.ImageSize()
+    size = export.ImageSize(
         width=defaults.width if width is None else width, height=defaults.height if height is None else height
     )
     ours = open_store(storage)
@@ -67,30 +67,30 @@ def _figures(
     trials: Sequence[TrialRow], front: Sequence[TrialRow], objectives: Sequence[Objective], info: paper.PaperInfo
 ) -> dict[str, go.Figure]:
     """The figures by file name, as they stand alone."""
-    scatter = figures.pareto_info(trials, front, objectives)
-    made = {"fig8ab-pareto": drawing.for_print(figures.pareto_figure(scatter))}
-    if len(figures.drawn_axes(scatter)) > 2:
-        made["fig8ab-pareto-flat"] = drawing.for_print(drawing.flat_pareto(scatter))
+    scatter = plots.pareto_info(trials, front, objectives)
+    made = {"fig8ab-pareto": export.for_print(plots.pareto_figure(scatter))}
+    if len(plots.drawn_axes(scatter)) > 2:
+        made["fig8ab-pareto-flat"] = export.for_print(export.flat_pareto(scatter))
     for name, drawn in (("fig4a-accuracy", info.named), ("fig8c-accuracy", info.accuracy), ("fig8d-learning-rate", info.rate)):
         if drawn:
             made[name] = _curves(name, [d.curve for d in drawn], [d.colour for d in drawn])
     return dict(sorted(made.items()))
 
 
-def _curves(name: str, curves: list[figures.Curve], colours: list[int]) -> go.Figure:
+def _curves(name: str, curves: list[plots.Curve], colours: list[int]) -> go.Figure:
     """Accuracies, or learning rates, over epochs."""
     names = [curve.name for curve in curves]
     if name.endswith("learning-rate"):
-        figure = figures.rate_figure(figures.CurvesInfo(accuracy=(), rate=tuple(curves)))
-        return drawing.curves_for_print(figure, names, colours)
-    figure = figures.accuracy_figure(figures.CurvesInfo(accuracy=tuple(curves), rate=()))
-    return drawing.curves_for_print(figure, names, colours, paper.accuracy_range(curves))
+        figure = plots.rate_figure(plots.CurvesInfo(accuracy=(), rate=tuple(curves)))
+        return export.curves_for_print(figure, names, colours)
+    figure = plots.accuracy_figure(plots.CurvesInfo(accuracy=tuple(curves), rate=()))
+    return export.curves_for_print(figure, names, colours, paper.accuracy_range(curves))
 
 
-def _drawn(made: Mapping[str, go.Figure], kind: str, size: drawing.ImageSize) -> dict[str, bytes]:
+def _drawn(made: Mapping[str, go.Figure], kind: str, size: export.ImageSize) -> dict[str, bytes]:
     if kind == "html":
-        return {name: figures.page_of(figure).encode() for name, figure in made.items()}
-    return drawing.draw(made, "png" if kind == "png" else "svg", size)
+        return {name: plots.page_of(figure).encode() for name, figure in made.items()}
+    return export.draw(made, "png" if kind == "png" else "svg", size)
 
 
 def _tables(study: StudyRow, speeds: Sequence[paper.Speed]) -> dict[str, bytes]:

@@ -95,7 +95,7 @@ def doctor(storage: StorageOption = None, data_dir: DataDirOption = None, as_jso
     """What this machine, its torch, its data and its storage can do."""
     from dataclasses import asdict
 
-    from fastrcaps_dse.doctor import examine
+    from fastrcaps_dse.cli.doctor import examine
 
     findings = examine(storage, data_dir)
     if as_json:

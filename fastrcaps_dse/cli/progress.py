@@ -14,16 +14,17 @@ import typer
 from fastrcaps_dse.cli.app import INTERRUPTED, hint
 
 if TYPE_CHECKING:
+    from fastrcaps_dse.problem.study_spec import StudySpec
     from fastrcaps_dse.session import Outcome
-    from fastrcaps_dse.studyspec import StudySpec
 
 
 def run_session(
     spec: StudySpec, storage: str | None, trials: int | None, *, each_epoch: bool = False, settle: int = 0, **how: Any
 ) -> Outcome:
     """Run a Session, `how` being its options; an interruption prints the command that continues."""
-    from fastrcaps_dse import console, store
-    from fastrcaps_dse.objectives import counted
+    from fastrcaps_dse import store
+    from fastrcaps_dse.cli import console
+    from fastrcaps_dse.problem.objectives import counted
     from fastrcaps_dse.session import Session
 
     signal.signal(signal.SIGTERM, _interrupt)

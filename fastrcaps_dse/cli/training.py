@@ -48,8 +48,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one design, or continue it where it was stopped; a line for each epoch."""
-    from fastrcaps_dse.space import parse_design
-    from fastrcaps_dse.studyspec import single_design_study
+    from fastrcaps_dse.problem.space import parse_design
+    from fastrcaps_dse.problem.study_spec import single_design_study
 
     point = parse_design(design)
     spec = single_design_study(
@@ -78,8 +78,9 @@ def find_lr(
     as_json: JsonOption = False,
 ) -> None:
     """The learning-rate range test: the rate grows every step, the loss is plotted."""
-    from fastrcaps_dse import data, figures, trainer
-    from fastrcaps_dse.space import parse_design
+    from fastrcaps_dse import data, trainer
+    from fastrcaps_dse.figures import plots
+    from fastrcaps_dse.problem.space import parse_design
 
     if steps < 10 or not 0 < low < high:
         raise InputError("a range test needs at least 10 steps and 0 < --from < --to", "e.g. --steps 100 --from 1e-6 --to 0.1")
@@ -91,7 +92,7 @@ def find_lr(
     )
     test = trainer.range_test(training, steps=steps, lr_start=low, lr_end=high)
     found = test.suggestion()
-    write_text(plot, figures.page_of(figures.range_test_figure(test.rates, test.losses, found)))
+    write_text(plot, plots.page_of(plots.range_test_figure(test.rates, test.losses, found)))
     if as_json:
         print_json({"rates": test.rates, "losses": test.losses, "suggestion": found})
     elif found:

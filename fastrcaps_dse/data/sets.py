@@ -32,7 +32,7 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = True) -> D
     """
     root = data_dir or DEFAULT_DIR
     if name in SAMPLES:
-        folder = importlib.resources.files("fastrcaps_dse") / "samples" / name
+        folder = importlib.resources.files("fastrcaps_dse.data") / "samples" / name
         with importlib.resources.as_file(folder) as path:
             return checked(name, *_read_idx_folder(path))
     if name in IDX_SETS:

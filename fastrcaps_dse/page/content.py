@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fastrcaps_dse.figures import is_logarithmic
-from fastrcaps_dse.noise import Standing
-from fastrcaps_dse.objectives import OBJECTIVES, Objective, counted, minimised, needs_asking, shown
-from fastrcaps_dse.pareto import hypervolume
-from fastrcaps_dse.records import front_of, standings_of, values_of, weights_of
-from fastrcaps_dse.space import design_to_dict
+from fastrcaps_dse.analysis.pareto import hypervolume
+from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
+from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.figures.plots import is_logarithmic
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, counted, minimised, needs_asking, shown
+from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
 
 PROTOCOLS = {

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fastrcaps_dse.figures import library
+from fastrcaps_dse.figures.plots import library
 
 SCRIPTS = (
     "quantities.js",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from fastrcaps_dse.objectives import Objective
 from fastrcaps_dse.page.content import curves_content, study_content
 from fastrcaps_dse.page.document import file_page
+from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
 
 

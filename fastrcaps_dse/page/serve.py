@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.objectives import Objective
 from fastrcaps_dse.page.server import News, Watched, make_app
+from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import Store, StudyRow
 
 LOOPBACK = "127.0.0.1"

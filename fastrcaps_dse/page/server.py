@@ -19,10 +19,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.figures import library
-from fastrcaps_dse.objectives import Objective
+from fastrcaps_dse.figures.plots import library
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.content import curves_content, study_content
+from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import Store, StudyRow
 
 LOOK_SECONDS = 0.5  # between two looks at the data base

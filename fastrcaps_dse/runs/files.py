@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fastrcaps_dse.beginnings import Beginnings
-from fastrcaps_dse.objectives import selected_epoch
+from fastrcaps_dse.problem.objectives import selected_epoch
+from fastrcaps_dse.runs.prefix_cache import Beginnings
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 

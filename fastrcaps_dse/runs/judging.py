@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastrcaps_dse.objectives import Objective, minimised
-from fastrcaps_dse.schedules import Timeline
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.stopping import Course, Finished, Stop, judge
+from fastrcaps_dse.problem.objectives import Objective, minimised
+from fastrcaps_dse.problem.schedules import Timeline
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.search.pruning import Course, Finished, Stop, judge
 from fastrcaps_dse.store import EpochRow, Store, StudyRow
-from fastrcaps_dse.studyspec import Mode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fastrcaps_dse.beginnings import Beginnings
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
-from fastrcaps_dse.foresight import Foresight
-from fastrcaps_dse.objectives import BASIC, Measurement, selected_epoch
+from fastrcaps_dse.problem.objectives import BASIC, Measurement, selected_epoch
+from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
+from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.runs.cost_model import Foresight
 from fastrcaps_dse.runs.files import RunFiles
 from fastrcaps_dse.runs.judging import Judge, measured_so_far
-from fastrcaps_dse.space import DesignPoint, design_to_dict
-from fastrcaps_dse.stopping import Stop
+from fastrcaps_dse.runs.prefix_cache import Beginnings
+from fastrcaps_dse.search.pruning import Stop
 from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
-from fastrcaps_dse.studyspec import StudySpec
 from fastrcaps_dse.trainer import Epoch, Training, beside_others, device_name, software, translate_device_errors
 
 if TYPE_CHECKING:

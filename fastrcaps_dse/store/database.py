@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.errors import InputError, MachineError, nearest
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.owner import is_alive, process_name
 from fastrcaps_dse.store.rows import EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from fastrcaps_dse.objectives import Measurement, Objective, mean_measurement, parse_objectives
-from fastrcaps_dse.space import DesignPoint, design_from_dict
+from fastrcaps_dse.problem.objectives import Measurement, Objective, mean_measurement, parse_objectives
+from fastrcaps_dse.problem.space import DesignPoint, design_from_dict
 
 
 @dataclass(frozen=True, kw_only=True)

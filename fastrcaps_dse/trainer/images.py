@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastrcaps_dse import data
 from fastrcaps_dse.data import DataSet, Split
-from fastrcaps_dse.studyspec import Protocol
+from fastrcaps_dse.problem.study_spec import Protocol
 
 
 def derive_seed(root: int, *purpose: object) -> int:

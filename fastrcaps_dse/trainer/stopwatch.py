@@ -12,8 +12,8 @@ import torch
 from fastrcaps_dse.capsnet.network import Precision, build_network
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.data import DataSet, Split
-from fastrcaps_dse.schedules import FixedBatch
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.schedules import FixedBatch
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training

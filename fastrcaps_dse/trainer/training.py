@@ -21,9 +21,9 @@ from torch import Tensor
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.schedules import build_timeline, learning_rate
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import Protocol
+from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for

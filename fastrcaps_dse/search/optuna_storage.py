@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.studyspec import StudySpec
+from fastrcaps_dse.problem.study_spec import StudySpec
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fastrcaps_dse import pareto
+from fastrcaps_dse.analysis import pareto
+from fastrcaps_dse.analysis.uncertainty import SURE
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.noise import SURE
-from fastrcaps_dse.objectives import Objective, counted, find_objective, format_value, minimised, parse_quantity
+from fastrcaps_dse.problem.objectives import Objective, counted, find_objective, format_value, minimised, parse_quantity
 
 
 @dataclass(frozen=True, kw_only=True)

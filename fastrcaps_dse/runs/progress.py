@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fastrcaps_dse.objectives import Measurement
-from fastrcaps_dse.planning import Remaining
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs import RunObserver
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.runs.estimates import Remaining
 
 MOST_FORESEEN = 200  # trials; of more, the rest is alike
 

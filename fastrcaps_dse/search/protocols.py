@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from fastrcaps_dse.objectives import Measurement
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.surrogate import Foreseen
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.search.guided import Foreseen
 
 Report = Callable[[int, float], None]
 """Is told (epoch, accuracy in %) of each epoch of a run."""

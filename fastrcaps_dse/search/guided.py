@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
-from fastrcaps_dse.objectives import OBJECTIVES, Objective
-from fastrcaps_dse.pareto import hypervolume, nondominated
-from fastrcaps_dse.space import PLAIN_DIMENSIONS, DesignPoint
+from fastrcaps_dse.analysis.pareto import hypervolume, nondominated
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective
+from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint
 
 Features = Mapping[str, float | str | bool]
 """A design's dimensions by name: numbers that have an order, and texts that have none."""

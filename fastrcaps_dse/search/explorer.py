@@ -17,16 +17,16 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from fastrcaps_dse.analysis.picks import Limit, check_limits
 from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
-from fastrcaps_dse.explorer.contract import Bounds, Evaluate, Foresee, Observer, Report
-from fastrcaps_dse.explorer.parameters import draw, make_sampler, parameters, point_of, suggest
-from fastrcaps_dse.explorer.storage import find_study
-from fastrcaps_dse.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
-from fastrcaps_dse.picks import Limit, check_limits
-from fastrcaps_dse.side_by_side import Job, side_by_side
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.surrogate import Guide, Known, Seen, features_of
+from fastrcaps_dse.problem.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.search.concurrency import Job, side_by_side
+from fastrcaps_dse.search.guided import Guide, Known, Seen, features_of
+from fastrcaps_dse.search.optuna_storage import find_study
+from fastrcaps_dse.search.parameters import draw, make_sampler, parameters, point_of, suggest
+from fastrcaps_dse.search.protocols import Bounds, Evaluate, Foresee, Observer, Report
 
 CANDIDATES = 128  # designs that the guide chooses from at most
 PROPOSALS = 20  # of the sampler, before a known design is replaced by one drawn at random

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from fastrcaps_dse import trainer
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.foresight import Foresight
-from fastrcaps_dse.objectives import counted
-from fastrcaps_dse.studyspec import StudySpec
+from fastrcaps_dse.problem.objectives import counted
+from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.runs.cost_model import Foresight
 
 if TYPE_CHECKING:
     import torch

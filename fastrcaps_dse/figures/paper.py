@@ -11,12 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from fastrcaps_dse.figures import Curve, curves_info, rate_curve
-from fastrcaps_dse.objectives import counted
-from fastrcaps_dse.schedules import ExponentialDecay, FixedBatch, FixedRate, LrPolicy, WarmRestarts, WarmRestartsPolynomial
-from fastrcaps_dse.space import NAMED_DESIGNS, DesignPoint
+from fastrcaps_dse.figures.plots import Curve, curves_info, rate_curve
+from fastrcaps_dse.problem.notation import to_text
+from fastrcaps_dse.problem.objectives import counted
+from fastrcaps_dse.problem.schedules import (
+    ExponentialDecay,
+    FixedBatch,
+    FixedRate,
+    LrPolicy,
+    WarmRestarts,
+    WarmRestartsPolynomial,
+)
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
-from fastrcaps_dse.texts import to_text
 
 BASELINE = "fixed"
 COMPARED = ("fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab")  # the curves of Fig. 4a

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from fastrcaps_dse.figures import ParetoInfo, ParetoPoint, axis_title, drawn_axes, is_logarithmic
-from fastrcaps_dse.objectives import NEVER, Objective, counted, format_value
+from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint, axis_title, drawn_axes, is_logarithmic
+from fastrcaps_dse.problem.objectives import NEVER, Objective, counted, format_value
 
 Kind = Literal["frame", "text", "dominated", "front"]
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8  # columns and lines, the titles included

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fastrcaps_dse import data, trainer
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.schedules import build_timeline
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import StudySpec
+from fastrcaps_dse.problem.schedules import build_timeline
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
 
 
 def check_designs(spec: StudySpec, shape: ImageShape) -> None:

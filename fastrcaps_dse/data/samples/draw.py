@@ -1,6 +1,6 @@
 """Draw the shipped samples from the full data sets: 200 training and 100 test images of each class, with a fixed seed.
 
-    python -m fastrcaps_dse.samples.draw --data-dir DIR
+    python -m fastrcaps_dse.data.samples.draw --data-dir DIR
 
 Equal full sets give equal files, byte for byte.
 """

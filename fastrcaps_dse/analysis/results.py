@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastrcaps_dse.noise import Standing, standings
-from fastrcaps_dse.objectives import BASIC, Objective, minimised
-from fastrcaps_dse.pareto import front
-from fastrcaps_dse.picks import Candidate, Limit, Pick
-from fastrcaps_dse.space import design_to_dict
+from fastrcaps_dse.analysis.pareto import front
+from fastrcaps_dse.analysis.picks import Candidate, Limit, Pick
+from fastrcaps_dse.analysis.uncertainty import Standing, standings
+from fastrcaps_dse.problem.objectives import BASIC, Objective, minimised
+from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 
 

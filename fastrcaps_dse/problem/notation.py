@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.schedules import BATCH_SCHEDULES, LR_POLICIES, BatchSchedule, FixedBatch, LrPolicy
+from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, BatchSchedule, FixedBatch, LrPolicy
 
 
 def to_text(part: LrPolicy | BatchSchedule) -> str:

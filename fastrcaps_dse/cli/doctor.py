@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrcaps_dse import data, drawing, store, trainer
+from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.errors import InputError, UserError
+from fastrcaps_dse.figures import export
 
 DOWNLOADED = "downloaded when asked for, where the network allows"
 
@@ -39,7 +40,7 @@ def _machine() -> Iterator[Finding]:
     free = shutil.disk_usage(".").free / 1e9
     needs = "a run needs up to 0.3 GB, shared beginnings up to 2 GB, the weights of a design 33 MB"
     try:
-        yield Finding(what="browser", ok=True, finding=f"{drawing.find_browser()} draws figures as PNG and SVG")
+        yield Finding(what="browser", ok=True, finding=f"{export.find_browser()} draws figures as PNG and SVG")
     except UserError as error:
         yield Finding(what="browser", ok=False, finding=f"{error.message}; {error.mend}")
     yield Finding(what="free disk", ok=free > 1, finding=f"{free:.1f} GB here; {needs}")

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastrcaps_dse.objectives import TIME_TO, Objective, find_objective, format_value, shown
-from fastrcaps_dse.schedules import build_timeline, learning_rate
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.objectives import TIME_TO, Objective, find_objective, format_value, shown
+from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
 
 if TYPE_CHECKING:

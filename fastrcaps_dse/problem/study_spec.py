@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.objectives import Objective, parse_objectives
-from fastrcaps_dse.schedules import BATCH_SCHEDULES, LR_POLICIES
-from fastrcaps_dse.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
-from fastrcaps_dse.texts import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.objectives import Objective, parse_objectives
+from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
 
 Mode = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]
@@ -123,7 +123,7 @@ def load_study(path: Path) -> StudySpec:
     return parse_study(text, default_name=path.stem, source=str(path))
 
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 STUDY_FOLDERS = (Path("studies"), PACKAGE / "studies", PACKAGE.parent / "studies")
 """Here, installed, or in the repository that an editable installation runs from."""
 

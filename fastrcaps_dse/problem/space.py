@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.schedules import (
+from fastrcaps_dse.problem.notation import convert_field, parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.schedules import (
     LR_POLICIES,
     AdaBatch,
     BatchSchedule,
@@ -26,7 +27,6 @@ from fastrcaps_dse.schedules import (
     OneCycle,
     WarmRestarts,
 )
-from fastrcaps_dse.texts import convert_field, parse_policy, parse_schedule, to_text
 
 Decoder = Literal["full", "small"]
 Network = Literal["capsnet", "lenet5"]

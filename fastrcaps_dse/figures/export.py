@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.figures import COLOURS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
+from fastrcaps_dse.figures.plots import COLOURS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

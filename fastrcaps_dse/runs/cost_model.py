@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import known_values
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.objectives import time_to
-from fastrcaps_dse.schedules import Timeline, build_timeline
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.problem.objectives import time_to
+from fastrcaps_dse.problem.schedules import Timeline, build_timeline
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.search.guided import Foreseen
 from fastrcaps_dse.store import EpochRow, StepTime, Store
-from fastrcaps_dse.studyspec import StudySpec
-from fastrcaps_dse.surrogate import Foreseen
 from fastrcaps_dse.trainer import alone, device_name, measure_latency, measure_step, software, step_key
 
 if TYPE_CHECKING:

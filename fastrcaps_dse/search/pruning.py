@@ -16,9 +16,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastrcaps_dse.objectives import Objective, minimised, selected_epoch, time_to
-from fastrcaps_dse.pareto import dominates
-from fastrcaps_dse.studyspec import Mode
+from fastrcaps_dse.analysis.pareto import dominates
+from fastrcaps_dse.problem.objectives import Objective, minimised, selected_epoch, time_to
+from fastrcaps_dse.problem.study_spec import Mode
 
 CONFIDENCE = 0.95
 ENOUGH = 5  # finished runs, before their curves say anything

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrcaps_dse.objectives import Objective
-from fastrcaps_dse.pareto import front, nondominated
+from fastrcaps_dse.analysis.pareto import front, nondominated
+from fastrcaps_dse.problem.objectives import Objective
 
 DRAWS = 2000
 ROUNDING = 1e-12

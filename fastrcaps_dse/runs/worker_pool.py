@@ -22,12 +22,12 @@ from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, MachineError, RunFailed, UserError
-from fastrcaps_dse.foresight import Foresight
-from fastrcaps_dse.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs import Report, Runner, RunObserver
-from fastrcaps_dse.space import DesignPoint
+from fastrcaps_dse.runs.cost_model import Foresight
 from fastrcaps_dse.store import URL, Store, StudyRow
-from fastrcaps_dse.studyspec import StudySpec
 
 if TYPE_CHECKING:
     from fastrcaps_dse.trainer import Epoch

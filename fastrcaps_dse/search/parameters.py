@@ -11,9 +11,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from fastrcaps_dse.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, Range, make_point
-from fastrcaps_dse.studyspec import is_whole
-from fastrcaps_dse.texts import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, Range, make_point
+from fastrcaps_dse.problem.study_spec import is_whole
 
 
 def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:

@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from fastrcaps_dse.figures import ParetoInfo
-from fastrcaps_dse.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
-from fastrcaps_dse.space import DesignPoint
-from fastrcaps_dse.studyspec import UNBOUNDED
-from fastrcaps_dse.textplot import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
-from fastrcaps_dse.texts import to_text
+from fastrcaps_dse.figures.plots import ParetoInfo
+from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
+from fastrcaps_dse.problem.notation import to_text
+from fastrcaps_dse.problem.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import UNBOUNDED
 
 if TYPE_CHECKING:
-    from fastrcaps_dse.noise import Standing
+    from fastrcaps_dse.analysis.uncertainty import Standing
     from fastrcaps_dse.store import TrialRow
     from fastrcaps_dse.trainer import Epoch
 
