@@ -34,7 +34,7 @@ def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str,
     seconds = time.perf_counter() - start
     found = session.store.trials(session.study)
     rows = [
-        {"label": t.design.label, "acc": t.measurement.acc, "time": round(t.measurement.time, 2)}
+        {"label": t.design.label, "acc": t.measurement["acc"], "time": round(t.measurement["time"], 2)}
         for t in found
         if t.measurement
     ]

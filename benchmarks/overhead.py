@@ -45,7 +45,7 @@ def gaps(sampler: str, trials: int) -> list[float]:
         stamps.append(time.perf_counter())
         drawn = random.Random(point.key)
         params = int(foresee(point).fixed["params"])
-        return Measurement(acc=90 + 9 * drawn.random(), time=10 + 40 * drawn.random(), params=params)
+        return Measurement(values={"acc": 90 + 9 * drawn.random(), "time": 10 + 40 * drawn.random(), "params": float(params)})
 
     spec = override(parse_study(STUDY, default_name="overhead"), sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:

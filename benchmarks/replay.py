@@ -21,10 +21,10 @@ from fastrcaps_dse import data, search
 from fastrcaps_dse.analysis.pareto import dominates, front, hypervolume
 from fastrcaps_dse.analysis.uncertainty import next_to_seed, standings
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.problem.objectives import minimised, parse_objectives, selected_epoch
+from fastrcaps_dse.problem.objectives import costs_of, parse_objectives, selected_epoch
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace
-from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.problem.study_spec import Pruning
 from fastrcaps_dse.search.guided import Guide, Known, Seen, features_of
 from fastrcaps_dse.search.pruning import Course, Finished, highest, judge
 from fastrcaps_dse.trainer import choose_precision, step_key
@@ -50,7 +50,7 @@ class Design:
         """Costs of a run with this curve: -acc, time, params."""
         best = selected_epoch(accuracies)
         values = {"acc": accuracies[best - 1], "time": math.fsum(self.seconds[:best]), "params": float(self.params)}
-        return minimised(OBJECTIVES, values)
+        return costs_of(OBJECTIVES, values)
 
     def true(self) -> tuple[float, ...]:
         """The mean over the recorded seeds."""
@@ -95,7 +95,7 @@ class Replay:
     table: list[Design]
     seeds: int
     sharing: bool = False
-    stopping: Mode = "off"
+    pruning: Pruning = "off"
     told: Told = "reached"
     spent: float = 0.0  # s of training
     trained: set[tuple[str, int]] = field(default_factory=set)  # beginnings, by seed
@@ -136,7 +136,7 @@ class Replay:
                 seconds=design.seconds,
                 accuracies=curve[:done],
             )
-            stop = judge(course, OBJECTIVES, known, self.finished, self.stopping)
+            stop = judge(course, OBJECTIVES, known, self.finished, self.pruning)
             if stop:
                 break
         reached = design.measured(curve[:done])
@@ -234,7 +234,7 @@ def guided(replay: Replay, seed: int) -> None:
 
 def race(replay: Replay, seed: int, most: int) -> None:
     """Further seeds of designs whose membership of the front is open, up to `most` of each."""
-    replay.stopping = "off"  # as the session does: a further seed is trained whole
+    replay.pruning = "off"  # as the session does: a further seed is trained whole
     indices = [*replay.whole]
     while (place := next_to_seed(standings([replay.whole[i] for i in indices], draws=DRAWS), most)) is not None:
         index = indices[place]

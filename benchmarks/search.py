@@ -28,7 +28,7 @@ import torch
 
 from benchmarks import record
 from benchmarks.replay import Design, Replay, Told, at_random, guided, load_table, plain, race, spared_at_most, unrepeated
-from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.problem.study_spec import Pruning
 
 GOAL = 0.99  # of the table's hypervolume
 POINTS, END = 120, 12_000.0  # of a drawn curve; s
@@ -41,14 +41,14 @@ class Method:
     search: Callable[..., None]
     how: Mapping[str, Any] = field(default_factory=dict)
     sharing: bool = False
-    stopping: Mode = "off"
+    pruning: Pruning = "off"
     racing: bool = False
     told: Told = "reached"
 
     def run(self, table: list[Design], seeds: int, seed: int) -> tuple[list[tuple[float, float, float]], float]:
         """(the trace of one search, its own seconds)."""
         began = time.perf_counter()
-        replay = Replay(table=table, seeds=seeds, sharing=self.sharing, stopping=self.stopping, told=self.told)
+        replay = Replay(table=table, seeds=seeds, sharing=self.sharing, pruning=self.pruning, told=self.told)
         self.search(replay, seed, **self.how)
         if self.racing:
             race(replay, seed, seeds)
@@ -68,14 +68,14 @@ def methods(trials: int, gp_trials: int) -> dict[str, Method]:
     bases |= {"random": Method(search=at_random), "guided": Method(search=guided)}
     for name, base in bases.items():
         shared = replace(base, sharing=True)
-        stopped = replace(shared, stopping="on")
+        stopped = replace(shared, pruning="on")
         added = {"": base, ", sharing": shared, ", sharing, stopping": stopped}
         added |= {
             ", sharing, racing": replace(shared, racing=True),
             ", sharing, stopping, racing": replace(stopped, racing=True),
         }
         if name != "gp":  # which thinks long
-            added[", sharing, safe"] = replace(shared, stopping="safe")
+            added[", sharing, safe"] = replace(shared, pruning="safe")
         if name in ("tpe", "nsga2", "guided"):  # random designs listen to nothing
             added |= {f", sharing, stopping, told {told}": replace(stopped, told=told) for told in ("nothing", "foreseen")}
         found |= {f"{name}, no repeats{what}": method for what, method in added.items()}

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from benchmarks import record
 from fastrcaps_dse.figures.export import ImageSize, draw, for_print
-from fastrcaps_dse.figures.plots import COLOURS
+from fastrcaps_dse.figures.plots import COLORS
 
-DRAWN = {  # method: (name, colour)
+DRAWN = {  # method: (name, color)
     "optuna tpe": ("TPE", 0),
     "optuna nsga2": ("NSGA-II", 3),
     "optuna gp": ("GP", 4),
@@ -24,11 +24,11 @@ DRAWN = {  # method: (name, colour)
 def curves(methods: dict[str, Any]) -> go.Figure:
     """The figure; a search whose seconds end keeps what it has found."""
     figure = go.Figure()
-    for method, (name, colour) in DRAWN.items():
+    for method, (name, color) in DRAWN.items():
         if method not in methods:
             continue
         seconds, low, middle, high = zip(*methods[method]["found"], strict=True)
-        paint = COLOURS[colour]
+        paint = COLORS[color]
         band = f"rgba({int(paint[1:3], 16)}, {int(paint[3:5], 16)}, {int(paint[5:], 16)}, 0.15)"
         around = {"x": [*seconds, *reversed(seconds)], "y": [*low, *reversed(high)], "fill": "toself", "fillcolor": band}
         figure.add_scatter(**around, line={"width": 0}, mode="lines", showlegend=False, hoverinfo="skip")

@@ -61,7 +61,7 @@ def prepare(case: Case) -> tuple[Callable[[], None], Callable[[], None], Callabl
     plain = case.form == "plain"
     if plain:
         network = build_network(point, dataset.shape)
-        network.initialise(torch.Generator().manual_seed(0))
+        network.initialize(torch.Generator().manual_seed(0))
         whole = PlainTraining(PlainCapsNet(network).to(device))  # type: ignore[arg-type]
     run = None if plain else Training(point, 0, dataset, epochs=1, protocol="paper", device=device, precision=case.form)  # type: ignore[arg-type]
     line = build_timeline(point.batch_schedule, epochs=1, images=few)

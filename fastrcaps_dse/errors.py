@@ -1,4 +1,4 @@
-"""What went wrong and how to mend it: every error that a person can cause or cure is one of these."""
+"""What went wrong and how to fix it: every error that a person can cause or cure is one of these."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """One line that says what is wrong, one that says how to mend it, and the exit code of the command line."""
+    """One line that says what is wrong, one that says how to fix it, and the exit code of the command line."""
 
     exit_code = 1
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
 
 class InputError(UserError):
@@ -24,7 +24,7 @@ class InputError(UserError):
 
 
 class MachineError(UserError):
-    """The machine is at fault: disk, file, data base, network (exit code 1)."""
+    """The machine is at fault: disk, file, database, network (exit code 1)."""
 
     exit_code = 1
 
@@ -44,7 +44,7 @@ class BudgetSpent(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The mend for an unknown word: the nearest known one, and all of them."""
+    """The hint for an unknown word: the nearest known one, and all of them."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     listing = "known: " + ", ".join(names)

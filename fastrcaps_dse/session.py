@@ -17,7 +17,8 @@ from fastrcaps_dse.analysis.picks import Limit
 from fastrcaps_dse.analysis.results import front_of, standings_of
 from fastrcaps_dse.analysis.uncertainty import next_to_seed
 from fastrcaps_dse.errors import BudgetSpent, InputError, MachineError, RunFailed
-from fastrcaps_dse.problem.objectives import Measurement, format_seconds
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.quantities import format_seconds
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import UNBOUNDED, StudySpec, differences
 from fastrcaps_dse.runs.devices import placements, refuse_distortion
@@ -44,7 +45,7 @@ class Staff:
     """What trains the designs of an exploration: in this process, or in others."""
 
     evaluate: search.Evaluate
-    evaluate_whole: Callable[[DesignPoint, int, int], Measurement]  # no run is stopped early
+    evaluate_whole: Callable[[DesignPoint, int, int], Measurement]  # no run is pruned
     end: Callable[[], None]  # what is under way, where the exploration is interrupted
 
 

@@ -35,7 +35,7 @@ def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "
 
 
 def write_study(path: Path, designs: int, *, name: str = "synthetic", failed: int = 0, running: int = 0, **how: Any) -> Store:
-    """A data base with a study of so many measured designs, and some that failed or are running."""
+    """A database with a study of so many measured designs, and some that failed or are running."""
     spec, url = make_spec(name, **how), store.parse_url(str(path))
     storage = search.open_storage(url)
     study, _ = search.find_study(spec, storage)
@@ -100,7 +100,7 @@ def _run(
     row |= {"design_key": f"{point.key} {trial}", "seed": seed, "state": state, "started": now, "heartbeat": now}
     row |= {"reason": "the loss is not finite after epoch 2" if state == "failed" else None, "ended": None, "device": "cpu"}
     measured = {"acc": curve[best], "time": _seconds(point) * (best + 1), "params": params, "test_acc": curve[best] - 0.2}
-    measured |= {"selected_epoch": best + 1, "wall_time": 1.0, "stopped_after": None}
+    measured |= {"selected_epoch": best + 1, "wall_time": 1.0, "pruned_after": None}
     measured |= {"others": {"epochs": best + 1.0, "macs": 2e8 + 1e3 * params % 7e6, "memory": params * 4 / 1e6}}
     if state != "done":
         measured = dict.fromkeys(measured)

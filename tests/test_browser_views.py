@@ -147,7 +147,7 @@ def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
     page.mouse.down()
     page.mouse.move(x, top + grip["height"] / 3, steps=4)
     page.mouse.up()
-    low = [t.trial for t in ours.trials(ours.study()) if t.measurement and t.measurement.params < 7e6]
+    low = [t.trial for t in ours.trials(ours.study()) if t.measurement and t.measurement["params"] < 7e6]
     shown = page.evaluate("[...document.querySelectorAll('#table tbody tr')].map(r => Number(r.dataset.trial))")
     assert sorted(shown) == sorted(low) and f"{len(low)} designs of 40" in page.locator("#count").inner_text()
     faded = "document.querySelector('#scatter').data.find(t => t.name === 'outside the ranges').customdata.length"

@@ -129,7 +129,7 @@ def test_doctor(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message", "mend"),
+    ("arguments", "code", "message", "hint"),
     [
         (["explore", "--objectives", "acc,tme"], 2, "unknown objective 'tme'", "did you mean 'time'"),
         (["explore", "--objectives", "acc,acc"], 2, "'acc' is given twice", "once"),
@@ -152,21 +152,21 @@ def test_doctor(command: Command) -> None:
         (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),
         (["train"], 2, "Missing option", "--help"),
         (["pick", "--max-params", "7Q"], 2, "'7Q' is no quantity for params", "7M, 6.7e6 or 500k"),
-        (["pick"], 2, "there is no data base studies/fastrcaps.db yet", "fastrcaps-dse explore"),
+        (["pick"], 2, "there is no database studies/fastrcaps.db yet", "fastrcaps-dse explore"),
         (["pick", "--max-parms", "7M"], 2, "No such option", "pick --help"),
-        (["front"], 2, "there is no data base", "explore"),
+        (["front"], 2, "there is no database", "explore"),
         (["exploer"], 2, "No such command", "--help"),
         (["find-lr", "--steps", "1"], 2, "at least 10 steps", "--steps"),
     ],
 )
 def test_wrong_input_is_one_clear_line(
-    command: Command, arguments: list[str], code: int, message: str, mend: str, tmp_path: Path
+    command: Command, arguments: list[str], code: int, message: str, hint: str, tmp_path: Path
 ) -> None:
     said = command(*arguments)
     assert said.code == code and not said.out
     lines = said.err.strip().splitlines()
     assert len(lines) <= 2 and lines[0].startswith("error: ") and message in lines[0]
-    assert mend in said.err and "Traceback" not in said.err
+    assert hint in said.err and "Traceback" not in said.err
     assert not list(tmp_path.rglob("*.db"))
 
 
@@ -186,10 +186,10 @@ def test_wrong_input_beside_a_study(command: Command, study: Path) -> None:
         assert said.code == code and message in said.err and not said.out
     broken = command("explore", study, "--study", "b", "--dataset", study.parent)
     assert broken.code == 2 and "holds no data set" in broken.err
-    Path("notes.db").write_bytes(b"no data base, just words " * 50)
+    Path("notes.db").write_bytes(b"no database, just words " * 50)
     for arguments in (["front"], ["explore", study]):
         said = command(*arguments, "--storage", "notes.db")
-        assert said.code == 2 and "notes.db is no data base" in said.err
+        assert said.code == 2 and "notes.db is no database" in said.err
     assert json.loads(command("studies", "--json").out)[0]["designs"] == 1  # nothing was lost
 
 
@@ -258,7 +258,7 @@ def test_settling_and_a_guided_search_that_stops_early(command: Command, study: 
         study,
         "--sampler",
         "guided",
-        "--stopping",
+        "--pruning",
         "on",
         "--objectives",
         "acc,params,epochs",
@@ -273,5 +273,5 @@ def test_settling_and_a_guided_search_that_stops_early(command: Command, study: 
     assert max(d["seeds"] for d in designs) > 1 and all(d["tied"] for d in front["tied"])
     known = [d["on_front"] for d in designs]
     assert all(p is None for p in known) or all(0 <= p <= 1 for p in known)
-    unknown = command("explore", study, "--stopping", "later")
+    unknown = command("explore", study, "--pruning", "later")
     assert unknown.code == 2 and "known: off, safe, on" in unknown.err

@@ -118,7 +118,7 @@ def test_mismatched_files_are_refused(tmp_path: Path) -> None:
 def test_unknown_and_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown data set 'mnst'") as error:
         data.load("mnst")
-    assert "did you mean 'mnist'" in error.value.mend
+    assert "did you mean 'mnist'" in error.value.hint
     with pytest.raises(MachineError, match="cannot be downloaded"):
         data.load("kmnist", tmp_path, download=False)
     with pytest.raises(InputError, match="holds no data set"):

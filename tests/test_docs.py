@@ -52,7 +52,7 @@ def test_names_of_designs_policies_and_schedules() -> None:
 def test_pictures_and_files_that_readme_names_are_there() -> None:
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).stat().st_size > 10_000
-    assert (ROOT / "fastrcaps_dse/data/samples/LICENCES.md").is_file()
+    assert (ROOT / "fastrcaps_dse/data/samples/LICENSES.md").is_file()
     assert not re.findall(r"/work/|/root/|/tmp/", README)
 
 

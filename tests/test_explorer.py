@@ -62,7 +62,9 @@ class Fake:
         if point.label == self.fail:
             raise RunFailed("the loss is not finite")
         number = sum(map(ord, point.key)) % 97
-        return Measurement(acc=90 + number / 10 + seed, time=1.0 + number, params=8_000_000 - 1_000_000 * point.weight_sharing)
+        return Measurement(
+            values={"acc": 90 + number / 10 + seed, "time": 1.0 + number, "params": 8e6 - 1e6 * point.weight_sharing}
+        )
 
 
 def foresee(point: DesignPoint) -> Foreseen:
@@ -130,7 +132,7 @@ def test_objectives_in_any_order_and_number(tmp_path: Path, names: str) -> None:
     wanted = names.split(",")
     assert [d.name.lower() for d in running.study.directions] == [o.direction for o in spec.objectives]
     for trial in running.study.trials:
-        assert trial.values == [trial.user_attrs["measurement"][name] for name in wanted]
+        assert trial.values == [trial.user_attrs["measurement"]["values"][name] for name in wanted]
     assert [name.split()[0] for name in running.study.metric_names or []] == wanted
 
 

@@ -33,7 +33,7 @@ def run_row(trial: int, point: DesignPoint, measured: Measurement | None, **chan
 
 def trial_row(trial: int, design: str, acc: float, time: float, params: int) -> TrialRow:
     point = parse_design(design)
-    measured = Measurement(acc=acc, time=time, params=params, test_acc=acc - 1, selected_epoch=2)
+    measured = Measurement(values={"acc": acc, "time": time, "params": params}, test_acc=acc - 1, selected_epoch=2)
     return TrialRow(trial=trial, design=point, state="done", runs=(run_row(trial, point, measured),), measurement=measured)
 
 
@@ -158,7 +158,11 @@ def named_row(
     measured = []
     for accuracies in runs:
         selected = accuracies.index(max(accuracies)) + 1
-        measured.append(Measurement(acc=max(accuracies), time=selected * seconds, params=1, selected_epoch=selected, **changes))
+        measured.append(
+            Measurement(
+                values={"acc": max(accuracies), "time": selected * seconds, "params": 1.0}, selected_epoch=selected, **changes
+            )
+        )
     rows = tuple(run_row(trial, point, one, run_id=10 * trial + seed, seed=seed) for seed, one in enumerate(measured))
     return TrialRow(trial=trial, design=point, state="done", runs=rows, measurement=mean_measurement(measured)), epochs
 
@@ -180,7 +184,7 @@ def test_accuracy_of_the_named_designs() -> None:
         ("fixed", (1, 2, 3), (91.0, 96.0, 96.5)),
         ("wab", (1, 2, 3), (95.5, 97.5, 98.25)),
     ]
-    assert [d.colour for d in info.named] == [0, 5]  # those of all six designs, in every study
+    assert [d.color for d in info.named] == [0, 5]  # those of all six designs, in every study
     assert info.missing == ("exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab+ws")
 
 
@@ -196,14 +200,14 @@ def test_speed_of_the_named_designs() -> None:
 
 
 def test_speed_without_the_baseline_and_of_a_stopped_run() -> None:
-    info = paper_info_of(WAB, named_row(2, "ws", [[80.0, 85.0]], 8.0, stopped_after=2))
-    assert [(s.relative_time, s.epochs_to_baseline, s.stopped_after) for s in info.speeds] == [
+    info = paper_info_of(WAB, named_row(2, "ws", [[80.0, 85.0]], 8.0, pruned_after=2))
+    assert [(s.relative_time, s.epochs_to_baseline, s.pruned_after) for s in info.speeds] == [
         (None, None, None),
         (None, None, 2),
     ]
     assert paper.speed_markdown(info.speeds, "of a test").splitlines()[2:] == [
         "| wab | 98.50 | 2.5 | 40.0 | - | - | 2 |",
-        "| ws (stopped after 2 epochs) | 85.00 | 2 | 16.0 | - | - | 1 |",
+        "| ws (pruned after 2 epochs) | 85.00 | 2 | 16.0 | - | - | 1 |",
         "",
         "of a test",
     ]
@@ -234,7 +238,7 @@ def test_designs_with_one_learning_rate_share_a_curve() -> None:
     names += ["exp-decay", "lr_policy=exp-decay batch_schedule=128", "warm-restarts", "wab"]
     trials = [named_row(k, name, [[1.0]], 1.0)[0] for k, name in enumerate(names)]
     drawn = paper.shared_rates(trials, 30, 1600)
-    assert [(d.curve.name, d.colour) for d in drawn] == [
+    assert [(d.curve.name, d.color) for d in drawn] == [
         ("0, 1: fixed", 0),
         ("2, 3: one-cycle", 2),
         ("4: one-cycle / adabatch", 4),
@@ -250,7 +254,7 @@ def test_the_front_is_drawn_first_in_the_curves() -> None:
     rows = [named_row(k, f"lr_policy=fixed(lr={k + 1}e-4)", [[50.0 + k, 60.0 + k]], 1.0) for k in range(12)]
     info = paper_info_of(*rows, epochs=2)
     assert [d.curve.name.split(":")[0] for d in info.accuracy] == ["0", "1", "2", "3", "4", "5", "6", "11"]
-    assert [d.colour for d in info.accuracy] == [d.colour for d in info.rate] == list(range(8))
+    assert [d.color for d in info.accuracy] == [d.color for d in info.rate] == list(range(8))
 
 
 def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> None:
@@ -291,9 +295,9 @@ def test_figures_for_print_stand_alone() -> None:
     info = paper_info_of(FIXED, WAB, WS)
     names = [d.curve.name for d in info.rate]
     figure = plots.rate_figure(plots.CurvesInfo(accuracy=(), rate=tuple(d.curve for d in info.rate)))
-    export.curves_for_print(figure, names, [d.colour for d in info.rate], (1.0, 2.0))
+    export.curves_for_print(figure, names, [d.color for d in info.rate], (1.0, 2.0))
     assert [trace.name for trace in figure.data] == ["0, 2: fixed", "1: wab"] and figure.layout.showlegend
-    assert [trace.line.color for trace in figure.data] == list(plots.COLOURS[:2])
+    assert [trace.line.color for trace in figure.data] == list(plots.COLORS[:2])
     assert tuple(figure.layout.xaxis.range) == (0, 3) and figure.layout.yaxis.range == (1.0, 2.0)
     scatter = plots.pareto_info(TRIALS, front_of(TRIALS, OBJECTIVES), OBJECTIVES)
     flat = export.for_print(export.flat_pareto(scatter))

@@ -27,7 +27,7 @@ SECONDS = {"warm_up_seconds": 0.0, "eval_seconds": 0.1}
 
 
 def write_study(path: Path, curves: dict[str, Sequence[Sequence[float]]], seconds: dict[str, float]) -> None:
-    """A study in the data base `path`: for each design the accuracies of each seed's epochs, and the seconds of an epoch."""
+    """A study in the database `path`: for each design the accuracies of each seed's epochs, and the seconds of an epoch."""
     epochs = max((len(run) for runs in curves.values() for run in runs), default=1)
     spec = parse_study(f"epochs = {epochs}\nseeds = {max(map(len, curves.values()), default=1)}\n", default_name="small")
     url = store.parse_url(str(path))
@@ -44,14 +44,16 @@ def write_study(path: Path, curves: dict[str, Sequence[Sequence[float]]], second
                 ours.set_epoch(run.run_id, EPOCH | SECONDS | spent | {"epoch": k + 1, "batch_size": 16, "acc": acc})
             selected = selected_epoch(accuracies)
             params = 6_708_400 if point.weight_sharing else 8_215_728
-            measured = Measurement(acc=max(accuracies), time=selected * seconds[design], params=params, selected_epoch=selected)
+            measured = Measurement(
+                values={"acc": max(accuracies), "time": selected * seconds[design], "params": params}, selected_epoch=selected
+            )
             ours.finish_run(run.run_id, measured, 1.0, None)
     ours.close()
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A data base with a study of three named designs and one without a name."""
+    """A database with a study of three named designs and one without a name."""
     curves = {"fixed": [[90.0, 96.0, 95.0]], "wab": [[94.0, 97.0, 98.0]], "ws": [[85.0, 90.0, 91.0]]}
     seconds = {"fixed": 10.0, "wab": 15.0, "ws": 8.0, "lr_policy=one-cycle batch_schedule=128": 5.0}
     path = tmp_path / "small.db"
@@ -151,7 +153,7 @@ def test_wrong_input_is_one_clear_line(command: Command, small: Path, arguments:
     said = command(*arguments, "--storage", small)
     lines = said.err.splitlines()
     assert said.code == code and not said.out and len(lines) == 2
-    assert lines[0].startswith("error: ") and message in lines[0] and lines[1].startswith("mend:  ")
+    assert lines[0].startswith("error: ") and message in lines[0] and lines[1].startswith("hint:  ")
 
 
 def test_without_a_browser_nothing_is_written(
@@ -210,7 +212,7 @@ def test_a_browser_that_draws_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     began = time.monotonic()
     with pytest.raises(MachineError, match=message) as error:
         export.draw({"one": plots.pareto_figure(scatter())}, "png", ImageSize(), patience=0.3 if "sleep" in script else 30)
-    assert "--format html" in error.value.mend and time.monotonic() - began < 30
+    assert "--format html" in error.value.hint and time.monotonic() - began < 30
 
 
 def test_a_program_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_gradients_against_float64(precision: Precision, batch: int, decoder: st
     """Each network variant, precision and convolution algorithm, whole MNIST-sized networks, against the plain one."""
     point = DesignPoint(weight_sharing=shared, decoder=decoder)  # type: ignore[arg-type]
     network = CapsNet(point, ImageShape(channels=1, height=28, width=28, classes=10), precision)
-    network.initialise(torch.Generator().manual_seed(1))
+    network.initialize(torch.Generator().manual_seed(1))
     plain = yardstick.PlainCapsNet(network).double()
     generator = torch.Generator().manual_seed(2)
     images = torch.rand(batch, 1, 28, 28, generator=generator)

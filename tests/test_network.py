@@ -56,7 +56,7 @@ def test_parameter_counts(point: DesignPoint, count: int) -> None:
 def test_counts_and_layers_for_other_images(point: DesignPoint, shape: tuple[int, int, int, int]) -> None:
     image = sizes.ImageShape(channels=shape[0], height=shape[1], width=shape[2], classes=shape[3])
     network = build_network(point, image)
-    network.initialise(torch.Generator().manual_seed(0))
+    network.initialize(torch.Generator().manual_seed(0))
     assert sum(p.numel() for p in network.parameters()) == sizes.parameter_count(point, image)
     images = torch.rand(2, *shape[:3])
     assert network.scores(images).shape == (2, shape[3])
@@ -128,7 +128,7 @@ def test_whole_network_against_a_literal_one(point: DesignPoint) -> None:
     shape = sizes.ImageShape(channels=1, height=19, width=17, classes=3)
     network = build_network(point, shape).double()
     assert isinstance(network, CapsNet)
-    network.initialise(torch.Generator().manual_seed(3))
+    network.initialize(torch.Generator().manual_seed(3))
     images = torch.rand(2, 1, 19, 17, dtype=torch.float64)
     labels = torch.tensor([2, 0])
     margin, reconstruction = network.losses(images, labels)
@@ -165,7 +165,7 @@ def test_evaluation_reconstructs_from_the_longest_capsule() -> None:
     for decoder in ("full", "small"):
         network = build_network(parse_design(f"decoder={decoder}"), shape)
         assert isinstance(network, CapsNet)
-        network.initialise(torch.Generator().manual_seed(1))
+        network.initialize(torch.Generator().manual_seed(1))
         images = torch.rand(4, 1, 19, 17)
         longest = network.scores(images).argmax(1)
         expected = network.decode(network.output_capsules(images), longest).view_as(images)
@@ -177,7 +177,7 @@ def test_bfloat16_stays_near_float32() -> None:
     grads = []
     for precision in ("float32", "bfloat16"):
         network = CapsNet(DesignPoint(), MNIST, precision)
-        network.initialise(torch.Generator().manual_seed(0))
+        network.initialize(torch.Generator().manual_seed(0))
         grads.append(torch.autograd.grad(sum(network.losses(images, labels)), [network.primary_weight, network.W_IJDE]))
         assert all(p.dtype == torch.float32 for p in network.parameters())
     for a, b in zip(*grads, strict=True):

@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.objectives import (
-    NEVER,
-    Measurement,
-    find_objective,
-    format_seconds,
-    format_value,
-    mean_measurement,
-    minimised,
-    parse_objectives,
-    parse_quantity,
-    time_to,
-)
+from fastrcaps_dse.problem.objectives import Measurement, costs_of, find_objective, mean_measurement, parse_objectives, time_to
+from fastrcaps_dse.problem.quantities import NEVER, format_seconds, format_value, parse_quantity
 
 
 def test_objectives_keep_their_order() -> None:
@@ -27,17 +17,17 @@ def test_objectives_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "mend"),
+    ("text", "message", "hint"),
     [
         ("acc,tme", "unknown objective 'tme'", "did you mean 'time'"),
         ("acc,acc", "'acc' is given twice", "once"),
         ("", "no objective given", "acc, time, params"),
     ],
 )
-def test_bad_objectives(text: str, message: str, mend: str) -> None:
+def test_bad_objectives(text: str, message: str, hint: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         parse_objectives(text)
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -67,7 +57,7 @@ def test_quantities(objective: str, text: str, value: float) -> None:
 def test_what_is_no_quantity(objective: str, text: str) -> None:
     with pytest.raises(InputError) as error:
         parse_quantity(objective, text)
-    assert "write it as" in error.value.mend
+    assert "write it as" in error.value.hint
 
 
 def test_values_as_people_read_them() -> None:
@@ -81,20 +71,20 @@ def test_values_as_people_read_them() -> None:
     assert format_value("acc", 99.369) == "99.37 %" and format_value("params", 6_708_400) == "6,708,400"
 
 
-def test_minimised_turns_the_sign_of_what_is_maximised() -> None:
+def test_minimized_turns_the_sign_of_what_is_maximized() -> None:
     values = {"acc": 99.0, "time": 5.0, "params": 7.0}
-    assert minimised(parse_objectives("acc,time,params"), values) == (-99.0, 5.0, 7.0)
+    assert costs_of(parse_objectives("acc,time,params"), values) == (-99.0, 5.0, 7.0)
     with pytest.raises(ValueError, match="finite"):
-        minimised(parse_objectives("time"), {"time": math.nan})
+        costs_of(parse_objectives("time"), {"time": math.nan})
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1e6)), min_size=1, max_size=6))
 def test_the_mean_over_seeds(pairs: list[tuple[float, float]]) -> None:
-    runs = [Measurement(acc=a, time=t, params=5, test_acc=a / 2, selected_epoch=3) for a, t in pairs]
+    runs = [Measurement(values={"acc": a, "time": t, "params": 5}, test_acc=a / 2, selected_epoch=3) for a, t in pairs]
     mean = mean_measurement(runs)
-    assert mean.acc == pytest.approx(sum(a for a, _ in pairs) / len(pairs))
-    assert mean.time == pytest.approx(sum(t for _, t in pairs) / len(pairs))
-    assert mean.test_acc == pytest.approx(mean.acc / 2)
+    assert mean["acc"] == pytest.approx(sum(a for a, _ in pairs) / len(pairs))
+    assert mean["time"] == pytest.approx(sum(t for _, t in pairs) / len(pairs))
+    assert mean.test_acc == pytest.approx(mean["acc"] / 2)
     assert mean.selected_epoch == (3 if len(runs) == 1 else 0)
 
 
@@ -116,9 +106,9 @@ def test_other_objectives() -> None:
     assert parse_quantity("latency", "2ms") == 2 and parse_quantity("memory", "500kB") == 0.5
     assert format_value("latency", 1.234) == "1.23 ms" and format_value("memory", 25) == "25 MB"
     assert format_value("epochs", 2.5) == "2.5" and format_value("macs", 201_820_160) == "201,820,160"
-    measured = Measurement(acc=1, time=1, params=1, others={"epochs": 2.0, "macs": 5.0})
-    other = Measurement(acc=1, time=1, params=1, others={"epochs": 3.0})
-    assert mean_measurement([measured, other]).others == {"epochs": 2.5}
-    assert measured.value(find_objective("epochs")) == 2
+    measured = Measurement(values={"epochs": 2.0, "macs": 5.0})
+    other = Measurement(values={"epochs": 3.0})
+    assert mean_measurement([measured, other]).values == {"epochs": 2.5}
+    assert measured["epochs"] == 2
     with pytest.raises(InputError, match="latency was not measured"):
-        measured.value(find_objective("latency"))
+        measured["latency"]

@@ -82,9 +82,9 @@ def test_the_hypervolume_grows_with_each_design() -> None:
     assert content.hypervolume_info([], OBJECTIVES, {}).shares == ()
     # two designs, each best in one of two objectives: the first covers 1.1 x 0.1, both 2 x 1.1 x 0.1 - 0.1 x 0.1
     two = [t for t in TRIALS if t.trial < 2]
-    low, high = sorted(two, key=lambda t: t.measurement.params if t.measurement else 0)
+    low, high = sorted(two, key=lambda t: t.measurement["params"] if t.measurement else 0)
     objectives = parse_objectives("acc,params")
-    if low.measurement and high.measurement and high.measurement.acc > low.measurement.acc:
+    if low.measurement and high.measurement and high.measurement["acc"] > low.measurement["acc"]:
         shares = content.hypervolume_info(two, objectives, {}).shares
         assert shares[0] == pytest.approx(0.11 / 0.21, abs=1e-4)
 

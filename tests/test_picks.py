@@ -95,7 +95,7 @@ def test_limits_that_contradict_each_other_and_unknown_preferences() -> None:
         )
     with pytest.raises(InputError, match="cannot prefer 'nee'") as error:
         picks.pick(TABLE, OBJECTIVES, prefer="nee")
-    assert "did you mean 'knee'" in error.value.mend
+    assert "did you mean 'knee'" in error.value.hint
 
 
 def test_a_sure_design_is_preferred_to_one_within_its_noise() -> None:

@@ -1,6 +1,6 @@
 """A study in PostgreSQL: explored, gone on with, read and followed.
 
-Where the server's programs are on the path a server is started for these tests; else FASTRCAPS_POSTGRESQL names an empty data base.
+Where the server's programs are on the path a server is started for these tests; else FASTRCAPS_POSTGRESQL names an empty database.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_the_papers_eight_designs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "mend"),
+    ("text", "message", "hint"),
     [
         ("wab+wz", "unknown design 'wab\\+wz'", "did you mean 'wab+ws'"),
         ("lr_policy=one-cylce", "unknown learning-rate policy 'one-cylce'", "did you mean 'one-cycle'"),
@@ -96,10 +96,10 @@ def test_the_papers_eight_designs() -> None:
         ("network=lenet5 decoder=small", "lenet5 has no capsules", "leave"),
     ],
 )
-def test_bad_designs(text: str, message: str, mend: str) -> None:
+def test_bad_designs(text: str, message: str, hint: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         parse_design(text)
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 # --- study files ------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_lenet_designs_that_differ_in_nothing_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "mend"),
+    ("text", "message", "hint"),
     [
         ("epoch = 3", "unknown key 'epoch'", "did you mean 'epochs'"),
         ("epochs = 0", "epochs must be at least 1", ""),
@@ -182,10 +182,10 @@ def test_lenet_designs_that_differ_in_nothing_are_one() -> None:
         ("[space.fields]\nhead_epochs = { low = 1, high = 40 }", "head_epochs must be", "narrow"),
     ],
 )
-def test_bad_study_files(text: str, message: str, mend: str) -> None:
+def test_bad_study_files(text: str, message: str, hint: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         parse_study(text, default_name="bad")
-    assert mend in error.value.mend
+    assert hint in error.value.hint
 
 
 def test_what_makes_a_study_another_one() -> None:
@@ -205,7 +205,7 @@ def test_study_files_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert find_study_file("quick").name == "quick"  # the installed one
     with pytest.raises(InputError, match="no study file 'quik'") as error:
         find_study_file("quik")
-    assert "did you mean 'quick'" in error.value.mend
+    assert "did you mean 'quick'" in error.value.hint
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "quick.toml").write_text("epochs = 7\n")
     assert find_study_file("quick").epochs == 7

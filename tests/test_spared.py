@@ -31,7 +31,7 @@ def test_equal_beginnings_are_trained_once(tmp_path: Path, tiny: Path) -> None:
     for run in ours.runs(ours.study().study_id):
         epochs, measured = ours.epochs(run.run_id), run.measurement
         assert measured is not None and len(epochs) == 3
-        assert measured.time == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
+        assert measured["time"] == pytest.approx(sum(e.counted_seconds for e in epochs[: measured.selected_epoch]))
         loaded = trainer.Training(run.design, 0, data.load(str(tiny)), epochs=1, device=torch.device("cpu"))
         if run.weights:
             loaded.load_weights(Path(run.weights))
@@ -98,7 +98,7 @@ def test_settling_spends_seeds_where_membership_is_open(tmp_path: Path, tiny: Pa
         size = point.batch_schedule.size  # type: ignore[union-attr]
         trained.append((size, seed))
         noise = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2][seed] * (1 if size == 8 else -1)
-        measured = Measurement(acc={8: 95.0, 16: 95.05, 32: 60.0}[size] + noise, time=1.0, params=1)
+        measured = Measurement(values={"acc": {8: 95.0, 16: 95.05, 32: 60.0}[size] + noise, "time": 1.0, "params": 1.0})
         session.store.finish_run(run.run_id, measured, 1.0, None)
         return measured
 
@@ -119,7 +119,7 @@ def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path
     objectives = parse_objectives("acc,params,epochs")
     spec = override(parse_study(text.replace('["small"]', '["small", "full"]'), default_name="s"), objectives=objectives)
     url = store.parse_url(str(tmp_path / "s.db"))
-    session = Session(override(spec, stopping="safe"), url, Heard(), device="cpu")
+    session = Session(override(spec, pruning="safe"), url, Heard(), device="cpu")
     session.run(4)
     trials = session.store.trials(session.study)
     stopped = {run.reason: run for t in trials for run in t.runs if run.reason}
@@ -128,7 +128,7 @@ def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path
     for reason, run in stopped.items():
         done = len(session.store.epochs(run.run_id))
         assert done < 4 and run.measurement is not None
-        assert run.measurement.stopped_after == (done if reason.startswith("dominated") else None)  # else it is not censored
+        assert run.measurement.pruned_after == (done if reason.startswith("dominated") else None)  # else it is not censored
     curve = search.find_study(session.spec, session.storage)[0].trials[0].intermediate_values
     (first,) = trials[0].runs
     assert curve == {e.epoch: e.acc for e in session.store.epochs(first.run_id)}
@@ -141,7 +141,7 @@ def test_a_run_that_cannot_enter_the_front_is_stopped(tmp_path: Path, tiny: Path
     again.run(4)
     assert all(len(again.store.epochs(run.run_id)) == 4 for t in again.store.trials(again.study) for run in t.runs)
     fronts = [
-        sorted((t.design.key, t.measurement.acc) for t in front_of(s.store.trials(s.study), objectives) if t.measurement)
+        sorted((t.design.key, t.measurement["acc"]) for t in front_of(s.store.trials(s.study), objectives) if t.measurement)
         for s in (session, whole)
     ]
     assert fronts[0] == fronts[1]

@@ -1,4 +1,4 @@
-"""Early stopping: nothing that could still enter the front is stopped, at the confidence that is stated."""
+"""Early pruning: nothing that could still enter the front is stopped, at the confidence that is stated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse.analysis.pareto import dominates
-from fastrcaps_dse.problem.objectives import minimised, parse_objectives
+from fastrcaps_dse.problem.objectives import costs_of, parse_objectives
 from fastrcaps_dse.search.pruning import ENOUGH, Course, Finished, cost_of, highest, judge
 
 OBJECTIVES = parse_objectives("acc,time,params")
@@ -45,7 +45,7 @@ def test_safe_stops_only_what_is_dominated_in_the_end(
 ) -> None:
     objectives = parse_objectives(names)
     measured = [
-        minimised(objectives, {"acc": a, "time": t, "params": p, "epochs": t / 10, "time_to:90": t if a >= 90 else 2e9})
+        costs_of(objectives, {"acc": a, "time": t, "params": p, "epochs": t / 10, "time_to:90": t if a >= 90 else 2e9})
         for a, t, p in front
     ]
     begun, whole = course(curve[:done]), course(curve)

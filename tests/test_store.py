@@ -1,4 +1,4 @@
-"""Storage: keys, versions, owners, and the errors of a data base in clear words."""
+"""Storage: keys, versions, owners, and the errors of a database in clear words."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_runs_and_epochs(ours: Store) -> None:
     assert ours.epochs_of(ours.study().study_id) == {run.run_id: ours.epochs(run.run_id)}
     ours.drop_epochs(run.run_id, after=1)
     assert [e.epoch for e in ours.epochs(run.run_id)] == [1]
-    measured = Measurement(acc=91.0, time=1.0, params=5, test_acc=90.5, selected_epoch=1)
+    measured = Measurement(values={"acc": 91.0, "time": 1.0, "params": 5.0}, test_acc=90.5, selected_epoch=1)
     ours.finish_run(run.run_id, measured, 2.5, "w")
     again = claim(ours)
     assert again.run_id == run.run_id and again.measurement == measured and again.weights == "w"
@@ -114,7 +114,7 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
             ("epoch", "counted_seconds"),
             ("run", "wall_time"),
             ("run", "others"),
-            ("run", "stopped_after"),
+            ("run", "pruned_after"),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))
@@ -129,12 +129,12 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
 
 def test_files_that_are_no_data_base(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
-    path.write_bytes(b"this is a letter, not a data base. " * 100)
+    path.write_bytes(b"this is a letter, not a database. " * 100)
     for opening in (Store, open_storage):
-        with pytest.raises(InputError, match="is no data base"):
+        with pytest.raises(InputError, match="is no database"):
             opening(store.parse_url(str(path)))
     assert path.read_bytes().startswith(b"this is a letter")
-    with pytest.raises(InputError, match="there is no data base"):
+    with pytest.raises(InputError, match="there is no database"):
         Store(store.parse_url(str(tmp_path / "gone.db")))
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (x)").connection.close()
     with pytest.raises(InputError, match="holds no study"):
@@ -156,7 +156,7 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
     [
         ("database or disk is full", MachineError, "disk of s.db is full"),
         ("database is locked", MachineError, "locked by another program"),
-        ("file is not a database", InputError, "is no data base"),
+        ("file is not a database", InputError, "is no database"),
         ("disk I/O error", MachineError, "cannot be used: disk I/O error"),
     ],
 )
@@ -169,7 +169,7 @@ def test_no_password_is_shown() -> None:
     url = store.parse_url("postgresql://ann:s3cret@host/name")
     assert "s3cret" not in store.shown(url)
     error = translate(sa.exc.OperationalError("", {}, Exception("auth failed for s3cret")), url)
-    assert "s3cret" not in error.message + error.mend
+    assert "s3cret" not in error.message + error.hint
     with pytest.raises(InputError) as refused:
         store.parse_url("nosuch://ann:s3cret@host/name")
     assert "s3cret" not in str(refused.value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastrcaps_dse.analysis.pareto import hypervolume
-from fastrcaps_dse.problem.objectives import minimised, parse_objectives
+from fastrcaps_dse.problem.objectives import costs_of, parse_objectives
 from fastrcaps_dse.search.guided import Guide, Known, Process, Seen, encode
 
 OBJECTIVES = parse_objectives("acc,time,params")
@@ -61,7 +61,7 @@ def share_found(order: list[int]) -> list[tuple[float, float]]:
 
     def cost(k: int) -> list[float]:
         values = {"acc": results[k].acc, "time": results[k].time, **results[k].known.fixed}
-        acc, time, params = minimised(OBJECTIVES, values)
+        acc, time, params = costs_of(OBJECTIVES, values)
         return [(acc + 90) / 10, math.log(time / 25) / 1.5, math.log(params / 6.5e6)]
 
     whole = hypervolume([cost(k) for k in range(len(GRID))], [1.1] * 3)

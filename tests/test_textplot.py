@@ -13,7 +13,8 @@ from fastrcaps_dse.cli import console
 from fastrcaps_dse.figures import terminal
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint
 from fastrcaps_dse.figures.terminal import ASCII, UNICODE, Axis, Signs, axis_of, pareto_lines, ticks
-from fastrcaps_dse.problem.objectives import NEVER, find_objective, parse_objectives
+from fastrcaps_dse.problem.objectives import find_objective, parse_objectives
+from fastrcaps_dse.problem.quantities import NEVER
 
 
 def info_of(names: str, *points: tuple[tuple[float, ...], bool]) -> ParetoInfo:
@@ -157,7 +158,7 @@ def test_every_plot_keeps_its_size_and_shows_its_front(
     assert ("◆" in "".join(lines[1:-4])) == any(member for _, member in points)
 
 
-def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     info = info_of("acc,time", ((99.0, 12.0), True), ((98.0, 13.0), False))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -223,7 +223,7 @@ def test_devices_and_precisions_by_name() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no device 'cuda'") as error:
             trainer.choose_device("cuda")
-        assert "cpu" in error.value.mend
+        assert "cpu" in error.value.hint
     assert trainer.choose_precision(CPU, "bfloat16") == "bfloat16" and trainer.choose_precision(CPU) in ("float32", "bfloat16")
     with pytest.raises(InputError, match="unknown precision"):
         trainer.choose_precision(CPU, "float8")

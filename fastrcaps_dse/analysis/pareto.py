@@ -1,4 +1,4 @@
-"""The Pareto front, ranks and hypervolume of points that are all to be minimised.
+"""The Pareto front, ranks and hypervolume of points that are all to be minimized.
 
 A point dominates another when it is nowhere worse and somewhere better. Duplicates do not dominate each other, so
 all of them stay on the front. The work is moocore's (Lopez-Ibanez et al.); this module states what the product means by it.

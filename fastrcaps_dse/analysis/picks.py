@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from fastrcaps_dse.analysis import pareto
 from fastrcaps_dse.analysis.uncertainty import SURE
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.problem.objectives import Objective, counted, find_objective, format_value, minimised, parse_quantity
+from fastrcaps_dse.problem.objectives import Objective, costs_of, find_objective
+from fastrcaps_dse.problem.quantities import counted, format_value, parse_quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ class _Question:
         return [c for c in self.candidates if all(limit.admits(c.values[limit.objective]) for limit in self.limits)]
 
     def cost(self, candidate: Candidate) -> tuple[float, ...]:
-        return minimised(self.objectives, candidate.values)
+        return costs_of(self.objectives, candidate.values)
 
     def members(self) -> list[Candidate]:
         """The front of the fitting candidates."""

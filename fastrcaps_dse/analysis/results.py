@@ -9,7 +9,7 @@ from typing import Any
 from fastrcaps_dse.analysis.pareto import front
 from fastrcaps_dse.analysis.picks import Candidate, Limit, Pick
 from fastrcaps_dse.analysis.uncertainty import Standing, standings
-from fastrcaps_dse.problem.objectives import BASIC, Objective, minimised
+from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 
@@ -17,7 +17,7 @@ from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[TrialRow]:
     """The designs on the Pareto front, in the order of their trials."""
     done = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
-    costs = [minimised(objectives, {o.name: measured.value(o) for o in objectives}) for _, measured in done]
+    costs = [costs_of(objectives, measured.values) for _, measured in done]
     return [done[index][0] for index in front(costs)]
 
 
@@ -25,12 +25,7 @@ def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) ->
     """How sure each measured design's place is, by trial."""
     done = [trial for trial in trials if trial.measurement is not None]
     costs = [
-        [
-            minimised(objectives, {o.name: run.measurement.value(o) for o in objectives})
-            for run in trial.runs
-            if run.measurement is not None
-        ]
-        for trial in done
+        [costs_of(objectives, run.measurement.values) for run in trial.runs if run.measurement is not None] for trial in done
     ]
     return dict(zip((trial.trial for trial in done), standings(costs), strict=True))
 
@@ -38,7 +33,7 @@ def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) ->
 def values_of(trial: TrialRow) -> dict[str, float] | None:
     """The values by objective name; None where the trial has no measurement."""
     measured = trial.measurement
-    return None if measured is None else {**{name: float(getattr(measured, name)) for name in BASIC}, **measured.others}
+    return None if measured is None else dict(measured.values)
 
 
 def weights_of(trial: TrialRow) -> str | None:
@@ -69,7 +64,7 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
         "values": values_of(trial),
         "seeds": trial.seeds,
         "test_acc": trial.measurement.test_acc if trial.measurement else None,
-        "stopped_after": trial.measurement.stopped_after if trial.measurement else None,
+        "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
         "weights": weights_of(trial),
     }
 

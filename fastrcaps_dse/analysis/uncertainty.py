@@ -30,7 +30,7 @@ SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's
 class Standing:
     """What is known of one design."""
 
-    mean: tuple[float, ...]  # costs: all objectives to be minimised
+    mean: tuple[float, ...]  # costs: all objectives to be minimized
     error: tuple[float, ...] | None  # standard error of each; None where too few runs are repeated
     seeds: int
     on_front: float | None  # the probability; None where no spread is known

@@ -47,7 +47,7 @@ class CapsNet(nn.Module):
         widths = sizes.decoder_sizes(point, shape)
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in); W normal, its bias 0.
 
         The standard deviation of W is .1; with weight sharing .1 / sqrt(positions), for one matrix's votes from all positions
@@ -128,7 +128,7 @@ class LeNet5(nn.Module):
         widths = (16 * grid[0] * grid[1], 120, 84, shape.classes)
         self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in)."""
         with torch.no_grad():
             for layer in (*self.convolutions, *self.dense):

@@ -110,7 +110,7 @@ def classification_macs(point: DesignPoint, shape: ImageShape) -> int:
 
 
 def classification_memory(point: DesignPoint, shape: ImageShape) -> int:
-    """Bytes of float32 that classifying one image needs: weights without the decoder, and the two largest neighbouring layers."""
+    """Bytes of float32 that classifying one image needs: weights without the decoder, and the two largest neighboring layers."""
     grid = primary_grid(shape)
     image = shape.pixels
     if point.network == "lenet5":

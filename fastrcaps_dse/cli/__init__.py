@@ -38,6 +38,6 @@ def main() -> None:
 
 def _fail(error: UserError) -> NoReturn:
     print(f"error: {error.message}", file=sys.stderr)
-    if error.mend:
-        print(f"mend:  {error.mend}", file=sys.stderr)
+    if error.hint:
+        print(f"hint:  {error.hint}", file=sys.stderr)
     sys.exit(error.exit_code)

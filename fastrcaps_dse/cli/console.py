@@ -16,7 +16,8 @@ from rich.text import Text
 from fastrcaps_dse.figures.plots import ParetoInfo
 from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
 from fastrcaps_dse.problem.notation import to_text
-from fastrcaps_dse.problem.objectives import Measurement, Objective, counted, format_seconds, format_value, shown
+from fastrcaps_dse.problem.objectives import Measurement, Objective, shown
+from fastrcaps_dse.problem.quantities import counted, format_seconds, format_value
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import UNBOUNDED
 
@@ -136,9 +137,9 @@ class ExplorationProgress:
 
     def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
         self.front = front
-        values = values_text({o.name: measurement.value(o) for o in shown(self.objectives)})
-        stopped = measurement.stopped_after
-        early = "" if stopped is None else f", stopped after {counted(stopped, 'epoch')}"
+        values = values_text({o.name: measurement[o.name] for o in shown(self.objectives)})
+        stopped = measurement.pruned_after
+        early = "" if stopped is None else f", pruned after {counted(stopped, 'epoch')}"
         self._finished(trial, f"{point.label}: {values}{early}")
 
     def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
@@ -188,7 +189,7 @@ def designs_table(
         cells = [str(trial.trial), design.label, to_text(design.lr_policy), to_text(design.batch_schedule)]
         cells += ["yes" if design.weight_sharing else "no", design.decoder]
         errors = sure[trial.trial].errors(objectives) if trial.trial in sure else None
-        cells += [format_value(o.name, measured.value(o)) + _give_or_take(o, errors) for o in columns]
+        cells += [format_value(o.name, measured[o.name]) + _give_or_take(o, errors) for o in columns]
         test = "-" if measured.test_acc is None else format_value("acc", measured.test_acc)
         rows.append([*cells, test, str(trial.seeds)])
         if sure:

@@ -59,7 +59,7 @@ def print_front(
     study = ours.study(name)
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
-    members = sorted(results.front_of(trials, chosen), key=lambda t: -(t.measurement.acc if t.measurement else 0))
+    members = sorted(results.front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
     known = results.standings_of(trials, chosen)
     tied = [t for t in trials if t.trial in known and known[t.trial].doubtful and t not in members]
     if as_json:
@@ -172,7 +172,7 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
     """One design in full."""
     from fastrcaps_dse.analysis.results import trial_record
     from fastrcaps_dse.cli.console import epoch_line
-    from fastrcaps_dse.problem.objectives import format_seconds
+    from fastrcaps_dse.problem.quantities import format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
@@ -195,7 +195,7 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
             how = "steps times the seconds of a step measured alone" if by_steps else "as the clock told"
-            print(f"  time: {format_seconds(measured.time)}, {how}{wall if by_steps else ''}")
+            print(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")
 
 
 @app.command()

@@ -42,7 +42,7 @@ def _machine() -> Iterator[Finding]:
     try:
         yield Finding(what="browser", ok=True, finding=f"{export.find_browser()} draws figures as PNG and SVG")
     except UserError as error:
-        yield Finding(what="browser", ok=False, finding=f"{error.message}; {error.mend}")
+        yield Finding(what="browser", ok=False, finding=f"{error.message}; {error.hint}")
     yield Finding(what="free disk", ok=free > 1, finding=f"{free:.1f} GB here; {needs}")
 
 
@@ -78,4 +78,4 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
         yield Finding(what="storage", ok=True, finding=f"{store.shown(url)}: {len(studies)} studies, {space}")
     except UserError as error:
-        yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.mend}")
+        yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.hint}")

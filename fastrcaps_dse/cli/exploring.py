@@ -78,10 +78,10 @@ def explore(
         str | None,
         typer.Option("--time", help="steps (times the seconds of a step, measured alone) or measured (by the clock)."),
     ] = None,
-    stopping: Annotated[
+    pruning: Annotated[
         str | None,
         typer.Option(
-            "--stopping", help="Stop runs that cannot enter the front: off, safe (whatever happens), on (at 95 % confidence)."
+            "--pruning", help="Stop runs that cannot enter the front: off, safe (whatever happens), on (at 95 % confidence)."
         ),
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Name of the study; default the file's.")] = None,
@@ -102,7 +102,8 @@ def explore(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or continue it where it was stopped."""
-    from fastrcaps_dse.problem.objectives import counted, parse_objectives, parse_quantity
+    from fastrcaps_dse.problem.objectives import parse_objectives
+    from fastrcaps_dse.problem.quantities import counted, parse_quantity
     from fastrcaps_dse.problem.study_spec import find_study_file, override
     from fastrcaps_dse.store import without_password
 
@@ -121,7 +122,7 @@ def explore(
         seed=seed,
         name=study,
         time=time,
-        stopping=stopping,
+        pruning=pruning,
     )
     if dry_run:
         _print_plan(spec, data_dir, device, precision, as_json)
@@ -166,7 +167,7 @@ def _parse_workers(text: str) -> int | None:
 
 
 def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
-    from fastrcaps_dse.problem.objectives import counted, format_seconds
+    from fastrcaps_dse.problem.quantities import counted, format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
     from fastrcaps_dse.runs import estimates
 

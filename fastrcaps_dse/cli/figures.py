@@ -73,18 +73,18 @@ def _figures(
         made["fig8ab-pareto-flat"] = export.for_print(export.flat_pareto(scatter))
     for name, drawn in (("fig4a-accuracy", info.named), ("fig8c-accuracy", info.accuracy), ("fig8d-learning-rate", info.rate)):
         if drawn:
-            made[name] = _curves(name, [d.curve for d in drawn], [d.colour for d in drawn])
+            made[name] = _curves(name, [d.curve for d in drawn], [d.color for d in drawn])
     return dict(sorted(made.items()))
 
 
-def _curves(name: str, curves: list[plots.Curve], colours: list[int]) -> go.Figure:
+def _curves(name: str, curves: list[plots.Curve], colors: list[int]) -> go.Figure:
     """Accuracies, or learning rates, over epochs."""
     names = [curve.name for curve in curves]
     if name.endswith("learning-rate"):
         figure = plots.rate_figure(plots.CurvesInfo(accuracy=(), rate=tuple(curves)))
-        return export.curves_for_print(figure, names, colours)
+        return export.curves_for_print(figure, names, colors)
     figure = plots.accuracy_figure(plots.CurvesInfo(accuracy=tuple(curves), rate=()))
-    return export.curves_for_print(figure, names, colours, paper.accuracy_range(curves))
+    return export.curves_for_print(figure, names, colors, paper.accuracy_range(curves))
 
 
 def _drawn(made: Mapping[str, go.Figure], kind: str, size: export.ImageSize) -> dict[str, bytes]:

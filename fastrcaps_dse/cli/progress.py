@@ -24,7 +24,7 @@ def run_session(
     """Run a Session, `how` being its options; an interruption prints the command that continues."""
     from fastrcaps_dse import store
     from fastrcaps_dse.cli import console
-    from fastrcaps_dse.problem.objectives import counted
+    from fastrcaps_dse.problem.quantities import counted
     from fastrcaps_dse.session import Session
 
     signal.signal(signal.SIGTERM, _interrupt)

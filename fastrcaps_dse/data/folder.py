@@ -36,8 +36,8 @@ def _read_images(folder: Path, classes: list[str]) -> Split:
         for path in sorted((folder / name).glob("*")):
             try:
                 with Image.open(path) as image:
-                    grey = image.mode in ("1", "L", "I;16", "LA")
-                    pixels = np.atleast_3d(np.asarray(image.convert("L" if grey else "RGB")))
+                    gray = image.mode in ("1", "L", "I;16", "LA")
+                    pixels = np.atleast_3d(np.asarray(image.convert("L" if gray else "RGB")))
             except (UnidentifiedImageError, OSError):
                 raise InputError(f"{path} is no image that can be read", "remove it or make it again") from None
             if images and pixels.shape != images[0].shape:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.figures.plots import COLOURS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
+from fastrcaps_dse.figures.plots import COLORS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -41,7 +41,7 @@ BROWSERS = (
 LAID_OUT = 800  # pixels across, whatever the image has: letters keep their share of it
 LEAST, MOST = 100, 10_000  # pixels a side; what a canvas of a browser can be
 PATIENCE = 120.0  # s for all figures of a call, of a browser on a busy machine
-MEND = "install chromium, name a browser with FASTRCAPS_BROWSER, or use --format html"
+HINT = "install chromium, name a browser with FASTRCAPS_BROWSER, or use --format html"
 
 SCRIPT = """
 (async () => {
@@ -93,12 +93,12 @@ def for_print(figure: go.Figure) -> go.Figure:
 
 
 def curves_for_print(
-    figure: go.Figure, names: Sequence[str], colours: Sequence[int], y_range: tuple[float, float] | None = None
+    figure: go.Figure, names: Sequence[str], colors: Sequence[int], y_range: tuple[float, float] | None = None
 ) -> go.Figure:
-    """Curves as they stand alone on paper: their names in full as far as the page has room, and these colours."""
+    """Curves as they stand alone on paper: their names in full as far as the page has room, and these colors."""
     for_print(figure)
-    for trace, name, colour in zip(figure.data, names, colours, strict=True):
-        trace.update(name=escape(shortened(name, 44)), line={"color": COLOURS[colour % len(COLOURS)]})
+    for trace, name, color in zip(figure.data, names, colors, strict=True):
+        trace.update(name=escape(shortened(name, 44)), line={"color": COLORS[color % len(COLORS)]})
     if max(map(len, names), default=0) > 20:  # two columns, which hold the longest
         figure.update_layout(legend={"entrywidth": 0.46, "entrywidthmode": "fraction", "font": {"size": 13}})
     last = max((trace.x[-1] for trace in figure.data), default=0)
@@ -126,13 +126,13 @@ def find_browser() -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise InputError(f"{BROWSER} names {named}, which is no program", MEND)
+            raise InputError(f"{BROWSER} names {named}, which is no program", HINT)
         return found
     for name in BROWSERS:
         found = shutil.which(name)
         if found:
             return found
-    raise MachineError("PNG and SVG are drawn by a browser, and none was found", MEND)
+    raise MachineError("PNG and SVG are drawn by a browser, and none was found", HINT)
 
 
 def draw(
@@ -148,7 +148,7 @@ def draw(
         drawn = images_in(_dump(browser, path, patience))
     for name in figures:
         if name not in drawn:
-            raise MachineError(f"{browser} did not draw {name}", MEND)
+            raise MachineError(f"{browser} did not draw {name}", HINT)
     return {name: drawn[name] for name in figures}
 
 
@@ -173,7 +173,7 @@ def images_in(document: str) -> dict[str, bytes]:
     for name, text in re.findall(r'<pre data-figure="([^"]*)">([^<]*)</pre>', document):
         head, comma, data = html.unescape(text).partition(",")
         if not comma or not head.startswith("data:image/"):
-            raise MachineError(f"{html.unescape(name)} was not drawn: {html.unescape(text)[:200]}", MEND)
+            raise MachineError(f"{html.unescape(name)} was not drawn: {html.unescape(text)[:200]}", HINT)
         images[html.unescape(name)] = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
     return images
 
@@ -195,15 +195,15 @@ def _dump(browser: str, page: Path, patience: float) -> str:
         # in a session of its own, so that none of its many processes outlives it
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
-        raise MachineError(f"{browser} cannot be started: {error.strerror}", MEND) from None
+        raise MachineError(f"{browser} cannot be started: {error.strerror}", HINT) from None
     try:
         out, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        raise MachineError(f"{browser} drew nothing within {patience:.0f} s", MEND) from None
+        raise MachineError(f"{browser} drew nothing within {patience:.0f} s", HINT) from None
     finally:
         _end(process)
     if process.returncode != 0:
-        raise MachineError(f"{browser} ended with code {process.returncode}", MEND)
+        raise MachineError(f"{browser} ended with code {process.returncode}", HINT)
     return out.decode("utf-8", errors="replace")
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fastrcaps_dse.figures.plots import Curve, curves_info, rate_curve
 from fastrcaps_dse.problem.notation import to_text
-from fastrcaps_dse.problem.objectives import counted
+from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.schedules import (
     ExponentialDecay,
     FixedBatch,
@@ -27,7 +27,7 @@ from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE = "fixed"
 COMPARED = ("fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab")  # the curves of Fig. 4a
-SHOWN_CURVES = 8  # of Fig. 8c/d: as many as there are colours
+SHOWN_CURVES = 8  # of Fig. 8c/d: as many as there are colors
 LONG_RUN = 10  # epochs; of a run so long the first tenth is left out of the range of the accuracies
 
 
@@ -42,14 +42,14 @@ class Speed(NamedTuple):
     time: float  # s of training up to its end
     relative_time: float | None  # by that of the baseline; None without it
     epochs_to_baseline: int | None  # until the mean accuracy first reaches the highest of the baseline's; None for never
-    stopped_after: int | None  # epochs, where a run was stopped early: it might have reached more
+    pruned_after: int | None  # epochs, where a run was pruned: it might have reached more
 
 
 class Drawn(NamedTuple):
-    """A curve and its colour, so that the same thing has the same one in every figure."""
+    """A curve and its color, so that the same thing has the same one in every figure."""
 
     curve: Curve
-    colour: int  # place in the palette
+    color: int  # place in the palette
 
 
 class PaperInfo(NamedTuple):
@@ -134,7 +134,7 @@ def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curv
     trial, baseline = by_name[name], by_name.get(BASELINE)
     measured = trial.measurement
     assert measured is not None
-    base_time = baseline.measurement.time if baseline is not None and baseline.measurement is not None else None
+    base_time = baseline.measurement["time"] if baseline is not None and baseline.measurement is not None else None
     curve, base_curve = curves[name], curves.get(BASELINE)
     reached = None
     if curve is not None and base_curve is not None:
@@ -143,12 +143,12 @@ def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curv
         design=name,
         trial=trial.trial,
         seeds=trial.seeds,
-        acc=measured.acc,
+        acc=measured["acc"],
         epochs=statistics.fmean(run.measurement.selected_epoch for run in trial.runs if run.measurement is not None),
-        time=measured.time,
-        relative_time=measured.time / base_time if base_time else None,
+        time=measured["time"],
+        relative_time=measured["time"] / base_time if base_time else None,
         epochs_to_baseline=reached,
-        stopped_after=measured.stopped_after,
+        pruned_after=measured.pruned_after,
     )
 
 
@@ -201,7 +201,7 @@ def speed_rows(speeds: Sequence[Speed]) -> Iterator[list[Any]]:
         "time_s",
         "time_by_fixed",
         "epochs_to_max_acc_of_fixed",
-        "stopped_after_epochs",
+        "pruned_after_epochs",
     ]
     for speed in speeds:
         yield ["" if value is None else value for value in speed]
@@ -215,7 +215,7 @@ def speed_markdown(speeds: Sequence[Speed], caption: str) -> str:
     for speed in speeds:
         relative = "-" if speed.relative_time is None else f"{speed.relative_time:.2f}"
         reached = "-" if speed.epochs_to_baseline is None else str(speed.epochs_to_baseline)
-        design = speed.design + (f" (stopped after {counted(speed.stopped_after, 'epoch')})" if speed.stopped_after else "")
+        design = speed.design + (f" (pruned after {counted(speed.pruned_after, 'epoch')})" if speed.pruned_after else "")
         cells = [design, f"{speed.acc:.2f}", f"{speed.epochs:.3g}", f"{speed.time:,.1f}", relative, reached, str(speed.seeds)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", caption, ""])

@@ -11,7 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastrcaps_dse.problem.objectives import TIME_TO, Objective, find_objective, format_value, shown
+from fastrcaps_dse.problem.objectives import Objective, find_objective, shown
+from fastrcaps_dse.problem.quantities import TIME_TO, format_value
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
@@ -19,8 +20,8 @@ from fastrcaps_dse.store import EpochRow, TrialRow
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Okabe and Ito's palette, which the colour-blind tell apart
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
+# Okabe and Ito's palette, which the color-blind tell apart
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
 FRONT, DOMINATED = "#D55E00", "#9AA5B1"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -63,7 +64,7 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
         ParetoPoint(
             trial=trial.trial,
             label=trial.design.label,
-            values={o.name: trial.measurement.value(o) for o in shown(objectives)},
+            values={o.name: trial.measurement[o.name] for o in shown(objectives)},
             on_front=trial.trial in members,
         )
         for trial in trials
@@ -155,13 +156,13 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
 
     axes = drawn_axes(info)
     figure = go.Figure()
-    for on_front, name, colour, size, opacity in (
+    for on_front, name, color, size, opacity in (
         (False, "dominated", DOMINATED, 5, 0.45),
         (True, "Pareto front", FRONT, 8, 1.0),
     ):
         points = [p for p in info.points if p.on_front == on_front]
         columns = {letter: [p.values[o.name] for p in points] for letter, o in zip("xyz", axes, strict=False)}
-        marker = {"size": size if len(axes) == 3 else 2 * size, "color": colour, "line": {"width": 1, "color": "white"}}
+        marker = {"size": size if len(axes) == 3 else 2 * size, "color": color, "line": {"width": 1, "color": "white"}}
         common = {
             "name": f"{name} ({len(points)})",
             "marker": marker | {"symbol": "diamond" if on_front else "circle"},
@@ -196,7 +197,7 @@ def _lines(curves: Sequence[Curve], *, x_title: str, y: dict[str, Any], markers:
     figure = go.Figure()
     dashes = ("solid", "dash", "dot", "dashdot")
     for index, curve in enumerate(curves):
-        line = {"color": COLOURS[index % len(COLOURS)], "dash": dashes[index // len(COLOURS) % len(dashes)], "width": 2}
+        line = {"color": COLORS[index % len(COLORS)], "dash": dashes[index // len(COLORS) % len(dashes)], "width": 2}
         mode = "lines+markers" if markers else "lines"
         figure.add_trace(go.Scatter(x=curve.x, y=curve.y, name=escape(shortened(curve.name)), mode=mode, line=line))
     x = {"title": {"text": x_title}} | ({"tick0": 0, "dtick": 1} if 1 < max((c.x[-1] for c in curves), default=0) <= 12 else {})
@@ -219,7 +220,7 @@ def rate_figure(info: CurvesInfo) -> go.Figure:
     """Learning rate over epochs (Fig. 8d)."""
     y = {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "power", "dtick": 1}
     figure = _lines(info.rate, x_title="epoch", y=y, markers=False)
-    figure.update_layout(showlegend=False)  # it stands beside the accuracies, in the same colours
+    figure.update_layout(showlegend=False)  # it stands beside the accuracies, in the same colors
     return figure
 
 
@@ -241,7 +242,7 @@ def range_test_figure(rates: Sequence[float], losses: Sequence[float], suggestio
     ends = [math.log10(rates[0]), math.log10(rates[-1])]
     figure.update_xaxes(type="log", exponentformat="power", dtick=1, range=ends)
     if suggestion:
-        figure.add_vrect(*suggestion, fillcolor=COLOURS[2], opacity=0.15, line_width=0)
+        figure.add_vrect(*suggestion, fillcolor=COLORS[2], opacity=0.15, line_width=0)
         figure.update_layout(
             title={"text": f"suggested: lr_min {suggestion[0]:.1e}, lr_max {suggestion[1]:.1e}"}, margin={"t": 56}
         )

@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint, axis_title, drawn_axes, is_logarithmic
-from fastrcaps_dse.problem.objectives import NEVER, Objective, counted, format_value
+from fastrcaps_dse.problem.objectives import Objective
+from fastrcaps_dse.problem.quantities import NEVER, counted, format_value
 
 Kind = Literal["frame", "text", "dominated", "front"]
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8  # columns and lines, the titles included
@@ -173,7 +174,7 @@ def _floor(axis: Axis, indent: int, signs: Signs) -> Iterator[list[Span]]:
 
 
 def _spread(labels: Mapping[int, str], cells: int) -> dict[int, tuple[int, str]]:
-    """Texts centred below their cells, as (start, text) by cell; a text that would touch the one before is left out."""
+    """Texts centered below their cells, as (start, text) by cell; a text that would touch the one before is left out."""
     kept: dict[int, tuple[int, str]] = {}
     end = -2
     for cell, text in sorted(labels.items()):

@@ -11,7 +11,8 @@ from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.figures.plots import is_logarithmic
-from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, counted, minimised, needs_asking, shown
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, shown
+from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
 
@@ -46,7 +47,7 @@ def hypervolume_info(
     costs = []
     for trial in done:
         values = values_of(trial) or {}
-        cost = minimised(objectives, {o.name: values[o.name] for o in objectives})
+        cost = costs_of(objectives, values)
         costs.append([math.log(max(c, 1e-9)) if _is_logarithmic(o) else c for c, o in zip(cost, objectives, strict=True)])
     low, high = ([f(column) for column in zip(*costs, strict=True)] for f in (min, max))
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
@@ -140,7 +141,7 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives
         record["f"] = 1
     if measured is not None:
         record["v"] = {name: round(value, 6) for name, value in (values_of(trial) or {}).items()}
-        record |= {k: v for k, v in (("ta", measured.test_acc), ("stopped", measured.stopped_after)) if v is not None}
+        record |= {k: v for k, v in (("ta", measured.test_acc), ("stopped", measured.pruned_after)) if v is not None}
     if standing is not None and standing.on_front is not None:
         record |= {"p": round(standing.on_front, 4), "e": standing.errors(objectives)}
     reason = next((run.reason for run in trial.runs if run.reason), None)

@@ -25,7 +25,7 @@ from fastrcaps_dse.page.content import curves_content, study_content
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import Store, StudyRow
 
-LOOK_SECONDS = 0.5  # between two looks at the data base
+LOOK_SECONDS = 0.5  # between two looks at the database
 BEAT_SECONDS = 5.0  # between two signs of life to a page
 MOST_CURVES = 50  # designs whose curves one request may ask for
 

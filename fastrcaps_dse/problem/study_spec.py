@@ -14,7 +14,7 @@ from fastrcaps_dse.problem.objectives import Objective, parse_objectives
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
 
-Mode = Literal["off", "safe", "on"]
+Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]
 Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
@@ -37,7 +37,7 @@ class StudySpec:
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
     first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, where the space admits them
     time: TimeBy = "steps"  # steps times the seconds of a step measured alone, or what a clock told of each epoch
-    stopping: Mode = "off"  # of runs that can no longer enter the front
+    pruning: Pruning = "off"  # of runs that can no longer enter the front
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class StudySpec:
             ("protocol", get_args(Protocol)),
             ("sampler", get_args(Sampler)),
             ("time", get_args(TimeBy)),
-            ("stopping", get_args(Mode)),
+            ("pruning", get_args(Pruning)),
         ):
             if getattr(self, name) not in kinds:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
@@ -75,7 +75,7 @@ class StudySpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "time": self.time,
-            "stopping": self.stopping,
+            "pruning": self.pruning,
             "objectives": [objective.name for objective in self.objectives],
             "first": [point.key for point in self.first_designs],
             "space": space_to_dict(self.space),
@@ -85,8 +85,6 @@ class StudySpec:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """What differs between two identities, one line each: "epochs: 4 there, 5 here"."""
     lines = []
-    if "sampler" in old and "time" not in old:  # of a study from before it could be chosen
-        old = {**old, "time": "measured", "stopping": "off"}
     for name in [*old, *(name for name in new if name not in old)]:
         a, b = old.get(name), new.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -153,7 +151,7 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("epochs", "seeds", "trials", "seed"):
         if name in given and (type(given[name]) is not int):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
-    for name in ("name", "dataset", "protocol", "sampler", "time", "stopping"):
+    for name in ("name", "dataset", "protocol", "sampler", "time", "pruning"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
     if "objectives" in given:

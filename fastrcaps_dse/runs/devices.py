@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastrcaps_dse import trainer
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.objectives import counted
+from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.cost_model import Foresight
 

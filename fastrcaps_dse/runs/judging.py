@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fastrcaps_dse.problem.objectives import Objective, minimised
+from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.schedules import Timeline
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.problem.study_spec import Pruning
 from fastrcaps_dse.search.pruning import Course, Finished, Stop, judge
 from fastrcaps_dse.store import EpochRow, Store, StudyRow
 
@@ -25,7 +25,7 @@ class Judge:
     objectives: Sequence[Objective]
     costs: Sequence[tuple[float, ...]]  # of the measured designs
     finished: Sequence[Finished]
-    mode: Mode
+    mode: Pruning
 
     def __call__(self, rows: Sequence[EpochRow]) -> Stop | None:
         """Whether the run should stop after these epochs."""
@@ -52,6 +52,6 @@ def measured_so_far(store: Store, study: StudyRow) -> tuple[list[tuple[float, ..
         Finished(policy=trial.design.lr_policy.name, accuracies=tuple(row.acc for row in curves[run.run_id]))
         for trial in trials
         for run in trial.runs
-        if run.measurement is not None and run.measurement.stopped_after is None
+        if run.measurement is not None and run.measurement.pruned_after is None
     ]
-    return [minimised(study.objectives, {o.name: m.value(o) for o in study.objectives}) for m in measured], finished
+    return [costs_of(study.objectives, m.values) for m in measured], finished

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import BudgetSpent, RunFailed
-from fastrcaps_dse.problem.objectives import BASIC, Measurement, selected_epoch
+from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.cost_model import Foresight
@@ -83,7 +83,7 @@ class Runner:
 
     def whole(self) -> Runner:
         """The same, but it stops no run early."""
-        return replace(self, spec=replace(self.spec, stopping="off"))
+        return replace(self, spec=replace(self.spec, pruning="off"))
 
     def abandon(self, point: DesignPoint, seed: int, trial: int, reason: str) -> None:
         """Fail the run of this design and seed, that no living process trains."""
@@ -146,7 +146,7 @@ class Runner:
 
     def _judge(self, training: Training, files: RunFiles) -> Judge | None:
         """What may stop the run early; None where nothing may."""
-        if self.spec.stopping == "off":
+        if self.spec.pruning == "off":
             return None
         costs, finished = measured_so_far(self.store, self.study)
         return Judge(
@@ -157,7 +157,7 @@ class Runner:
             objectives=self.study.objectives,
             costs=costs,
             finished=finished,
-            mode=self.spec.stopping,
+            mode=self.spec.pruning,
         )
 
     def _environment(self, point: DesignPoint) -> dict[str, str]:
@@ -167,23 +167,23 @@ class Runner:
 
     def _reuse(self, run: RunRow) -> Measurement | None:
         """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
-        wanted = [o.name for o in self.spec.objectives if o.name not in BASIC]
+        wanted = [o.name for o in self.spec.objectives]
         place = self._environment(run.design)
         equal = self.store.equal_run(self.study, run, place)
-        if equal is None or equal.measurement is None or not all(name in equal.measurement.others for name in wanted):
+        if equal is None or equal.measurement is None or not all(name in equal.measurement.values for name in wanted):
             return None
         kept = None
         if equal.weights and Path(equal.weights).exists():
             self._place(run.run_id).mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, self._place(run.run_id) / Path(equal.weights).name))
-        self.store.start_run(run.run_id, params=equal.measurement.params, **place)
+        self.store.start_run(run.run_id, params=equal.measurement["params"], **place)
         for row in self.store.epochs(equal.run_id):
             self.store.set_epoch(run.run_id, asdict(row))
-        self.store.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement.time, kept)
+        self.store.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
         return equal.measurement
 
     def _finish(self, training: Training, files: RunFiles, stop: Stop | None) -> Measurement:
-        """Select the epoch, test it once, keep its weights, and store the measurement; `stop` is why it was stopped early."""
+        """Select the epoch, test it once, keep its weights, and store the measurement; `stop` is why it was pruned."""
         rows = self.store.epochs(files.run_id)
         selected = selected_epoch([row.acc for row in rows])
         acc = rows[selected - 1].acc
@@ -192,13 +192,15 @@ class Runner:
             training.load_weights(files.best_weights(selected))
             test_acc = training.test_accuracy()
         measurement = Measurement(
-            acc=acc,
-            time=sum(row.counted_seconds for row in rows[:selected]),
-            params=training.params,
+            values={
+                "acc": acc,
+                "time": sum(row.counted_seconds for row in rows[:selected]),
+                "params": float(training.params),
+                **self.foresight.others(training.point, rows, selected),
+            },
             test_acc=test_acc,
             selected_epoch=selected,
-            stopped_after=len(rows) if stop and not stop.settled else None,
-            others=self.foresight.others(training.point, rows, selected),
+            pruned_after=len(rows) if stop and not stop.settled else None,
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)
@@ -208,7 +210,9 @@ class Runner:
 
     def keep_weights_of(self, front: Sequence[TrialRow], trials: Sequence[TrialRow]) -> None:
         """Delete the weights of designs that are not on the front, and of all but the most accurate seed of those that are."""
-        keep = {max(done_runs(trial), key=lambda run: run.measurement.acc if run.measurement else 0).run_id for trial in front}
+        keep = {
+            max(done_runs(trial), key=lambda run: run.measurement["acc"] if run.measurement else 0).run_id for trial in front
+        }
         for trial in trials:
             for run in done_runs(trial):
                 if run.weights and run.run_id not in keep:

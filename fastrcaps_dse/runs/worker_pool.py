@@ -109,7 +109,7 @@ def _work(pipe: connection.Connection, setup: Setup) -> None:
         whole = runner.whole()
     except UserError as error:
         pipe.recv()
-        pipe.send(("error", (type(error), error.message, error.mend)))
+        pipe.send(("error", (type(error), error.message, error.hint)))
         return
     while True:
         point, seed, trial, is_whole = pipe.recv()
@@ -121,7 +121,7 @@ def _work(pipe: connection.Connection, setup: Setup) -> None:
         except BudgetSpent:
             pipe.send(("spent", ()))
         except UserError as error:
-            pipe.send(("error", (type(error), error.message, error.mend)))
+            pipe.send(("error", (type(error), error.message, error.hint)))
 
 
 # --- beside the explorer ----------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class Crew:
     def evaluate(
         self, point: DesignPoint, seed: int, trial: int, report: Report = lambda *_: None, *, whole: bool = False
     ) -> Measurement:
-        """`Runner.evaluate`, in a worker; `whole` lets no run be stopped early. Raises RunFailed, BudgetSpent, UserErrors."""
+        """`Runner.evaluate`, in a worker; `whole` lets no run be pruned. Raises RunFailed, BudgetSpent, UserErrors."""
         worker = self.idle.get()
         try:
             for attempt in range(1, TRIES + 1):

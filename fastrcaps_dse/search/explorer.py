@@ -1,7 +1,7 @@
 """The Optuna study around an injected `evaluate`: which design next, what is finished, when to stop. Knows no torch.
 
 Two studies are at work. The *stored* one holds every trial, once each. The *view* is a copy in memory that the sampler
-sees; proposals of designs that are known already are turned down there, and never reach the data base.
+sees; proposals of designs that are known already are turned down there, and never reach the database.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastrcaps_dse.analysis.picks import Limit, check_limits
 from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
-from fastrcaps_dse.problem.objectives import Measurement, find_objective, format_value, mean_measurement, needs_asking
+from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, needs_asking
+from fastrcaps_dse.problem.quantities import format_value
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.search.concurrency import Job, side_by_side
@@ -164,7 +165,7 @@ class Explorer:
     def _see(self, point: DesignPoint, measured: Measurement) -> None:
         """Let the guide know a measured design."""
         if self.spec.sampler == "guided":
-            self.seen.append(Seen(known=self._known(point), acc=measured.acc, time=measured.time))
+            self.seen.append(Seen(known=self._known(point), acc=measured["acc"], time=measured["time"]))
 
     def _known(self, point: DesignPoint) -> Known:
         """A design as the guide sees it."""
@@ -240,7 +241,7 @@ class Explorer:
         return self.storage.get_trial(trial_id)
 
     def _runs(self, trial: FrozenTrial, point: DesignPoint) -> list[Measurement]:
-        """A run for each seed; a run that is stopped early spares the seeds after it.
+        """A run for each seed; a run that is pruned spares the seeds after it.
 
         The first one's curve becomes the trial's intermediate values, which Optuna's tools draw.
         """
@@ -248,7 +249,7 @@ class Explorer:
         for index in range(self.spec.seeds):
             report: Report = partial(self.storage.set_trial_intermediate_value, trial._trial_id) if index == 0 else _untold
             runs.append(self.evaluate(point, self.spec.seed + index, trial.number, report))
-            if runs[-1].stopped_after is not None:
+            if runs[-1].pruned_after is not None:
                 break
         return runs
 
@@ -282,10 +283,10 @@ class Explorer:
 
     def _complete(self, trial: FrozenTrial, point: DesignPoint, asked: optuna.Trial | None, mean: Measurement) -> None:
         self.storage.set_trial_user_attr(trial._trial_id, "measurement", asdict(mean))
-        values = [mean.value(wanted) for wanted in self.spec.objectives]
+        values = [mean[wanted.name] for wanted in self.spec.objectives]
         told_both = [optuna.Trial(self.study, trial._trial_id), *([asked] if asked is not None else [])]
         for limit, constrained in itertools.product(self.limits, told_both):
-            constrained.set_constraint(str(limit), limit.violation(mean.value(find_objective(limit.objective))))
+            constrained.set_constraint(str(limit), limit.violation(mean[limit.objective]))
         told = self.study.tell(trial.number, values)
         if asked is not None:
             self.view.tell(asked, values)

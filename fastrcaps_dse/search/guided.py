@@ -1,6 +1,6 @@
 """Which design next: a model of what designs reach, of those dimensions that training decides, and what is known beside it.
 
-Of a design, parameters and the seconds of every epoch are known before it is trained. What is not known is modelled: the error
+Of a design, parameters and the seconds of every epoch are known before it is trained. What is not known is modeled: the error
 that is left (100 - accuracy, by its logarithm) and the share of the run at which the maximum is reached (by its logarithm), each by a
 Gaussian process over the design's dimensions. A kernel that counts differing dimensions says that designs alike in most
 dimensions do alike. The next design is the one of which the expected gain of hypervolume for a second of training is highest.
@@ -166,7 +166,7 @@ class Guide:
         return alike, candidate.cost
 
     def _costs(self, known: Sequence[Known], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Objectives to be minimised [..., N, K], of accuracies and shares of the run's time [..., N], by their logarithm: of accuracy,
+        """Objectives to be minimized [..., N, K], of accuracies and shares of the run's time [..., N], by their logarithm: of accuracy,
         that of the error left, so that half the error is worth the same from 20 % as from 4 %.
         """
         epochs = np.array([float(k.epochs) for k in known])
@@ -176,7 +176,7 @@ class Guide:
             "epochs": epochs * share,
         }
         columns = []
-        for wanted in self._modelled():
+        for wanted in self._modeled():
             if wanted.name == "acc":
                 columns.append(np.log(100.0 + FLOOR - acc))
                 continue
@@ -185,7 +185,7 @@ class Guide:
             columns.append(np.log(np.maximum(values[wanted.name], 1e-9)))
         return np.stack(columns, axis=-1)
 
-    def _modelled(self) -> list[Objective]:
+    def _modeled(self) -> list[Objective]:
         """The objectives that the model speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
         direct = [o for o in self.objectives if o.wanted_acc is None]
         if len(direct) < len(self.objectives):

@@ -29,7 +29,7 @@ def open_storage(url: store.URL) -> RDBStorage:
         except RuntimeError as error:
             raise InputError(
                 f"{store.shown(url)} was written by another version of Optuna: {str(error).splitlines()[0]}",
-                "`optuna storage upgrade`, or name another data base with --storage",
+                "`optuna storage upgrade`, or name another database with --storage",
             ) from None
         store.begin_immediate(storage.engine)
     return storage

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastrcaps_dse.analysis.pareto import dominates
-from fastrcaps_dse.problem.objectives import Objective, minimised, selected_epoch, time_to
-from fastrcaps_dse.problem.study_spec import Mode
+from fastrcaps_dse.problem.objectives import Objective, costs_of, selected_epoch, time_to
+from fastrcaps_dse.problem.study_spec import Pruning
 
 CONFIDENCE = 0.95
 ENOUGH = 5  # finished runs, before their curves say anything
@@ -72,7 +72,7 @@ def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accurac
     for wanted in objectives:
         if wanted.wanted_acc is not None:
             values[wanted.name] = course.time_to(wanted.wanted_acc, epoch, accuracy)
-    return minimised(objectives, values)
+    return costs_of(objectives, values)
 
 
 def judge(
@@ -80,7 +80,7 @@ def judge(
     objectives: Sequence[Objective],
     front: Sequence[Sequence[float]],
     finished: Sequence[Finished],
-    mode: Mode,
+    mode: Pruning,
     confidence: float = CONFIDENCE,
 ) -> Stop | None:
     """Whether a run should stop after the epochs so far; None where it should go on. `front` holds costs of measured designs."""

@@ -1,4 +1,4 @@
-"""Our tables, in the data base of Optuna's storage: studies, runs and every epoch of every run.
+"""Our tables, in the database of Optuna's storage: studies, runs and every epoch of every run.
 
 Optuna's own tables hold studies, trials and their states; ours, under the prefix `fastrcaps_`, what it has no place for.
 Reading needs no Optuna. This room owns SQLAlchemy.

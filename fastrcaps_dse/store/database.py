@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,12 +16,12 @@ from fastrcaps_dse.errors import InputError, MachineError, nearest
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.owner import is_alive, process_name
-from fastrcaps_dse.store.rows import EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row
+from fastrcaps_dse.store.rows import VALUE_COLUMNS, EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row
 from fastrcaps_dse.store.url import clear_errors, make_engine, shown, sqlite_path
 
 
 class Store:
-    """Our tables behind one URL. Every method raises UserErrors, never those of the data base."""
+    """Our tables behind one URL. Every method raises UserErrors, never those of the database."""
 
     def __init__(self, url: URL, *, create: bool = False, read_only: bool = False) -> None:
         """Open, and with `create` make the tables (Optuna's must be there). Raises InputError, MachineError."""
@@ -30,7 +30,7 @@ class Store:
         path = sqlite_path(url)
         if path and not path.exists():
             raise InputError(
-                f"there is no data base {path} yet", "run `fastrcaps-dse explore` first, or name one with --storage"
+                f"there is no database {path} yet", "run `fastrcaps-dse explore` first, or name one with --storage"
             )
         with clear_errors(url):
             self.engine = make_engine(url, read_only=read_only)
@@ -49,7 +49,7 @@ class Store:
         if version is not None and version > tables.SCHEMA_VERSION:
             raise InputError(
                 f"{shown(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
-                "upgrade fastrcaps-dse, or name another data base with --storage",
+                "upgrade fastrcaps-dse, or name another database with --storage",
             )
         if version is not None and version < tables.SCHEMA_VERSION and self.read_only:
             raise InputError(
@@ -61,6 +61,8 @@ class Store:
                 for to in range(version + 1, tables.SCHEMA_VERSION + 1):
                     for statement in tables.MIGRATIONS[to]:
                         connection.execute(sa.text(statement))
+                if version < 4:
+                    _rename_in_identities(connection)
                 connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ class Store:
             .join(tables.study)
             .where(
                 (c.state == "done") & (c.design_key == run.design.key) & (c.seed == run.seed) & (c.study_id != study.study_id),
-                c.reason.is_(None),  # it was not stopped early
+                c.reason.is_(None),  # it was not pruned
                 tables.study.c.dataset_fingerprint == study.dataset_fingerprint,
                 *(c[name] == value for name, value in place.items()),
             )
@@ -155,10 +157,12 @@ class Store:
     def finish_run(
         self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None, reason: str | None = None
     ) -> None:
-        """Keep what a run has reached; `reason` is why it was stopped early, if it was."""
+        """Keep what a run has reached; `reason` is why it was pruned, if it was."""
         with self._write() as connection:
-            values = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
-            values |= {"wall_time": wall_time, "others": dict(measurement.others)}
+            values: dict[str, Any] = {name: measurement[name] for name in VALUE_COLUMNS}
+            values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
+            others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
+            values |= {"wall_time": wall_time, "others": others}
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
@@ -252,3 +256,14 @@ class Store:
         """Drop the epochs past `after`: they will be trained again."""
         with self._write() as connection:
             connection.execute(tables.epoch.delete().where((tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch > after)))
+
+
+def _rename_in_identities(connection: sa.Connection) -> None:
+    """Bring the stored identities of studies to the words of schema 4: `pruning` was called `stopping`; before that, neither it nor
+    `time` could be chosen.
+    """
+    for row in connection.execute(sa.select(tables.study.c.study_id, tables.study.c.identity)).all():
+        old = dict(row.identity)
+        identity = {"time": "measured", **old, "pruning": old.pop("stopping", "off")} if "sampler" in old else old
+        identity.pop("stopping", None)
+        connection.execute(tables.study.update().where(tables.study.c.study_id == row.study_id).values(identity=identity))

@@ -95,10 +95,17 @@ class TrialRow:
         return sum(run.measurement is not None for run in self.runs)
 
 
+VALUE_COLUMNS = ("acc", "time", "params")
+"""The objectives that have a column of their own; the values of all others are in the column `others`."""
+
+
 def run_row(row: Any) -> RunRow:
     measured = row["state"] == "done"
     measurement = (
-        Measurement(**{f.name: row[f.name] for f in fields(Measurement) if f.name != "others"}, others=row["others"] or {})
+        Measurement(
+            values={**{name: float(row[name]) for name in VALUE_COLUMNS}, **(row["others"] or {})},
+            **{name: row[name] for name in ("test_acc", "selected_epoch", "pruned_after")},
+        )
         if measured
         else None
     )
@@ -109,7 +116,7 @@ def run_row(row: Any) -> RunRow:
 def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
     measurements = [run.measurement for run in runs if run.measurement is not None]
     state: Literal["running", "done", "failed"] = "running"
-    stopped = any(measured.stopped_after is not None for measured in measurements)
+    stopped = any(measured.pruned_after is not None for measured in measurements)
     if stopped or len(measurements) >= seeds:  # a further seed that fails takes nothing from them
         state = "done"
     elif any(run.state == "failed" for run in runs):

@@ -1,10 +1,10 @@
-"""The tables, in the data base of Optuna's storage, under the prefix `fastrcaps_`."""
+"""The tables, in the database of Optuna's storage, under the prefix `fastrcaps_`."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -43,7 +43,7 @@ run = sa.Table(
     sa.Column("others", sa.JSON),  # values of the other objectives, by name
     sa.Column("test_acc", sa.Float),  # %
     sa.Column("selected_epoch", sa.Integer),
-    sa.Column("stopped_after", sa.Integer),  # epochs, where the run was stopped early
+    sa.Column("pruned_after", sa.Integer),  # epochs, where the run was pruned
     sa.Column("weights", sa.String(1024)),
     sa.Column("owner", sa.String(200)),
     sa.Column("heartbeat", sa.Float),  # s since 1970
@@ -91,5 +91,6 @@ MIGRATIONS = {
         "ALTER TABLE fastrcaps_epoch ADD COLUMN counted_seconds FLOAT NOT NULL DEFAULT 0",
         "UPDATE fastrcaps_epoch SET counted_seconds = train_seconds",
     ],
+    4: ["ALTER TABLE fastrcaps_run RENAME COLUMN stopped_after TO pruned_after"],
 }
 """What takes the tables of the version before to each version."""

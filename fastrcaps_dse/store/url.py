@@ -1,4 +1,4 @@
-"""Storage URLs, engines, and the errors of a data base as one clear line."""
+"""Storage URLs, engines, and the errors of a database as one clear line."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def runs_folder(url: URL) -> Path:
 
 @contextmanager
 def clear_errors(url: URL) -> Iterator[None]:
-    """Errors of the data base as one clear line, without a password."""
+    """Errors of the database as one clear line, without a password."""
     try:
         yield
     except (sa.exc.DBAPIError, ImportError) as error:
@@ -76,11 +76,11 @@ def clear_errors(url: URL) -> Iterator[None]:
 
 
 def translate(error: BaseException, url: URL) -> UserError:
-    """What a person can do about an error of the data base."""
+    """What a person can do about an error of the database."""
     text = str(getattr(error, "orig", error)).strip().splitlines()[0]
     where = sqlite_path(url) or shown(url)
     if "not a database" in text:
-        return InputError(f"{where} is no data base", "name another file with --storage")
+        return InputError(f"{where} is no database", "name another file with --storage")
     if "full" in text:
         return MachineError(f"the disk of {where} is full", "free space, then run the same command again: nothing is lost")
     if "locked" in text:
@@ -95,7 +95,7 @@ def translate(error: BaseException, url: URL) -> UserError:
 
 
 def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
-    """An engine that keeps foreign keys; `read_only`, the data base itself refuses to write."""
+    """An engine that keeps foreign keys; `read_only`, the database itself refuses to write."""
     arguments: dict[str, Any] = {"timeout": 60} if url.get_backend_name() == "sqlite" else {}
     if read_only and (path := sqlite_path(url)):
         url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})

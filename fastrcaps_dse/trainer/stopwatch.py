@@ -68,7 +68,7 @@ def measure_step(
 def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, precision: Precision) -> Timing:
     """The seconds in which one image gets its class scores, the image already on the device."""
     network = build_network(point, dataset.shape, precision)
-    network.initialise(generator(0, "latency"))
+    network.initialize(generator(0, "latency"))
     network = network.to(device).eval()
     image = as_floats(dataset.test.images[:1].to(device))
 

@@ -78,7 +78,7 @@ class Training:
         """Begin anew: initial weights, a fresh optimizer."""
         variant = (self.point.network, self.point.weight_sharing, self.point.decoder)
         start = build_network(self.point, self.dataset.shape)
-        start.initialise(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
+        start.initialize(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
         self.network.load_state_dict(start.state_dict())
         self._make_steps()
         self.done = 0  # epochs

@@ -20,14 +20,14 @@ function layoutOf(extra) {
 function hoverText(design, columns) {
   const lines = columns.map((c) => `${c.title}: ${formatValue(c.name, design.v[c.name])}`);
   if (design.p !== undefined) lines.push(`P(on the front): ${design.p.toFixed(2)}, ${counted(design.n, 'seed')}`);
-  if (design.stopped) lines.push(`stopped after ${counted(design.stopped, 'epoch')}`);
+  if (design.stopped) lines.push(`pruned after ${counted(design.stopped, 'epoch')}`);
   return `<b>${escaped(design.l)}</b><br>trial ${design.t}<br>${lines.join('<br>')}`;
 }
 
 const GROUPS = [
   { key: 'faded', name: 'outside the ranges', test: (d, app) => !app.isShown(d) },
   { key: 'rest', name: 'dominated', test: (d) => !d.f && !isTied(d) && !d.stopped },
-  { key: 'stopped', name: 'stopped early', test: (d) => d.stopped && !d.f },
+  { key: 'stopped', name: 'pruned', test: (d) => d.stopped && !d.f },
   { key: 'tied', name: 'tied with the front', test: (d) => isTied(d) && !d.f },
   { key: 'front', name: 'Pareto front', test: (d) => d.f },
 ];

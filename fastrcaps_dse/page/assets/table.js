@@ -29,7 +29,7 @@ class Table {
     return [
       plain('trial', 'trial', (d) => d.t, false),
       { ...plain('design', 'design', (d) => d.l), wrap: true },
-      { ...plain('state', 'state', (d) => d.s), wrap: true, show: (d) => (d.r && d.s !== 'done' ? `${d.s}: ${d.r}` : d.stopped ? `stopped after ${counted(d.stopped, 'epoch')}` : d.s) },
+      { ...plain('state', 'state', (d) => d.s), wrap: true, show: (d) => (d.r && d.s !== 'done' ? `${d.s}: ${d.r}` : d.stopped ? `pruned after ${counted(d.stopped, 'epoch')}` : d.s) },
       ...app.dimensions.map((name) => ({ ...plain(`d.${name}`, name.replaceAll('_', ' '), (d) => d.d[name]), hidden: true })),
       ...app.columns.map((c) => ({
         key: c.name, title: c.title, of: (d) => (d.v ? d.v[c.name] : undefined), hidden: !app.names.includes(c.name),

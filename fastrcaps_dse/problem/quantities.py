@@ -1,0 +1,86 @@
+"""Quantities as people write and read them: "7M", "90s", "99.2%". The twin of the page's quantities.js."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from fastrcaps_dse.errors import InputError
+
+TIME_TO = "time_to"
+"""The objective `time_to:ACC` is named by this and an accuracy in percent."""
+NEVER = 1e9
+"""The value of `time_to:ACC` in s where ACC is never reached: this, and more the further the run stayed below (1 % of it for
+each percent), so that it is worse than every value that is reached and still orders those that are not."""
+_UNITS = {"latency": "ms", "memory": "MB"}
+_NUMBER = r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
+_COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9}
+_SECONDS = {"": 1, "s": 1, "ms": 1e-3, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_FACTORS: dict[str, dict[str, float]] = {
+    "params": _COUNT,
+    "macs": _COUNT,
+    "epochs": {"": 1},
+    "time": _SECONDS,
+    TIME_TO: _SECONDS,
+    "latency": {"": 1, "ms": 1, "us": 1e-3, "s": 1e3},
+    "memory": {"": 1, "MB": 1, "M": 1, "kB": 1e-3, "KB": 1e-3, "GB": 1e3},
+    "acc": {"": 1, "%": 1},
+}
+_EXAMPLES = {
+    "params": "7M, 6.7e6 or 500k",
+    "macs": "200M",
+    "epochs": "12",
+    "time": "90s, 10m or 2h",
+    TIME_TO: "90s, 10m or 2h",
+    "latency": "5ms",
+    "memory": "20MB",
+    "acc": "99.2 or 99.2% (percent)",
+}
+
+
+def _kind(name: str) -> str:
+    """What a quantity of this objective is written like."""
+    return name.partition(":")[0]
+
+
+def parse_quantity(objective: str, text: str) -> float:
+    """A quantity as people write it, in the objective's unit: "7M", "90s", "99.2%". Raises InputError for anything else."""
+    kind = _kind(objective)
+    match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%]*)", text.strip())
+    factor = _FACTORS[kind].get(match[2]) if match else None
+    if match is None or factor is None:
+        raise InputError(f"{text!r} is no quantity for {objective}", f"write it as {_EXAMPLES[kind]}")
+    value = float(match[1]) * factor
+    if not math.isfinite(value) or value < 0 or (kind == "acc" and value > 100):
+        raise InputError(f"{text!r} is out of range for {objective}", f"write it as {_EXAMPLES[kind]}")
+    return value
+
+
+def format_value(objective: str, value: float) -> str:
+    """A value as people read it, with its unit: "99.37 %", "12.4 s", "6,708,400"."""
+    kind = _kind(objective)
+    if kind == "acc":
+        return f"{value:.2f} %"
+    if kind == TIME_TO and value >= NEVER:
+        return "not reached"
+    if kind in ("time", TIME_TO):
+        return format_seconds(value)
+    if kind in ("latency", "memory"):
+        return f"{value:.3g} {_UNITS[kind]}"
+    return f"{value:,.0f}" if value == round(value) or value > 1000 else f"{value:,.1f}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 run", "2 runs"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as people read them: "0.85 s", "12.4 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
