@@ -1,22 +1,31 @@
 """Policies and schedules against their closed forms, at every boundary."""
 
 import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Literal, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse.problem.schedules import (
+    BATCH_SCHEDULES,
+    LR_POLICIES,
     AdaBatch,
     AdaBatchDoubling,
+    BatchSchedule,
     ExponentialDecay,
     FixedBatch,
     FixedRate,
+    LrPolicy,
     OneCycle,
     Timeline,
     WarmRestarts,
     WarmRestartsPolynomial,
     build_timeline,
+    field_kind,
+    is_whole_number,
     learning_rate,
     range_test_rate,
 )
@@ -145,6 +154,17 @@ def test_range_test_grows_every_step() -> None:
     assert range_test_rate(0, steps=1, lr_start=1e-6, lr_end=1) == 1e-6
 
 
+@pytest.mark.parametrize("cls", [*LR_POLICIES, *BATCH_SCHEDULES])
+def test_the_kind_of_each_field_is_that_of_its_type(cls: type[LrPolicy | BatchSchedule]) -> None:
+    kinds = {int: "whole number", float: "real number", float | Literal["phase"]: "cycle"}
+    types = get_type_hints(cls)
+    for field in fields(cls):
+        assert field_kind(cls, field.name) == kinds[types[field.name]]
+        assert is_whole_number(field.name) == (types[field.name] is int)  # a name means the same in every class
+    with pytest.raises(KeyError):
+        field_kind(cls, "nothing")
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -160,6 +180,6 @@ def test_range_test_grows_every_step() -> None:
         lambda: AdaBatchDoubling(p=-1),
     ],
 )
-def test_values_out_of_range_are_refused(make: object) -> None:
+def test_values_out_of_range_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="must be|need"):
-        make()  # type: ignore[operator]
+        make()

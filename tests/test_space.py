@@ -1,6 +1,7 @@
 """Design points, spaces and study files."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,11 @@ from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.schedules import (
     AdaBatch,
     AdaBatchDoubling,
+    BatchSchedule,
     ExponentialDecay,
     FixedBatch,
     FixedRate,
+    LrPolicy,
     OneCycle,
     WarmRestarts,
     WarmRestartsPolynomial,
@@ -31,7 +34,8 @@ from fastrcaps_dse.problem.study_spec import (
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
 
 rate = st.floats(1e-6, 1e-2).map(lambda x: float(f"{x:.6g}"))
-cycle = st.one_of(st.just("phase"), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0]))
+phase: Literal["phase"] = "phase"
+cycle = st.one_of(st.just(phase), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0]))
 ranges = st.tuples(rate, rate).map(sorted)
 policies = st.one_of(
     st.builds(FixedRate, lr=rate),
@@ -65,6 +69,23 @@ def test_a_design_comes_back_from_its_texts(point: DesignPoint) -> None:
     assert " " not in to_text(point.lr_policy)  # a key is split at its spaces
 
 
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (ExponentialDecay(lr=1e-5, decay_steps=1000), "exp-decay(lr=1e-05,decay_steps=1000)"),
+        (OneCycle(lr_max=2e-3), "one-cycle(lr_max=0.002)"),
+        (WarmRestarts(cycle="phase"), "warm-restarts(cycle=phase)"),
+        (WarmRestarts(cycle=2.0), "warm-restarts(cycle=2.0)"),
+        (WarmRestartsPolynomial(power=1 / 3), "warm-restarts-poly(power=0.333333)"),
+        (FixedBatch(size=128), "128"),
+        (AdaBatch(), "adabatch"),
+        (AdaBatchDoubling(p=4, head_epochs=2), "adabatch-p(p=4,head_epochs=2)"),
+    ],
+)
+def test_the_texts_of_parts(part: LrPolicy | BatchSchedule, text: str) -> None:
+    assert to_text(part) == text
+
+
 @given(designs, designs)
 def test_equal_keys_are_equal_designs(a: DesignPoint, b: DesignPoint) -> None:
     assert (a.key == b.key) == (a == b)
@@ -86,6 +107,8 @@ def test_the_papers_eight_designs() -> None:
         ("lr_policy=one-cylce", "unknown learning-rate policy 'one-cylce'", "did you mean 'one-cycle'"),
         ("lr_policy=one-cycle(lr_mx=1)", "unknown field 'lr_mx'", "did you mean 'lr_max'"),
         ("lr_policy=one-cycle(lr_max=big)", "lr_max must be a number", "e.g. lr_max="),
+        ("lr_policy=exp-decay(decay_steps=2.5)", "decay_steps must be a whole number, got '2.5'", "e.g. decay_steps=2000"),
+        ("lr_policy=warm-restarts(cycle=week)", "cycle must be a number, got 'week'", "e.g. cycle=1.0"),
         ("lr_policy=one-cycle(lr_min=1)", "lr_min <= lr_max", "ranges"),
         ("batch_schedule=0", "at least 1", "ranges"),
         ("batch_schedule=adbatch", "unknown batch-size schedule", "did you mean 'adabatch'"),
@@ -167,7 +190,7 @@ def test_lenet_designs_that_differ_in_nothing_are_one() -> None:
         ('objectives = ["acc", "tme"]', "unknown objective", "'time'"),
         ("objectives = 3", "objectives must be a list", ""),
         ('first = ["lenet5"]', "does not admit 'lenet5", "widen"),
-        ("epochs =", "is no TOML", "quick.toml"),
+        ("epochs =", "is not valid TOML", "quick.toml"),
         ("space = 3", "space must be a table", "[space]"),
         ("[space]\npolicy = []", "unknown key 'policy'", "lr_policy"),
         ("[space]\nlr_policy = []", "lists nothing", "at least one"),

@@ -1,6 +1,6 @@
-"""The text forms of policies and schedules: a name, with the fields that are not at their default.
+"""The text forms of policies and schedules: a name, then the fields that are not at their default.
 
-`one-cycle`, `warm-restarts(cycle=phase)`, `adabatch(head_batch=4)`; a fixed batch size is just the number.
+Examples are `one-cycle`, `warm-restarts(cycle=phase)` and `adabatch(head_batch=4)`. A fixed batch size is just the number.
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ from dataclasses import fields
 from typing import Any
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, BatchSchedule, FixedBatch, LrPolicy
+from fastrcaps_dse.problem.schedules import (
+    BATCH_SCHEDULES,
+    LR_POLICIES,
+    BatchSchedule,
+    FieldKind,
+    FixedBatch,
+    LrPolicy,
+    field_kind,
+)
+
+_FORMATS: Mapping[FieldKind, str] = {"whole number": "", "real number": ".6g", "cycle": ""}
 
 
 def to_text(part: LrPolicy | BatchSchedule) -> str:
-    """The canonical text of a policy or schedule: `parse_policy` and `parse_schedule` give the same part back."""
+    """The canonical text of a policy or schedule. `parse_policy` and `parse_schedule` read it back."""
     if isinstance(part, FixedBatch):
         return str(part.size)
-    changed = [
-        f"{f.name}={getattr(part, f.name):{_format(f.type)}}" for f in fields(part) if getattr(part, f.name) != f.default
-    ]
-    return f"{part.name}({','.join(changed)})" if changed else part.name
-
-
-def _format(annotation: object) -> str:
-    return "" if str(annotation) == "int" or "Literal" in str(annotation) else ".6g"
+    changed = {f.name: getattr(part, f.name) for f in fields(part) if getattr(part, f.name) != f.default}
+    texts = [f"{name}={value:{_FORMATS[field_kind(type(part), name)]}}" for name, value in changed.items()]
+    return f"{part.name}({','.join(texts)})" if texts else part.name
 
 
 def parse_policy(text: str) -> LrPolicy:
@@ -42,45 +47,40 @@ def parse_schedule(text: str | int) -> BatchSchedule:
     return schedule
 
 
-def _parse(text: str, classes: Mapping[str, Any], what: str) -> Any:
+def _parse(text: str, classes: Mapping[str, type[LrPolicy | BatchSchedule]], what: str) -> Any:
     match = re.fullmatch(r"\s*([\w+-]+)\s*(?:\((.*)\))?\s*", text)
     if match is None or match[1] not in classes:
         raise InputError(f"unknown {what} {text!r}", nearest(match[1] if match else text, classes))
     cls = classes[match[1]]
-    known = [f.name for f in fields(cls)]
+    names = [f.name for f in fields(cls)]
     given: dict[str, Any] = {}
     for item in filter(None, ((match[2] or "").split(","))):
         name, equals, value = (s.strip() for s in item.partition("="))
-        if not equals or name not in known:
-            raise InputError(f"unknown field {name!r} of {what} {match[1]!r}", nearest(name, known) if known else "it has none")
+        if not equals or name not in names:
+            raise InputError(f"unknown field {name!r} of {what} {match[1]!r}", nearest(name, names) if names else "it has none")
         given[name] = convert_field(cls, name, value)
-    return build(cls, given)
-
-
-def build(cls: Any, given: Mapping[str, Any]) -> Any:
-    """A policy or schedule from its fields; a value out of range becomes an InputError."""
     try:
         return cls(**given)
     except ValueError as error:
         raise InputError(f"{cls.name}: {error}", "see the ranges in README, 'Study files'") from None
 
 
-def convert_field(cls: Any, name: str, value: object) -> int | float | str:
-    """A field's value in the field's type. Raises InputError where it does not fit."""
-    annotation = str(next(f.type for f in fields(cls) if f.name == name))
-    if "Literal" in annotation and value == "phase":
+def convert_field(cls: type[LrPolicy | BatchSchedule], name: str, value: object) -> int | float | str:
+    """The value of a field, converted to the kind that `cls` declares for it.
+
+    `value` is a text or a number. Raises InputError for a value that does not fit.
+    """
+    kind = field_kind(cls, name)
+    if kind == "cycle" and value == "phase":
         return "phase"
     try:
         number = float(str(value))
-        if annotation == "int":
+        if kind == "whole number":
             if not number.is_integer():
                 raise ValueError
             return int(number)
         return number
     except (ValueError, OverflowError):
-        kind = "a whole number" if annotation == "int" else "a number"
-        raise InputError(f"{cls.name}: {name} must be {kind}, got {value!r}", f"e.g. {name}={_default(cls, name)}") from None
-
-
-def _default(cls: Any, name: str) -> object:
-    return next(f.default for f in fields(cls) if f.name == name)
+        wanted = "a whole number" if kind == "whole number" else "a number"
+        default = next(f.default for f in fields(cls) if f.name == name)
+        raise InputError(f"{cls.name}: {name} must be {wanted}, got {value!r}", f"e.g. {name}={default}") from None

@@ -1,18 +1,28 @@
-"""Learning-rate policies and batch-size schedules: frozen data and pure functions of step and epoch.
+"""Learning-rate policies and batch-size schedules: frozen data, and pure functions of the step and the epoch.
 
 Equations and algorithms are numbered as in the FasTrCaps paper (Marchisio et al., IJCNN 2020, arXiv 1905.10142).
-A *step* is one optimizer update, counted from 0 over the whole run; an *epoch* is one pass over the training images,
-counted from 0. Learning rates are per step, dimensionless.
+A *step* is one optimizer update, counted from 0 over the whole run. An *epoch* is one pass over the training images,
+counted from 0. A learning rate belongs to a step and has no unit.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 REFERENCE_EPOCHS = 30
-"""Epochs of a run of the paper; phases of a batch-size schedule are stated for a run of this length."""
+"""Epochs of a run in the paper. The phases of a batch-size schedule are stated for a run of this length."""
+
+FieldKind = Literal["whole number", "real number", "cycle"]
+"""What a field of a policy or schedule holds; a cycle is a number of epochs, or "phase"."""
+
+# Each field below states its kind once, in its metadata. Text forms, study files and samplers read it from there.
+_WHOLE: Mapping[str, FieldKind] = MappingProxyType({"kind": "whole number"})
+_REAL: Mapping[str, FieldKind] = MappingProxyType({"kind": "real number"})
+_CYCLE: Mapping[str, FieldKind] = MappingProxyType({"kind": "cycle"})
 
 
 def _require(condition: bool, message: str) -> None:
@@ -27,12 +37,17 @@ def _require_range(lr_min: float, lr_max: float) -> None:
     )
 
 
+def _require_cycle(cycle: float | str) -> None:
+    valid = cycle == "phase" if isinstance(cycle, str) else 0 < cycle < math.inf
+    _require(valid, f'cycle must be a positive number of epochs or "phase", got {cycle!r}')
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedRate:
     """One learning rate for the whole run."""
 
     name: ClassVar[str] = "fixed"
-    lr: float = 1e-3
+    lr: float = field(default=1e-3, metadata=_REAL)
 
     def __post_init__(self) -> None:
         _require(0 < self.lr < math.inf, f"lr must be positive, got {self.lr}")
@@ -40,12 +55,12 @@ class FixedRate:
 
 @dataclass(frozen=True, kw_only=True)
 class ExponentialDecay:
-    """`lr * decay ** (step / decay_steps)`, continuous in the step."""
+    """The rate falls exponentially with the step: `lr * decay ** (step / decay_steps)`."""
 
     name: ClassVar[str] = "exp-decay"
-    lr: float = 1e-3
-    decay: float = 0.96  # factor for every `decay_steps` steps, in (0, 1]
-    decay_steps: int = 2000  # steps
+    lr: float = field(default=1e-3, metadata=_REAL)
+    decay: float = field(default=0.96, metadata=_REAL)  # factor for every `decay_steps` steps, in (0, 1]
+    decay_steps: int = field(default=2000, metadata=_WHOLE)  # steps
 
     def __post_init__(self) -> None:
         _require(0 < self.lr < math.inf, f"lr must be positive, got {self.lr}")
@@ -55,12 +70,15 @@ class ExponentialDecay:
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle:
-    """Up, down, and an annealed tail over the whole run (Eq. 1, Algorithm 1)."""
+    """The rate rises, falls, and then decays to a tenth of `lr_min`, once over the whole run.
+
+    Source: Eq. 1 and Algorithm 1 of the paper.
+    """
 
     name: ClassVar[str] = "one-cycle"
-    lr_min: float = 1e-4
-    lr_max: float = 1e-3
-    half: float = 0.45  # share of the run's steps that each of the two halves takes, in (0, 0.5]
+    lr_min: float = field(default=1e-4, metadata=_REAL)
+    lr_max: float = field(default=1e-3, metadata=_REAL)
+    half: float = field(default=0.45, metadata=_REAL)  # share of the steps that rise; as many fall; in (0, 0.5]
 
     def __post_init__(self) -> None:
         _require_range(self.lr_min, self.lr_max)
@@ -69,16 +87,18 @@ class OneCycle:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmRestarts:
-    """Cosine from `lr_max` to `lr_min`, restarted after every cycle (Eq. 2, Algorithm 2) and at each change of batch size.
+    """The rate falls along half a cosine from `lr_max` to `lr_min`, and restarts after every cycle.
 
-    `cycle` is the length of a cycle in epochs, or "phase" for one cycle over each phase of the batch-size schedule,
-    which with AdaBatch is WarmAdaBatch (Algorithm 5).
+    It also restarts at each change of batch size. `cycle` is the length of a cycle in epochs, or "phase" for one cycle over
+    each phase of the batch-size schedule. With AdaBatch, "phase" gives WarmAdaBatch.
+
+    Source: Eq. 2, Algorithm 2 and (WarmAdaBatch) Algorithm 5 of the paper.
     """
 
     name: ClassVar[str] = "warm-restarts"
-    lr_min: float = 1e-4
-    lr_max: float = 1e-3
-    cycle: float | Literal["phase"] = 1.0  # epochs
+    lr_min: float = field(default=1e-4, metadata=_REAL)
+    lr_max: float = field(default=1e-3, metadata=_REAL)
+    cycle: float | Literal["phase"] = field(default=1.0, metadata=_CYCLE)  # epochs
 
     def __post_init__(self) -> None:
         _require_range(self.lr_min, self.lr_max)
@@ -87,23 +107,21 @@ class WarmRestarts:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmRestartsPolynomial:
-    """Warm restarts with `(1 - t/T) ** power` in the place of the cosine (the paper's reference 23)."""
+    """Warm restarts that fall as `(1 - t/T) ** power` instead of a cosine.
+
+    Source: reference 23 of the paper.
+    """
 
     name: ClassVar[str] = "warm-restarts-poly"
-    lr_min: float = 1e-4
-    lr_max: float = 1e-3
-    cycle: float | Literal["phase"] = 1.0  # epochs
-    power: float = 0.9  # of the decay; 1 is linear
+    lr_min: float = field(default=1e-4, metadata=_REAL)
+    lr_max: float = field(default=1e-3, metadata=_REAL)
+    cycle: float | Literal["phase"] = field(default=1.0, metadata=_CYCLE)  # epochs
+    power: float = field(default=0.9, metadata=_REAL)  # of the decay; 1 is linear
 
     def __post_init__(self) -> None:
         _require_range(self.lr_min, self.lr_max)
         _require_cycle(self.cycle)
         _require(0 < self.power < math.inf, f"power must be positive, got {self.power}")
-
-
-def _require_cycle(cycle: float | str) -> None:
-    valid = cycle == "phase" if isinstance(cycle, str) else 0 < cycle < math.inf
-    _require(valid, f'cycle must be a positive number of epochs or "phase", got {cycle!r}')
 
 
 LR_POLICIES = (FixedRate, ExponentialDecay, OneCycle, WarmRestarts, WarmRestartsPolynomial)
@@ -115,7 +133,7 @@ class FixedBatch:
     """One batch size for the whole run."""
 
     name: ClassVar[str] = "fixed"
-    size: int = 16  # images
+    size: int = field(default=16, metadata=_WHOLE)  # images
 
     def __post_init__(self) -> None:
         _require(self.size >= 1, f"a batch size must be at least 1, got {self.size}")
@@ -123,12 +141,15 @@ class FixedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaBatch:
-    """A small head batch first, then the tail batch: AdaBatch as the paper evaluates it (Section V-B)."""
+    """A small head batch for a few epochs, then the tail batch.
+
+    Source: AdaBatch as the paper evaluates it, Section V-B.
+    """
 
     name: ClassVar[str] = "adabatch"
-    head_batch: int = 1  # images
-    head_epochs: int = 3  # epochs of a run of 30
-    tail_batch: int = 16  # images
+    head_batch: int = field(default=1, metadata=_WHOLE)  # images
+    head_epochs: int = field(default=3, metadata=_WHOLE)  # epochs of a run of 30
+    tail_batch: int = field(default=16, metadata=_WHOLE)  # images
 
     def __post_init__(self) -> None:
         _require(min(self.head_batch, self.tail_batch) >= 1, "a batch size must be at least 1")
@@ -140,12 +161,15 @@ class AdaBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaBatchDoubling:
-    """Batch 1 in epochs 1-3, 2^p in 4-8, 2^(p+1) in 9-13, 2^(p+2) after (Algorithm 3)."""
+    """A head batch in epochs 1-3, then 2^p in epochs 4-8, 2^(p+1) in 9-13 and 2^(p+2) from 14 on.
+
+    Source: Algorithm 3 of the paper.
+    """
 
     name: ClassVar[str] = "adabatch-p"
-    p: int = 3
-    head_batch: int = 1  # images
-    head_epochs: int = 3  # epochs of a run of 30
+    p: int = field(default=3, metadata=_WHOLE)  # exponent of the first batch size after the head, 0 to 16
+    head_batch: int = field(default=1, metadata=_WHOLE)  # images
+    head_epochs: int = field(default=3, metadata=_WHOLE)  # epochs of a run of 30
 
     def __post_init__(self) -> None:
         _require(0 <= self.p <= 16, f"p must be 0 to 16, got {self.p}")
@@ -157,6 +181,18 @@ BATCH_SCHEDULES = (FixedBatch, AdaBatch, AdaBatchDoubling)
 BatchSchedule = FixedBatch | AdaBatch | AdaBatchDoubling
 
 
+def field_kind(cls: type[LrPolicy | BatchSchedule], name: str) -> FieldKind:
+    """The kind of a field, as the policy or schedule class declares it. Raises KeyError for a field that the class lacks."""
+    kinds: dict[str, FieldKind] = {f.name: f.metadata["kind"] for f in fields(cls)}
+    return kinds[name]
+
+
+def is_whole_number(name: str) -> bool:
+    """Whether a field of this name holds a whole number in any policy or schedule."""
+    classes = (*LR_POLICIES, *BATCH_SCHEDULES)
+    return any(f.name == name and f.metadata["kind"] == "whole number" for cls in classes for f in fields(cls))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """Consecutive epochs of one batch size."""
@@ -165,37 +201,38 @@ class Phase:
     epochs: int
     batch_size: int  # images
     first_step: int
-    steps_per_epoch: int  # the last, smaller batch of an epoch is a step too
+    steps_per_epoch: int  # includes the last, smaller batch of an epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Where the phases, epochs and steps of one run lie."""
+    """The phases of one run, and which epochs and steps belong to each."""
 
-    images: int
+    images: int  # training images of an epoch
     epochs: int
     phases: tuple[Phase, ...]
 
     @property
     def total_steps(self) -> int:
+        """The number of steps of the run."""
         return self.first_step(self.epochs)
 
     def phase_of_epoch(self, epoch: int) -> Phase:
-        """The phase that `epoch` (0 to epochs - 1) lies in."""
+        """The phase of an `epoch`, which is 0 to epochs - 1."""
         return next(phase for phase in reversed(self.phases) if phase.first_epoch <= epoch)
 
     def phase_of_step(self, step: int) -> Phase:
-        """The phase that `step` (0 to total_steps - 1) lies in."""
+        """The phase of a `step`, which is 0 to total_steps - 1."""
         return next(phase for phase in reversed(self.phases) if phase.first_step <= step)
 
     def first_step(self, epoch: int) -> int:
-        """The first step of `epoch`; for `epochs`, the number of steps of the run."""
+        """The first step of an `epoch`. For `epoch` equal to `epochs`, this is the number of steps of the run."""
         phase = self.phase_of_epoch(epoch)
         return phase.first_step + (epoch - phase.first_epoch) * phase.steps_per_epoch
 
 
-def phase_plan(schedule: BatchSchedule) -> list[tuple[int, int]]:
-    """(first epoch, batch size in images) of each phase, for a run of 30 epochs."""
+def _phase_plan(schedule: BatchSchedule) -> list[tuple[int, int]]:
+    """The (first epoch, batch size in images) of each phase in a run of 30 epochs."""
     match schedule:
         case FixedBatch():
             return [(0, schedule.size)]
@@ -209,13 +246,15 @@ def phase_plan(schedule: BatchSchedule) -> list[tuple[int, int]]:
 def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int) -> Timeline:
     """The timeline of a run of `epochs` epochs over `images` training images.
 
-    A run shorter than 30 epochs keeps the shape: the starts of the phases scale with the epochs of the run and each phase
-    has at least one epoch; a run with fewer epochs than phases has only the first phases. Neighbouring phases
-    of one batch size stay two phases, for a policy may restart between them.
+    A run shorter than 30 epochs keeps the shape of the schedule: the starts of the phases scale with the length of the run,
+    and each phase has at least one epoch. A run with fewer epochs than phases has only the first phases. Two neighboring
+    phases of the same batch size stay apart, because a policy may restart between them.
+
+    Raises ValueError for less than one epoch or image.
     """
     _require(epochs >= 1, f"a run needs at least 1 epoch, got {epochs}")
     _require(images >= 1, f"a run needs at least 1 training image, got {images}")
-    plan = phase_plan(schedule)[:epochs]
+    plan = _phase_plan(schedule)[:epochs]
     scale = min(1.0, epochs / REFERENCE_EPOCHS)
     starts: list[int] = []
     for index, (start, _) in enumerate(plan):
@@ -232,12 +271,18 @@ def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int) -> Time
 
 
 def exponential_decay(step: float, *, lr: float, decay: float, decay_steps: float) -> float:
-    """`lr * decay ** (step / decay_steps)`."""
+    """The exponentially decaying rate of a step: `lr * decay ** (step / decay_steps)`."""
     return float(lr * decay ** (step / decay_steps))
 
 
 def one_cycle(step: float, *, total_steps: int, lr_min: float, lr_max: float, half: float = 0.45) -> float:
-    """Eq. 1: up to `lr_max` at `half` of the run, down to `lr_min` at twice that, then linearly to `lr_min / 10` at its end."""
+    """The one-cycle rate of a step.
+
+    It rises linearly to `lr_max` at the share `half` of the run, falls to `lr_min` at twice that share, and then falls
+    linearly to `lr_min / 10` at the end of the run.
+
+    Source: Eq. 1 of the paper.
+    """
     position = step / total_steps
     if position <= half:
         return lr_min + (lr_max - lr_min) * position / half
@@ -247,17 +292,20 @@ def one_cycle(step: float, *, total_steps: int, lr_min: float, lr_max: float, ha
 
 
 def cosine_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: float) -> float:
-    """Eq. 2: half a cosine from `lr_max` at `t` = 0 to `lr_min` at `t` = `cycle_steps`."""
+    """The rate `t` steps after a restart: half a cosine from `lr_max` at 0 to `lr_min` at `cycle_steps`.
+
+    Source: Eq. 2 of the paper.
+    """
     return lr_min + (lr_max - lr_min) / 2 * (1 + math.cos(math.pi * t / cycle_steps))
 
 
 def polynomial_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: float, power: float) -> float:
-    """`(1 - t / cycle_steps) ** power` of the way from `lr_min` to `lr_max`."""
+    """The rate `t` steps after a restart: `lr_min` plus `(1 - t / cycle_steps) ** power` of the range up to `lr_max`."""
     return float(lr_min + (lr_max - lr_min) * (1 - t / cycle_steps) ** power)
 
 
-def cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
-    """(steps since the last restart, steps of the cycle); the count restarts at each change of batch size."""
+def _cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
+    """(Steps since the last restart, steps of the cycle). A change of batch size is a restart, too."""
     phase = timeline.phase_of_step(step)
     in_phase = step - phase.first_step
     if isinstance(cycle, str):
@@ -267,7 +315,7 @@ def cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[i
 
 
 def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
-    """The learning rate of `step` (0 to total_steps - 1) of a run with this `timeline`."""
+    """The learning rate of a `step`, which is 0 to total_steps - 1, in a run with this `timeline`."""
     match policy:
         case FixedRate():
             return policy.lr
@@ -278,13 +326,13 @@ def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
                 step, total_steps=timeline.total_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, half=policy.half
             )
         case WarmRestarts():
-            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
+            t, cycle_steps = _cycle_position(policy.cycle, step, timeline)
             return cosine_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max)
         case WarmRestartsPolynomial():
-            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
+            t, cycle_steps = _cycle_position(policy.cycle, step, timeline)
             return polynomial_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, power=policy.power)
 
 
 def range_test_rate(step: int, *, steps: int, lr_start: float, lr_end: float) -> float:
-    """find-lr: the rate of `step` (0 to steps - 1) of a range test, growing geometrically from `lr_start` to `lr_end`."""
+    """The learning rate of a `step`, which is 0 to steps - 1, of a range test: geometric from `lr_start` to `lr_end`."""
     return float(lr_start * (lr_end / lr_start) ** (step / max(1, steps - 1)))

@@ -1,4 +1,4 @@
-"""Study files: TOML in, a validated StudySpec out, unknown keys refused with the nearest known one named."""
+"""Study files: TOML in, a validated StudySpec out. An unknown key is refused, and the error names the nearest valid one."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any, Literal, get_args
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
-from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
+from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_whole_number
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
 
 Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper"]
 Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
-UNBOUNDED = 10**6  # trials: more than any study has
+UNBOUNDED = 10**6  # trials; more than any study has
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What a study is to explore, and how."""
+    """What a study explores, and how. Raises InputError for a value that is not allowed."""
 
     name: str
     space: DesignSpace
     dataset: str = "mnist-sample"  # a name or a folder
-    protocol: Protocol = "validation"
-    epochs: int = 30
-    seeds: int = 1  # runs of each design, averaged
+    protocol: Protocol = "validation"  # which images select the epoch: held-out training images, or (paper) the test set
+    epochs: int = 30  # of each run
+    seeds: int = 1  # runs of each design, whose results are averaged
     trials: int = 20  # designs to try
     sampler: Sampler = "guided"
-    seed: int = 0  # of the sampler, and the first of the runs' seeds
+    seed: int = 0  # of the sampler, and of the first run of each design
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
-    first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, where the space admits them
-    time: TimeBy = "steps"  # steps times the seconds of a step measured alone, or what a clock told of each epoch
-    pruning: Pruning = "off"  # of runs that can no longer enter the front
+    first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, if the space admits them
+    time: TimeBy = "steps"  # number of steps times the seconds of a step measured alone, or the clock time of each epoch
+    pruning: Pruning = "off"  # whether runs that can no longer enter the front are ended early
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -62,11 +62,11 @@ class StudySpec:
 
     @property
     def first_designs(self) -> list[DesignPoint]:
-        """The designs to try first: those that the space admits."""
+        """The designs of `first` that the space admits."""
         return [point for point in self.first if self.space.admits(point)]
 
     def identity(self) -> dict[str, Any]:
-        """What makes two studies the same study: everything but its length and its text."""
+        """The settings that make two studies the same one: everything except the number of trials and the text, as plain values."""
         return {
             "dataset": self.dataset,
             "protocol": self.protocol,
@@ -83,7 +83,10 @@ class StudySpec:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two identities, one line each: "epochs: 4 there, 5 here"."""
+    """The differences between two identities, one line each, e.g. "epochs: 4 there, 5 here".
+
+    `prefix` precedes each name; it is for nested tables.
+    """
     lines = []
     for name in [*old, *(name for name in new if name not in old)]:
         a, b = old.get(name), new.get(name)
@@ -111,7 +114,7 @@ def space_to_dict(space: DesignSpace) -> dict[str, Any]:
 
 
 def load_study(path: Path) -> StudySpec:
-    """A study file. Raises InputError for a file that cannot be read or understood."""
+    """The study of a study file. Raises InputError for a file that cannot be read or is not valid."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -123,11 +126,11 @@ def load_study(path: Path) -> StudySpec:
 
 PACKAGE = Path(__file__).parent.parent
 STUDY_FOLDERS = (Path("studies"), PACKAGE / "studies", PACKAGE.parent / "studies")
-"""Here, installed, or in the repository that an editable installation runs from."""
+"""The folders with study files: in the working directory, in the installed package, in the repository of an editable install."""
 
 
 def find_study_file(name: str) -> StudySpec:
-    """A study file by its path, or by its name from studies/ here or from those that are installed. Raises InputError."""
+    """The study of a study file, given by its path or by its name in one of `STUDY_FOLDERS`. Raises InputError."""
     if name.endswith(".toml") or Path(name).is_file():
         return load_study(Path(name))
     named = {path.stem: path for folder in reversed(STUDY_FOLDERS) for path in folder.glob("*.toml")}
@@ -139,13 +142,17 @@ def find_study_file(name: str) -> StudySpec:
 
 
 def parse_study(text: str, *, default_name: str, source: str = "the study file") -> StudySpec:
-    """A study from the text of a study file. Raises InputError."""
+    """The study that the text of a study file describes.
+
+    `default_name` is its name if the text gives none; `source` is what error messages call the text.
+    Raises InputError for a text that is not valid.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} is no TOML: {error}", "see studies/quick.toml for an example") from None
-    known = [f.name for f in fields(StudySpec) if f.name != "text"]
-    _refuse_unknown(document, known, source)
+        raise InputError(f"{source} is not valid TOML: {error}", "see studies/quick.toml for an example") from None
+    allowed = [f.name for f in fields(StudySpec) if f.name != "text"]
+    _refuse_unknown(document, allowed, source)
     given = dict(document)
     given["space"] = _parse_space(_table(given.get("space", {}), "space"), source)
     for name in ("epochs", "seeds", "trials", "seed"):
@@ -167,9 +174,9 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
 
 
 def _parse_space(table: Mapping[str, Any], source: str) -> DesignSpace:
-    known = [f.name if f.name != "open_fields" else "fields" for f in fields(DesignSpace)]
-    _refuse_unknown(table, known, f"[space] of {source}")
-    choices = {name: _choices(table[name], name) for name in known if name in table and name != "fields"}
+    allowed = [f.name if f.name != "open_fields" else "fields" for f in fields(DesignSpace)]
+    _refuse_unknown(table, allowed, f"[space] of {source}")
+    choices = {name: _choices(table[name], name) for name in allowed if name in table and name != "fields"}
     defaults: dict[str, Any] = {
         "lr_policy": ["fixed", "exp-decay", "one-cycle", "warm-restarts", "warm-restarts(cycle=phase)"],
         "batch_schedule": [1, 16, 128, "adabatch"],
@@ -199,51 +206,55 @@ def _parse_space(table: Mapping[str, Any], source: str) -> DesignSpace:
 
 
 def _check_corners(space: DesignSpace) -> None:
-    """Every policy and schedule must be valid at both ends of every range, so that no trial can fail for a bad value."""
+    """Refuse a space in which a policy or schedule is not valid everywhere, so that no trial fails for a bad value."""
     for part in (*space.lr_policy, *space.batch_schedule):
-        for name, r in space.fields_of(part).items():
-            for value in (r.low, r.high) if isinstance(r, Range) else r:
-                if name not in ("lr_min", "lr_max"):
+        choices = space.fields_of(part)
+        for name, choice in choices.items():
+            if name not in ("lr_min", "lr_max"):
+                for value in (choice.low, choice.high) if isinstance(choice, Range) else choice:
                     space.with_fields(part, {name: value})
-        open_here = space.fields_of(part)
-        worst = {name: _extremes(open_here[name])[end] for name, end in (("lr_min", 1), ("lr_max", 0)) if name in open_here}
+        # the two rates depend on each other: the highest minimum with the lowest maximum is the only case that can fail
+        worst: dict[str, float] = {}
+        if "lr_min" in choices:
+            worst["lr_min"] = _extremes(choices["lr_min"])[1]
+        if "lr_max" in choices:
+            worst["lr_max"] = _extremes(choices["lr_max"])[0]
         space.with_fields(part, worst)
 
 
-def _extremes(r: Range | tuple[float | str, ...]) -> tuple[float, float]:
-    values = (r.low, r.high) if isinstance(r, Range) else tuple(float(v) for v in r)
+def _extremes(choice: Range | tuple[float | str, ...]) -> tuple[float, float]:
+    values = (choice.low, choice.high) if isinstance(choice, Range) else tuple(float(value) for value in choice)
     return min(values), max(values)
 
 
 def _parse_fields(table: Mapping[str, Any], source: str) -> dict[str, Range | tuple[float | str, ...]]:
-    known = sorted({f.name for cls in (*LR_POLICIES, *BATCH_SCHEDULES) for f in fields(cls)})
-    _refuse_unknown(table, known, f"[space.fields] of {source}")
-    parsed: dict[str, Range | tuple[float | str, ...]] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            _refuse_unknown(value, [f.name for f in fields(Range)], f"{name} of {source}")
-            if not {"low", "high"} <= set(value):
-                raise InputError(f"{source}: the range of {name} needs low and high", f"{name} = {{ low = 1e-4, high = 1e-3 }}")
-            if not all(isinstance(value[k], (int, float)) for k in ("low", "high")):
-                raise InputError(f"{source}: low and high of {name} must be numbers", f"{name} = {{ low = 1e-4, high = 1e-3 }}")
-            r = Range(**({"step": 1, **value} if is_whole(name) else value))
-            if not 0 <= r.low <= r.high or (r.log and r.low <= 0) or (r.step is not None and (r.step <= 0 or r.log)):
-                raise InputError(f"{source}: bad range of {name}", "0 <= low <= high; log needs low > 0 and no step; step > 0")
-            parsed[name] = r
-        else:
-            parsed[name] = tuple(_choices(value, name))
+    allowed = sorted({f.name for cls in (*LR_POLICIES, *BATCH_SCHEDULES) for f in fields(cls)})
+    _refuse_unknown(table, allowed, f"[space.fields] of {source}")
+    return {
+        name: _parse_range(name, value, source) if isinstance(value, Mapping) else tuple(_choices(value, name))
+        for name, value in table.items()
+    }
+
+
+def _parse_range(name: str, table: Mapping[str, Any], source: str) -> Range:
+    _refuse_unknown(table, [f.name for f in fields(Range)], f"{name} of {source}")
+    example = f"{name} = {{ low = 1e-4, high = 1e-3 }}"
+    if not {"low", "high"} <= set(table):
+        raise InputError(f"{source}: the range of {name} needs low and high", example)
+    if not all(isinstance(table[end], (int, float)) for end in ("low", "high")):
+        raise InputError(f"{source}: low and high of {name} must be numbers", example)
+    parsed = Range(**({"step": 1, **table} if is_whole_number(name) else table))
+    log_without_zero = parsed.low > 0 or not parsed.log
+    step_fits = parsed.step is None or (parsed.step > 0 and not parsed.log)
+    if not (0 <= parsed.low <= parsed.high and log_without_zero and step_fits):
+        raise InputError(f"{source}: bad range of {name}", "0 <= low <= high; log needs low > 0 and no step; step > 0")
     return parsed
 
 
-def is_whole(name: str) -> bool:
-    """Whether the open field of this name is a whole number."""
-    return any(f.name == name and str(f.type) == "int" for cls in (*LR_POLICIES, *BATCH_SCHEDULES) for f in fields(cls))
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: list[str], where: str) -> None:
+def _refuse_unknown(table: Mapping[str, Any], allowed: list[str], where: str) -> None:
     for name in table:
-        if name not in known:
-            raise InputError(f"unknown key {name!r} in {where}", nearest(name, known))
+        if name not in allowed:
+            raise InputError(f"unknown key {name!r} in {where}", nearest(name, allowed))
 
 
 def _table(value: object, name: str) -> Mapping[str, Any]:
@@ -266,12 +277,15 @@ def _choices(value: object, name: str) -> list[Any]:
 
 
 def override(spec: StudySpec, **changes: Any) -> StudySpec:
-    """The spec with these fields changed; None leaves a field as it is."""
+    """The spec with these fields changed. A change to None leaves the field as it is."""
     return replace(spec, **{name: value for name, value in changes.items() if value is not None})
 
 
 def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, **settings: Any) -> StudySpec:
-    """The study of one design, which `train` runs; settings as in `override`."""
+    """The study of a single design, which `train` runs.
+
+    `name` is made from the settings if it is None. `settings` are fields of StudySpec, as in `override`.
+    """
     space = DesignSpace(
         lr_policy=(point.lr_policy,),
         batch_schedule=(point.batch_schedule,),

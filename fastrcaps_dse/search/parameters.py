@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.schedules import is_whole_number
 from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, Range, make_point
-from fastrcaps_dse.problem.study_spec import is_whole
 
 
 def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
@@ -32,7 +32,7 @@ def field_distribution(name: str, choice: Range | tuple[float | str, ...]) -> Ba
     """Optuna's distribution for an open field of a policy or schedule."""
     if not isinstance(choice, Range):
         return optuna.distributions.CategoricalDistribution(list(choice))
-    if is_whole(name):
+    if is_whole_number(name):
         return optuna.distributions.IntDistribution(int(choice.low), int(choice.high), step=int(choice.step or 1))
     return optuna.distributions.FloatDistribution(choice.low, choice.high, log=choice.log, step=choice.step)
 
