@@ -1,4 +1,7 @@
-"""CapsNet and LeNet5 as torch modules. Both give `scores` (class scores) and `losses` (classification, reconstruction)."""
+"""CapsNet and LeNet5 as torch modules. Both have `initialize`, `scores` (of the classes) and `losses` (of a batch).
+
+Shape suffixes: see the package.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,22 @@ from torch import Tensor, nn
 
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.capsnet.convolution import primary_conv
-from fastrcaps_dse.capsnet.losses import (
-    capsule_length,
-    margin_loss,
-    one_hot,
-    reconstruction_loss,
-)
+from fastrcaps_dse.capsnet.losses import capsule_length, margin_loss, one_hot, reconstruction_loss
 from fastrcaps_dse.capsnet.routing import digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.problem.space import DesignPoint
 
 Precision = Literal["float32", "bfloat16"]
-"""Of the matrix work of the convolutions; parameters, routing, losses and optimizer state are float32 in both."""
+"""The number type in which the convolutions work. Parameters, routing, losses and optimizer state are float32 with both."""
 
 
 class CapsNet(nn.Module):
-    """Conv1, PrimaryCaps, DigitCaps with dynamic routing, decoder (FasTrCaps, Section II; Sabour et al.)."""
+    """The Capsule Network: Conv1, PrimaryCaps, DigitCaps with dynamic routing, and a decoder.
+
+    `shape` is that of the images; `precision` is that of the convolutions. The weights are not initialized: see `initialize`.
+    Raises InputError for images that the layers do not admit.
+    Source: Section II of the FasTrCaps paper; Sabour et al., NIPS 2017.
+    """
 
     def __init__(self, point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> None:
         super().__init__()
@@ -38,7 +41,7 @@ class CapsNet(nn.Module):
         self.work_type = torch.bfloat16 if precision == "bfloat16" else None
         self.conv1 = nn.Conv2d(shape.channels, sizes.CONV_CHANNELS, sizes.KERNEL)
         primary_channels = sizes.CAPSULE_TYPES * sizes.PRIMARY_DIM
-        # [ky, kx, in, out], contiguous: the layout of the matrix products, and that in which Adam is fast
+        # [K, K, F, M], contiguous: the layout of the matrix products, and the one in which Adam is fast
         self.primary_weight = nn.Parameter(torch.empty(sizes.KERNEL, sizes.KERNEL, sizes.CONV_CHANNELS, primary_channels))
         self.primary_bias = nn.Parameter(torch.empty(primary_channels))
         matrices = sizes.CAPSULE_TYPES * (1 if point.weight_sharing else grid[0] * grid[1])
@@ -48,10 +51,11 @@ class CapsNet(nn.Module):
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in); W normal, its bias 0.
+        """Initialize all weights from `generator`, in the order of the parameters.
 
-        The standard deviation of W is .1; with weight sharing .1 / sqrt(positions), for one matrix's votes from all positions
-        add up in one direction: with .1 the fixed policy never leaves 10 % on mnist-sample.
+        They are uniform within 1/sqrt(fan-in), except W, which is normal with mean 0, and its bias, which is 0. The standard
+        deviation of W is .1. With weight sharing it is .1 / sqrt(positions), because the prediction vectors that one matrix
+        makes at all positions add up in one direction: with .1 the fixed policy never leaves 10 % on mnist-sample.
         """
         with torch.no_grad():
             _uniform(self.conv1, generator)
@@ -67,31 +71,34 @@ class CapsNet(nn.Module):
                 _uniform(dense, generator)
 
     def primary_capsules(self, images_BCHW: Tensor) -> Tensor:
-        """The PrimaryCaps convolution's output [P, B, T*E], before the squash: P positions, T types of E dimensions."""
+        """The output of the PrimaryCaps convolution, before the squash, [P, B, M]."""
         assert self.conv1.bias is not None
         if images_BCHW.device.type == "cpu":
             conv1, bias1 = self.conv1.weight, self.conv1.bias
-            s_hwBC = primary_conv(images_BCHW, conv1, bias1, self.primary_weight, self.primary_bias, self.work_type)
-            return s_hwBC.flatten(0, 1)
-        x = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
-        weight = self.primary_weight.permute(3, 2, 0, 1)
-        x = self._conv(x, weight, self.primary_bias, stride=sizes.PRIMARY_STRIDE).to(images_BCHW.dtype)
-        return x.permute(2, 3, 0, 1).flatten(0, 1)
+            s_hwBM = primary_conv(images_BCHW, conv1, bias1, self.primary_weight, self.primary_bias, self.work_type)
+            return s_hwBM.flatten(0, 1)
+        x_BFHW = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
+        weight_MFKK = self.primary_weight.permute(3, 2, 0, 1)
+        s_BMhw = self._conv(x_BFHW, weight_MFKK, self.primary_bias, stride=sizes.PRIMARY_STRIDE).to(images_BCHW.dtype)
+        return s_BMhw.permute(2, 3, 0, 1).flatten(0, 1)
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor, *, stride: int) -> Tensor:
-        """The convolution by the device's library, in the work type, channels last."""
+        """A convolution by the library of the device, channels last, in the work type."""
         kind = self.work_type or x.dtype
         x = x.to(dtype=kind, memory_format=torch.channels_last)
         return F.conv2d(x, weight.to(dtype=kind, memory_format=torch.channels_last), bias.to(kind), stride=stride)
 
     def output_capsules(self, images_BCHW: Tensor) -> Tensor:
-        """The digit capsules v [B, J, D]."""
-        s_PBC = self.primary_capsules(images_BCHW)
-        return digit_capsules(s_PBC, self.W_IJDE, self.bias_JD, types=sizes.CAPSULE_TYPES, iterations=self.routing_iterations)
+        """The digit capsules v of the images, [B, J, D]."""
+        s_PBM = self.primary_capsules(images_BCHW)
+        return digit_capsules(s_PBM, self.W_IJDE, self.bias_JD, types=sizes.CAPSULE_TYPES, iterations=self.routing_iterations)
 
     def decode(self, v_BJD: Tensor, chosen_B: Tensor) -> Tensor:
-        """The images [B, C*H*W] that the decoder draws from the `chosen_B` capsule of each sample."""
-        if self.decoder_input == "full":
+        """The reconstructions of images, [B, N] in [0, 1], from one digit capsule of each.
+
+        `chosen_B` is the class of that capsule: the true one in training, that of the longest capsule in evaluation.
+        """
+        if self.decoder_input == "full":  # all capsules, the others masked with 0
             x = (v_BJD * one_hot(chosen_B, v_BJD[:, :, 0]).unsqueeze(-1)).flatten(1)
         else:
             x = v_BJD.gather(1, chosen_B.view(-1, 1, 1).expand(-1, 1, v_BJD.shape[2])).squeeze(1)
@@ -101,23 +108,21 @@ class CapsNet(nn.Module):
         return torch.sigmoid(last(x))
 
     def scores(self, images_BCHW: Tensor) -> Tensor:
-        """Class scores [B, J]: the lengths of the digit capsules. The decoder does no work."""
+        """The class scores of the images, [B, J]: the lengths of the digit capsules. The decoder does not run."""
         return capsule_length(self.output_capsules(images_BCHW))
 
     def losses(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        """(margin loss, weighted reconstruction loss) of a batch; the decoder sees the true class's capsule."""
+        """The (margin loss, weighted reconstruction loss) of a batch. The decoder sees the capsule of the true class."""
         v_BJD = self.output_capsules(images_BCHW)
-        reconstruction = self.decode(v_BJD, labels_B)
-        return margin_loss(capsule_length(v_BJD), labels_B), reconstruction_loss(reconstruction, images_BCHW.flatten(1))
-
-    def reconstruct(self, images_BCHW: Tensor) -> Tensor:
-        """The images drawn from each sample's longest capsule, [B, C, H, W]."""
-        v_BJD = self.output_capsules(images_BCHW)
-        return self.decode(v_BJD, capsule_length(v_BJD).argmax(1)).view_as(images_BCHW)
+        reconstruction_BN = self.decode(v_BJD, labels_B)
+        return margin_loss(capsule_length(v_BJD), labels_B), reconstruction_loss(reconstruction_BN, images_BCHW.flatten(1))
 
 
 class LeNet5(nn.Module):
-    """The paper's yardstick: two convolutions, three dense layers, cross-entropy; small images are padded to 32x32."""
+    """LeNet5, with which the paper compares: two convolutions, three dense layers, cross-entropy.
+
+    Images smaller than 32x32 are padded to that size. The weights are not initialized: see `initialize`.
+    """
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
@@ -129,13 +134,13 @@ class LeNet5(nn.Module):
         self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights, in the order of the parameters: uniform within 1/sqrt(fan-in)."""
+        """Initialize all weights from `generator`, in the order of the parameters, uniform within 1/sqrt(fan-in)."""
         with torch.no_grad():
             for layer in (*self.convolutions, *self.dense):
                 _uniform(layer, generator)
 
     def scores(self, images_BCHW: Tensor) -> Tensor:
-        """Class scores [B, J]."""
+        """The class scores of the images, [B, J]."""
         x = F.pad(images_BCHW, self.padding)
         for convolution in self.convolutions:
             x = F.max_pool2d(F.relu(convolution(x)), 2)
@@ -147,7 +152,7 @@ class LeNet5(nn.Module):
         return scores
 
     def losses(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        """(cross-entropy, 0): there is nothing to reconstruct."""
+        """The (cross-entropy, 0) of a batch: LeNet5 reconstructs nothing."""
         loss = F.cross_entropy(self.scores(images_BCHW), labels_B)
         return loss, torch.zeros_like(loss)
 
@@ -160,5 +165,8 @@ def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
 
 
 def build_network(point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> CapsNet | LeNet5:
-    """The network of a design for such images, its weights not yet drawn. Raises InputError for images it does not admit."""
+    """The network of a design for images of this shape, its weights not initialized.
+
+    Raises InputError for images that the layers of a CapsNet do not admit.
+    """
     return LeNet5(shape) if point.network == "lenet5" else CapsNet(point, shape, precision)

@@ -1,4 +1,4 @@
-"""Layer sizes and parameter counts, known without allocating anything (and without torch)."""
+"""Layer sizes, and the objectives that follow from them: computed by formula, without allocating anything and without torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LENET_SIDE = 32  # pixels; smaller images are padded to it
 
 @dataclass(frozen=True, kw_only=True)
 class ImageShape:
-    """What a data set asks of a network."""
+    """The shape of a data set's images, and its number of classes."""
 
     channels: int
     height: int  # pixels
@@ -29,17 +29,20 @@ class ImageShape:
 
     @property
     def pixels(self) -> int:
-        """Values of one image, channels included."""
+        """The number of values of one image, channels included."""
         return self.channels * self.height * self.width
 
 
 def primary_side(side: int) -> int:
-    """Primary capsules along an image side of so many pixels."""
+    """The number of primary capsules along an image side of `side` pixels."""
     return (side - KERNEL + 1 - KERNEL) // PRIMARY_STRIDE + 1
 
 
 def primary_grid(shape: ImageShape) -> tuple[int, int]:
-    """Height and width of the grid of primary capsules (6x6 for 28x28 images). Raises InputError for too small an image."""
+    """The (height, width) of the grid of primary capsules: 6x6 for 28x28 images.
+
+    Raises InputError for images that the layers do not admit: too small, or with fewer than two classes.
+    """
     smallest = 2 * KERNEL - 1
     if min(shape.height, shape.width) < smallest:
         raise InputError(
@@ -55,19 +58,22 @@ def primary_grid(shape: ImageShape) -> tuple[int, int]:
 
 
 def decoder_sizes(point: DesignPoint, shape: ImageShape) -> tuple[int, ...]:
-    """Widths of the decoder, from input to output (160, 512, 1024, 784 for the full one)."""
+    """The widths of the decoder from its input to its output: (160, 512, 1024, 784) for the full one on MNIST."""
     inputs = DIGIT_DIM * (shape.classes if point.decoder == "full" else 1)
     return (inputs, *DECODER_HIDDEN, shape.pixels)
 
 
 def lenet_grid(shape: ImageShape) -> tuple[int, int]:
-    """Height and width after LeNet5's convolutions (5x5 for 32x32 images)."""
+    """The (height, width) after LeNet5's convolutions: 5x5 for 32x32 images."""
     sides = [((max(side, LENET_SIDE) - 4) // 2 - 4) // 2 for side in (shape.height, shape.width)]
     return sides[0], sides[1]
 
 
 def parameter_count(point: DesignPoint, shape: ImageShape) -> int:
-    """Trainable parameters of this design on such images. Raises InputError for images that the layers do not admit."""
+    """The number of trainable parameters of a design for images of this shape.
+
+    Raises InputError for images that the layers do not admit.
+    """
     grid = primary_grid(shape)
     if point.network == "lenet5":
         features = 16 * lenet_grid(shape)[0] * lenet_grid(shape)[1]
@@ -88,9 +94,10 @@ def _dense(widths: tuple[int, ...]) -> list[int]:
 
 
 def classification_macs(point: DesignPoint, shape: ImageShape) -> int:
-    """Multiply-adds that give one image its class scores, by the formulas; the decoder is not needed. Raises InputError.
+    """The multiply-adds of classifying one image of this shape; the decoder does not run.
 
-    201.8 M for the full CapsNet on 28x28 images, 191.1 M of them in PrimaryCaps.
+    The full CapsNet needs 201.8 M on 28x28 images, 191.1 M of them in PrimaryCaps.
+    Raises InputError for images that the layers do not admit.
     """
     grid = primary_grid(shape)
     if point.network == "lenet5":
@@ -105,12 +112,15 @@ def classification_macs(point: DesignPoint, shape: ImageShape) -> int:
     J, D, E, T, K = shape.classes, DIGIT_DIM, PRIMARY_DIM, CAPSULE_TYPES, point.routing_iterations - 1
     if point.weight_sharing:  # z = W^T v, b = u z, y = sum of c u; s = W y
         return conv1 + primary + K * (J * D * E * T + 2 * T * positions * J * E) + (K + 1) * J * D * E * T
-    votes = T * positions * J * D
-    return conv1 + primary + votes * E + votes * (2 * K + 1)  # W u; then s, and before each later one b
+    predictions = T * positions * J * D  # elements of the prediction vectors W u
+    return conv1 + primary + predictions * E + predictions * (2 * K + 1)  # W u; then each s, and each b but the first
 
 
 def classification_memory(point: DesignPoint, shape: ImageShape) -> int:
-    """Bytes of float32 that classifying one image needs: weights without the decoder, and the two largest neighboring layers."""
+    """The bytes of float32 that classifying one image needs: weights without the decoder, and the two largest neighboring layers.
+
+    Raises InputError for images that the layers do not admit.
+    """
     grid = primary_grid(shape)
     image = shape.pixels
     if point.network == "lenet5":
@@ -122,12 +132,15 @@ def classification_memory(point: DesignPoint, shape: ImageShape) -> int:
     inputs = CAPSULE_TYPES * grid[0] * grid[1]
     capsules = inputs * PRIMARY_DIM
     logits = inputs * shape.classes
-    votes = logits if point.weight_sharing else logits * (1 + DIGIT_DIM)
-    return 4 * (parameter_count(point, shape) - decoder + max(image + conv1, conv1 + capsules, capsules + votes))
+    routed = logits if point.weight_sharing else logits * (1 + DIGIT_DIM)  # with the prediction vectors
+    return 4 * (parameter_count(point, shape) - decoder + max(image + conv1, conv1 + capsules, capsules + routed))
 
 
-def known_values(point: DesignPoint, shape: ImageShape) -> dict[str, float]:
-    """The objectives that are known of a design without a device: params, macs, memory (MB). Raises InputError."""
+def static_objectives(point: DesignPoint, shape: ImageShape) -> dict[str, float]:
+    """The objectives that need no measurement, by name: params, macs, memory (MB).
+
+    Raises InputError for images that the layers do not admit.
+    """
     return {
         "params": parameter_count(point, shape),
         "macs": classification_macs(point, shape),

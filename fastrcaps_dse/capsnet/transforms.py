@@ -1,7 +1,8 @@
-"""Bilinear convolution algorithms as three matrices: y = A [(G w) (B x)], the products taken point by point.
+"""Fast convolution algorithms as three matrices: y = A [(G w) (B x)], with the products taken point by point.
 
-For the stride-1 correlation of a grid with a kernel of up to 5x5 taps. `B` takes the grid to m rows at each of R points, `G` the
-taps to one row at each point, `A` the R*m products to the outputs. Both algorithms are exact up to rounding.
+They compute the stride-1 correlation of a grid with a kernel of up to 5x5 taps. `B` takes the grid to m rows at each of R
+points, `G` takes the taps to one row at each point, and `A` takes the R*m products to the outputs. The letters are those of
+the literature on Winograd's algorithms. Both algorithms are exact up to rounding.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch import Tensor
 TAPS = 5  # of a kernel, per side; the odd phases of a 9x9 kernel have one less
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (y, x) of the stride-2 phases
 TILE = 3  # outputs of a tile, per side
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # TILE + TAPS - 1 of them; near 1 and in pairs: small rounding errors
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # TILE + TAPS - 1 of them; near 1 and in pairs, for small rounding errors
 
 
 class Transforms(NamedTuple):
-    """B [R*m, ny*nx], G of each phase [R, taps], A [outputs, R*m]."""
+    """The matrices of an algorithm: B [R*m, ny*nx], G of each phase [R, taps], A [outputs, R*m]."""
 
     B: Tensor
     G: list[Tensor]
@@ -28,13 +29,16 @@ class Transforms(NamedTuple):
 
 
 def _of_phases(G_all: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The columns [R, taps] of the taps [R, TAPS, TAPS] that each phase has."""
+    """The columns of `G_all` [R, TAPS, TAPS] for the taps that each phase has, [R, taps]."""
     return [G_all[:, : TAPS - py, : TAPS - px].flatten(1).to(dtype) for py, px in PHASES]
 
 
 @cache
 def dft(ny: int, nx: int, dtype: torch.dtype) -> Transforms:
-    """The real discrete Fourier transform of the whole grid; a complex product is three real ones (Karatsuba)."""
+    """The transforms of the real discrete Fourier transform of a whole grid of `ny` by `nx`, in the type `dtype`.
+
+    A complex product is made of three real ones (Karatsuba).
+    """
 
     def grid(a: int, b: int) -> Tensor:
         return torch.cartesian_prod(torch.arange(a), torch.arange(b)).double()
@@ -47,7 +51,7 @@ def dft(ny: int, nx: int, dtype: torch.dtype) -> Transforms:
         for fx in range(nx):
             if (fy, fx) in seen:
                 continue
-            seen |= {(fy, fx), (-fy % ny, -fx % nx)}  # the conjugate frequency says the same
+            seen |= {(fy, fx), (-fy % ny, -fx % nx)}  # the conjugate frequency adds nothing
             wave = torch.tensor([2 * math.pi * fy / ny, 2 * math.pi * fx / nx], dtype=torch.double)
             real, imag = (at_in @ wave).cos(), -(at_in @ wave).sin()
             w_real, w_imag = (at_tap @ wave).cos(), (at_tap @ wave).sin()  # conjugate: a correlation
@@ -65,9 +69,10 @@ def dft(ny: int, nx: int, dtype: torch.dtype) -> Transforms:
 
 
 def _toom_cook() -> tuple[Tensor, Tensor, Tensor]:
-    """(A [points, TILE], G [points, TAPS], B [points, points]) of one dimension: y = A^T ((G w) (B x)) (Winograd's F(3, 5)).
+    """(A [points, TILE], G [points, TAPS], B [points, points]) of one dimension: y = A^T ((G w) (B x)).
 
-    A product of polynomials evaluated at the points, transposed; each point's rows are scaled to equal norms.
+    This is Winograd's F(3, 5): a product of polynomials, evaluated at the points, transposed. The rows of each point are
+    scaled to equal norms.
     """
     at = torch.tensor(POINTS, dtype=torch.double)
     A, G = (torch.stack([at**k for k in range(width)], 1) for width in (TILE, TAPS))
@@ -79,7 +84,10 @@ def _toom_cook() -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def tiles(ny: int, nx: int, dtype: torch.dtype) -> Transforms:
-    """Overlapping tiles of 7x7 inputs and 3x3 outputs: half as many points as the whole grid has, more rows at each."""
+    """The transforms of overlapping tiles of 7x7 inputs and 3x3 outputs, for a grid of `ny` by `nx`, in the type `dtype`.
+
+    They have half as many points as `dft`, and more rows at each.
+    """
     A_1, G_1, B_1 = _toom_cook()
     n = len(POINTS)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse.capsnet.network import Precision
-from fastrcaps_dse.capsnet.sizes import known_values
+from fastrcaps_dse.capsnet.sizes import static_objectives
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.problem.objectives import time_to
 from fastrcaps_dse.problem.schedules import Timeline, build_timeline
@@ -74,14 +74,14 @@ class Foresight:
 
     def fixed(self, point: DesignPoint) -> dict[str, float]:
         """The objectives that training does not change, as far as the study wants them or they cost nothing."""
-        known = known_values(point, self.dataset.shape)
+        known = static_objectives(point, self.dataset.shape)
         if any(wanted.name == "latency" for wanted in self.spec.objectives):
             known["latency"] = 1e3 * self.timing(point, None).seconds
         return known
 
     def bounds(self, point: DesignPoint, name: str) -> tuple[float, float] | None:
         """(least, most) that an objective of a design can reach, where that is known before it is trained."""
-        known = known_values(point, self.dataset.shape)
+        known = static_objectives(point, self.dataset.shape)
         if name in known:
             return known[name], known[name]
         if name == "latency":
