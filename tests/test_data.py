@@ -1,6 +1,7 @@
 """Data sets: the shipped samples, IDX files in every dress, broken ones refused by name."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,16 @@ import pytest
 import torch
 
 from fastrcaps_dse import data
-from fastrcaps_dse.data.samples.draw import draw
+from fastrcaps_dse.data.samples.make_samples import balanced_subset
 from fastrcaps_dse.errors import InputError, MachineError
 
 
 def write_set(folder: Path, *, packed: bool = True, train: int = 20, test: int = 10, side: int = 20) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for part, count in (("train", train), ("t10k", test)):
         for stem, array in (
-            ("images-idx3", random.integers(0, 256, (count, side, side), dtype=np.uint8)),
+            ("images-idx3", generator.integers(0, 256, (count, side, side), dtype=np.uint8)),
             ("labels-idx1", np.arange(count, dtype=np.uint8) % 5),
         ):
             path = folder / f"{part}-{stem}-ubyte.gz"
@@ -36,22 +37,22 @@ def test_samples(name: str) -> None:
     assert sample.train.images.dtype == torch.uint8 and sample.train.images.float().std() > 50
 
 
-def test_drawing_takes_each_class_alike_and_repeats_itself() -> None:
+def test_a_sample_has_each_class_alike_and_repeats_itself() -> None:
     labels = torch.arange(1000) % 10
     split = data.Split(images=torch.arange(1000).to(torch.uint8).view(-1, 1, 1, 1), labels=labels)
-    first, second = draw(split, 7), draw(split, 7)
+    first, second = balanced_subset(split, 7), balanced_subset(split, 7)
     assert first.labels.bincount().tolist() == [7] * 10
     assert torch.equal(first.images, second.images)
-    assert not torch.equal(first.images, draw(split, 7, seed=1).images)
+    assert not torch.equal(first.images, balanced_subset(split, 7, seed=1).images)
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("place", ["MNIST/raw", "MNIST", "."])
-def test_idx_sets_are_found_packed_or_not(tmp_path: Path, packed: bool, place: str) -> None:
-    write_set(tmp_path / place, packed=packed)
+@pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "."])
+def test_idx_sets_are_found_packed_or_not(tmp_path: Path, packed: bool, folder: str) -> None:
+    write_set(tmp_path / folder, packed=packed)
     found = data.load("mnist", tmp_path, download=False)
     assert (len(found.train), len(found.test), found.shape.classes) == (20, 10, 5)
-    own = data.load(str(tmp_path / place))
+    own = data.load(str(tmp_path / folder))
     assert torch.equal(own.train.images, found.train.images) and own.fingerprint() == found.fingerprint()
 
 
@@ -76,7 +77,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert found.shape.channels == 3 and (found.shape.height, found.shape.width, found.shape.classes) == (20, 18, 2)
     assert found.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     (tmp_path / "train" / "cat" / "9.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"9\.png is no image"):
+    with pytest.raises(InputError, match=r"9\.png is not an image"):
         data.load(str(tmp_path))
 
 
@@ -86,15 +87,15 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         (lambda raw: raw[: len(raw) // 2], "cut short or broken"),
         (lambda raw: gzip.compress(gzip.decompress(raw)[:-7]), "holds 7993 bytes where its header asks for 8000"),
         (lambda raw: gzip.decompress(raw)[:10], "cut short"),
-        (lambda raw: b"hello, world", "no IDX file"),
-        (lambda raw: b"", "no IDX file"),
-        (lambda raw: gzip.compress(b"\0\0\x0d\x01\0\0\0\1abcd"), "no IDX file of unsigned bytes"),
+        (lambda raw: b"hello, world", "not an IDX file"),
+        (lambda raw: b"", "not an IDX file"),
+        (lambda raw: gzip.compress(b"\0\0\x0d\x01\0\0\0\1abcd"), "not an IDX file of unsigned bytes"),
     ],
 )
-def test_broken_files_are_refused_by_name(tmp_path: Path, harm: object, message: str) -> None:
+def test_broken_files_are_refused_by_name(tmp_path: Path, harm: Callable[[bytes], bytes], message: str) -> None:
     write_set(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(harm(path.read_bytes()))  # type: ignore[operator]
+    path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(InputError, match=message) as error:
         data.load("mnist", tmp_path, download=False)
     assert str(path) in error.value.message
@@ -136,4 +137,4 @@ def test_hold_out_is_balanced_and_the_same_every_time() -> None:
     again = data.hold_out(train)[1]
     assert torch.equal(held.images, again.images)
     with pytest.raises(InputError, match="too few"):
-        data.hold_out(train.take(torch.tensor([0, 1])))
+        data.hold_out(train.subset(torch.tensor([0, 1])))

@@ -1,7 +1,7 @@
-"""A data set by name or folder, whole in memory: uint8 images and labels, checked.
+"""A data set by name or folder, whole in memory: images and labels, checked.
 
-Files are looked for in the data directory, where torchvision puts them (`MNIST/raw/...`) or plain, gzip or unpacked; then
-where Debian's `dataset-fashion-mnist` has them; then torchvision downloads them, where the network allows.
+Files are searched for in this order: in the data directory, as torchvision stores them (`MNIST/raw/...`) or directly, gzip or
+unpacked; where Debian's `dataset-fashion-mnist` puts them; and then torchvision downloads them, if the network allows it.
 """
 
 from fastrcaps_dse.data.idx import read_idx, write_idx

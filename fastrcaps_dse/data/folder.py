@@ -1,4 +1,4 @@
-"""A folder of one's own: IDX files, or pictures in one folder a class."""
+"""The user's own folder as a data set: IDX files, or pictures with one folder for each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from fastrcaps_dse.errors import InputError
 
 
 def read_folder(folder: Path) -> tuple[Split, Split]:
-    """A folder of one's own: four IDX files, or `train/CLASS/*.png` and `test/CLASS/*.png`."""
+    """The (training, test) images of a folder with four IDX files, or with `train/CLASS/*.png` and `test/CLASS/*.png`.
+
+    Classes are labeled in the order of their names. Raises InputError for a folder that has neither, or an image that cannot
+    be read.
+    """
     pairs = idx_pairs(folder)
     if pairs:
         return read_pair(pairs[0]), read_pair(pairs[1])
@@ -39,11 +43,11 @@ def _read_images(folder: Path, classes: list[str]) -> Split:
                     gray = image.mode in ("1", "L", "I;16", "LA")
                     pixels = np.atleast_3d(np.asarray(image.convert("L" if gray else "RGB")))
             except (UnidentifiedImageError, OSError):
-                raise InputError(f"{path} is no image that can be read", "remove it or make it again") from None
+                raise InputError(f"{path} is not an image that can be read", "remove it or make it again") from None
             if images and pixels.shape != images[0].shape:
                 raise InputError(f"{path} is {pixels.shape}, the images before it {images[0].shape}", "make all images alike")
             images.append(pixels)
             labels.append(label)
     if not images:
-        raise InputError(f"{folder} holds no images", "put them into one folder a class")
+        raise InputError(f"{folder} holds no images", "put them into one folder for each class")
     return Split(images=torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()), labels=torch.tensor(labels))

@@ -16,7 +16,11 @@ from fastrcaps_dse.errors import InputError, MachineError
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes, gzip or not (told by its content). Raises InputError for a broken one, by name."""
+    """The array of an IDX file of unsigned bytes; its content tells whether it is gzip.
+
+    Raises InputError, which names the file, for a broken one; MachineError for one that cannot be read.
+    Source of the format: http://yann.lecun.com/exdb/mnist.
+    """
     try:
         raw = path.read_bytes()
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
@@ -25,7 +29,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise MachineError(f"the data file {path} cannot be read: {error.strerror}", "check its permissions") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        raise InputError(f"the data file {path} is no IDX file of unsigned bytes", "see README, 'Your own data set'")
+        raise InputError(
+            f"the data file {path} is not an IDX file of unsigned bytes", "the files must have the format of MNIST's"
+        )
     dims = content[3]
     if len(content) < 4 + 4 * dims:
         raise InputError(f"the data file {path} is cut short or broken", "fetch it again")
@@ -40,7 +46,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """An IDX file, gzip with no time stamp, so that equal data are equal files."""
+    """Write an array as an IDX file, gzip without a time stamp, so that equal arrays give equal files."""
     header = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, dtype=">u4").tobytes()
     path.write_bytes(gzip.compress(header + array.tobytes(), 9, mtime=0))
 
@@ -54,6 +60,10 @@ def _pair(folder: Path, images: str, labels: str) -> tuple[Path, Path] | None:
 
 
 def read_pair(paths: tuple[Path, Path]) -> Split:
+    """The images and labels of two IDX files, images [N, H, W] or [N, H, W, C], labels [N].
+
+    Raises InputError for files that do not match; see also `read_idx`.
+    """
     images, labels = read_idx(paths[0]), read_idx(paths[1])
     if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
         raise InputError(
@@ -65,6 +75,10 @@ def read_pair(paths: tuple[Path, Path]) -> Split:
 
 
 def idx_pairs(folder: Path, prefix: str = "") -> list[tuple[Path, Path]] | None:
+    """The (images, labels) files of the training and the test images in a folder, or None if it lacks one of them.
+
+    The files are named as MNIST's are. With a `prefix`, they are named as EMNIST's are.
+    """
     parts = (f"{prefix}train", f"{prefix}test" if prefix else "t10k")
     pairs = [_pair(folder, f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte") for part in parts]
     if None in pairs:

@@ -1,11 +1,11 @@
-"""Data sets by name: where their files are looked for, and torchvision, which downloads them."""
+"""Data sets by name: where their files are searched for, and torchvision, which downloads them."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.resources
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ DEBIAN_DIRS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 
 def load(name: str, data_dir: Path | None = None, *, download: bool = True) -> DataSet:
-    """The data set of this name, or in this folder.
+    """The data set of this name (see `NAMES`), or in this folder.
 
-    Raises InputError for an unknown name or a broken file, MachineError where the data can neither be found nor downloaded.
+    `data_dir` is where its files are, or are downloaded to if `download` is set; `DEFAULT_DIR` if it is None.
+    Raises InputError for an unknown name or a broken file, MachineError for data that can be neither found nor downloaded.
     """
     root = data_dir or DEFAULT_DIR
     if name in SAMPLES:
@@ -47,32 +48,33 @@ def load(name: str, data_dir: Path | None = None, *, download: bool = True) -> D
 def _read_idx_folder(folder: Path) -> tuple[Split, Split]:
     pairs = idx_pairs(folder)
     if pairs is None:
-        raise MachineError(f"the sample in {folder} is not whole", "install the package again")
+        raise MachineError(f"the sample in {folder} is incomplete", "install the package again")
     return read_pair(pairs[0]), read_pair(pairs[1])
 
 
 def _load_idx_set(name: str, root: Path, download: bool) -> tuple[Split, Split]:
+    pairs = _find_idx_set(name, root)
+    if pairs is None and download:
+        _torchvision(name, root)
+        pairs = _find_idx_set(name, root)
+    if pairs is None:
+        raise _not_found(name, root)
+    train, test = (read_pair(pair) for pair in pairs)
+    return (_transposed(train), _transposed(test)) if name == "emnist-digits" else (train, test)
+
+
+def _find_idx_set(name: str, root: Path) -> list[tuple[Path, Path]] | None:
+    """The files of a data set, from the first folder that has them all."""
     prefix = "emnist-digits-" if name == "emnist-digits" else ""
-    family = IDX_SETS[name]
-    for attempt in range(2 if download else 1):
-        for folder in _places(root, family, DEBIAN_DIRS.get(name)):
-            pairs = idx_pairs(folder, prefix)
-            if pairs:
-                splits = read_pair(pairs[0]), read_pair(pairs[1])
-                # EMNIST stores its images transposed
-                return tuple(_transposed(s) for s in splits) if prefix else splits  # type: ignore[return-value]
-        if attempt == 0 and download:
-            _torchvision(name, root)
-    raise _not_found(name, root)
-
-
-def _places(root: Path, family: str, extra: Path | None) -> Iterator[Path]:
-    yield from (root / family / "raw", root / family, root / "raw", root)
-    if extra:
-        yield extra
+    family = root / IDX_SETS[name]
+    folders = [family / "raw", family, root / "raw", root]
+    if name in DEBIAN_DIRS:
+        folders.append(DEBIAN_DIRS[name])
+    return next((pairs for folder in folders if (pairs := idx_pairs(folder, prefix))), None)
 
 
 def _transposed(split: Split) -> Split:
+    """The images upright: EMNIST stores them transposed."""
     return Split(images=split.images.transpose(2, 3).contiguous(), labels=split.labels)
 
 
@@ -84,7 +86,7 @@ def _not_found(name: str, root: Path) -> MachineError:
 
 
 def _torchvision(name: str, root: Path) -> list[Any]:
-    """torchvision's own data sets for this name, downloaded into `root` where they are not there. Raises MachineError."""
+    """The (training, test) data sets of torchvision, downloaded into `root` if they are not there. Raises MachineError."""
     datasets = import_torchvision_datasets()
     makers: dict[str, Any] = {
         "mnist": lambda train: datasets.MNIST(root, train=train, download=True),
@@ -103,8 +105,9 @@ def _torchvision(name: str, root: Path) -> list[Any]:
 
 
 def import_torchvision_datasets() -> Any:
-    """`torchvision.datasets`. A torchvision built for CUDA fails to import beside a CPU torch, for two detection operators
-    that nothing here uses; declaring their schemas makes it importable. Raises MachineError.
+    """The module `torchvision.datasets`, even if torchvision was built for CUDA and torch was not.
+
+    Raises MachineError for a torchvision that does not import.
     """
     try:
         from torchvision import datasets
@@ -113,12 +116,7 @@ def import_torchvision_datasets() -> Any:
     except (ImportError, RuntimeError, AttributeError):
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]  # imported in part
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-                   "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):  # fmt: skip
-        with contextlib.suppress(RuntimeError):  # already there
-            library.define(schema)
-    _KEPT.append(library)
+    _declare_operators()
     try:
         from torchvision import datasets
     except (ImportError, RuntimeError, AttributeError) as error:
@@ -126,7 +124,17 @@ def import_torchvision_datasets() -> Any:
     return datasets
 
 
-_KEPT: list[torch.library.Library] = []  # a library's definitions go with it
+@cache  # the declarations live as long as the library object, which the cache keeps
+def _declare_operators() -> torch.library.Library:
+    """Declare two detection operators, without which a torchvision built for CUDA does not import beside a CPU torch.
+
+    Nothing here uses them.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        with contextlib.suppress(RuntimeError):  # already declared
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 def _load_other(name: str, root: Path, download: bool) -> tuple[Split, Split]:

@@ -16,24 +16,26 @@ VALIDATION_SHARE = 1 / 6  # of the training images: 10,000 of MNIST's 60,000
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images uint8 [N, C, H, W] and labels int64 [N]."""
+    """Images and their labels: those that train, those that select the epoch, or those that test."""
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor  # uint8 [N, C, H, W]
+    labels: Tensor  # int64 [N]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Tensor) -> Split:
+    def subset(self, indices: Tensor) -> Split:
+        """The images at these indices, int64 [n], in this order."""
         return Split(images=self.images[indices], labels=self.labels[indices])
 
     def to(self, device: torch.device) -> Split:
+        """The same images on a device."""
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A whole data set."""
+    """A whole data set, and the shape of its images."""
 
     name: str
     train: Split
@@ -41,7 +43,7 @@ class DataSet:
     shape: ImageShape
 
     def fingerprint(self) -> str:
-        """A short digest of every pixel and label."""
+        """A short digest of every pixel and label: equal data sets have equal fingerprints."""
         digest = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.test):
             digest.update(split.images.numpy().tobytes())
@@ -50,7 +52,10 @@ class DataSet:
 
 
 def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Split]:
-    """(training, validation): `share` of each class's images is held out, the same ones whatever the seed of a run."""
+    """The (training, validation) images of a split: of each class, `share` of the images is held out.
+
+    The same images are held out whatever the seed of a run. Raises InputError for too few images.
+    """
     generator = torch.Generator().manual_seed(20200704)
     order = torch.randperm(len(split), generator=generator)
     held: list[Tensor] = []
@@ -61,10 +66,11 @@ def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Spli
     mask[torch.cat(held)] = True
     if not mask.any() or mask.all():
         raise InputError(f"{len(split)} training images are too few to hold out a validation split", "use --protocol paper")
-    return split.take((~mask).nonzero().squeeze(1)), split.take(mask.nonzero().squeeze(1))
+    return split.subset((~mask).nonzero().squeeze(1)), split.subset(mask.nonzero().squeeze(1))
 
 
 def checked(name: str, train: Split, test: Split) -> DataSet:
+    """The data set of these images. Raises InputError for training and test images that do not match."""
     if train.images.shape[1:] != test.images.shape[1:]:
         raise InputError(
             f"{name}: training images are {tuple(train.images.shape[1:])}, test images {tuple(test.images.shape[1:])}",
