@@ -20,7 +20,7 @@ from fastrcaps_dse.runs.devices import fitting
 from fastrcaps_dse.search.concurrency import side_by_side
 from fastrcaps_dse.session import Session
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.trainer import Epoch, sharing
+from fastrcaps_dse.trainer import Epoch, device_locks
 from tests.sessions import SHARED, Heard, curves_of
 
 CPU = torch.device("cpu")
@@ -123,7 +123,7 @@ def test_who_measures_is_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_a_lock_that_is_never_given_back_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(sharing, "PATIENCE", 0.1)
+    monkeypatch.setattr(device_locks, "PATIENCE", 0.1)
     with trainer.beside_others(CPU), trainer.alone(CPU):
         pass
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing" / "folder"))
@@ -132,7 +132,7 @@ def test_a_lock_that_is_never_given_back_is_waited_for_so_long(monkeypatch: pyte
 
 
 def test_threads_are_shared_and_a_measurement_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "_threads", [])
+    monkeypatch.setattr(device_locks, "_threads", device_locks._Threads())
     before, name = torch.get_num_threads(), trainer.device_name(CPU)
     torch.set_num_threads(6)
     try:
@@ -146,7 +146,7 @@ def test_threads_are_shared_and_a_measurement_has_all(monkeypatch: pytest.Monkey
         assert torch.get_num_threads() == 1 and trainer.all_threads() == 6
     finally:
         torch.set_num_threads(before)
-    monkeypatch.setattr(sharing, "_threads", [])
+    monkeypatch.setattr(device_locks, "_threads", device_locks._Threads())
     assert trainer.device_name(CPU) == name
 
 

@@ -10,9 +10,9 @@ from fastrcaps_dse.trainer.device import (
     software,
     translate_device_errors,
 )
+from fastrcaps_dse.trainer.device_locks import all_threads, alone, beside_others, take_share
 from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
-from fastrcaps_dse.trainer.sharing import all_threads, alone, beside_others, take_share
 from fastrcaps_dse.trainer.stopwatch import Timing, measure_latency, measure_step, step_key
 from fastrcaps_dse.trainer.training import Epoch, Training
 

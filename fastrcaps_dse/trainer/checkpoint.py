@@ -1,4 +1,4 @@
-"""Checkpoints and weights as safetensors; no pickle is ever read."""
+"""Checkpoints and weights as safetensors files. No pickle is ever read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from fastrcaps_dse.errors import MachineError
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used: cut short, not there, or of another run."""
+    """A checkpoint cannot be used: it is cut short, missing, or belongs to another run."""
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write beside, then rename: a file of this name is always whole."""
+    """Write a safetensors file. It is written under another name and then renamed, so that `path` is always a whole file.
+
+    Raises MachineError for a file that cannot be written.
+    """
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +35,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The (tensors, metadata) of a safetensors file. Raises CheckpointError for a file that is missing or broken."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""The device and its precision: chosen, and named in words for records."""
+"""The device and its precision: how they are chosen, and what records call them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import torch
 from fastrcaps_dse import __version__
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.errors import InputError, MachineError, UserError
-from fastrcaps_dse.trainer.sharing import all_threads
+from fastrcaps_dse.trainer.device_locks import all_threads
 
-CONTEXT_BYTES = 700 * 10**6  # allowed for what each process keeps on a GPU beside its tensors
+CONTEXT_BYTES = 700 * 10**6  # allowance for what each process keeps on a GPU beside its tensors
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """CUDA, MPS or CPU: the first that is there, or the one named. Raises InputError for one that is not."""
+    """The device of this name; for None or "auto" the first available one of CUDA, MPS and CPU.
+
+    Raises InputError for a device that is not available.
+    """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -36,19 +39,22 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def all_like(device: torch.device) -> list[torch.device]:
-    """All GPUs for "cuda" without a number, else the device itself."""
+    """The devices that a choice stands for: all GPUs for "cuda" without a number, else the device itself."""
     if device.type != "cuda" or ":" in str(device):
         return [device]
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 
 def memory_of(device: torch.device) -> tuple[int, int]:
-    """(bytes that training has taken here at most, bytes that are free) on a GPU."""
+    """The (most bytes that this process has used, bytes that are free) on a GPU."""
     return torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES, torch.cuda.mem_get_info(device)[0]
 
 
 def choose_precision(device: torch.device, name: str | None = None) -> Precision:
-    """Of the convolutions: bfloat16 where there are matrix units for it (GPUs, processors with AMX); or the one named."""
+    """The precision of this name; for None or "auto" bfloat16 on devices with matrix units for it, else float32.
+
+    Such devices are recent GPUs and processors with AMX. Raises InputError for an unknown name.
+    """
     if name in ("float32", "bfloat16"):
         return "float32" if name == "float32" else "bfloat16"
     if name not in (None, "auto"):
@@ -61,8 +67,10 @@ def choose_precision(device: torch.device, name: str | None = None) -> Precision
 
 @cache
 def keep_memory() -> bool:
-    """Let glibc's malloc keep freed memory for the next step instead of giving it back: no page faults for large tensors.
-    Whether it did."""
+    """Let glibc's malloc keep freed memory for the next step, which saves the page faults of large tensors.
+
+    Returns whether malloc could be told so.
+    """
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -72,7 +80,7 @@ def keep_memory() -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words, for records."""
+    """The device in words, for records: the GPU, or the processor and its threads."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{cpu_name()}, {all_threads()} threads" if device.type == "cpu" else device.type
@@ -93,7 +101,7 @@ def cpu_name() -> str:
 
 
 def translate_device_errors(error: RuntimeError) -> UserError | None:
-    """What a person can do about an error of the device, or None where it is none that we know."""
+    """The error of the device as one that says how to fix it, or None for an error that is not recognized."""
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return MachineError("the device has too little memory for this batch size", "use smaller batch sizes or --device cpu")
     return None

@@ -1,4 +1,4 @@
-"""Randomness from one root, and the images of an epoch in their order."""
+"""Random generators from one root, and the images of an epoch in the order in which they train."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from fastrcaps_dse.problem.study_spec import Protocol
 
 
 def derive_seed(root: int, *purpose: object) -> int:
-    """A seed of 63 bits for one purpose, from the run's root."""
+    """A seed of 63 bits for one purpose, derived from the seed of the run."""
     digest = hashlib.blake2b(":".join(map(str, (root, *purpose))).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def generator(root: int, *purpose: object) -> torch.Generator:
-    """A generator on the CPU for one purpose: the same numbers whatever the device of the training."""
+    """A generator for one purpose, on the CPU, so that it gives the same numbers whatever device trains."""
     return torch.Generator().manual_seed(derive_seed(root, *purpose))
 
 
 def split_for(dataset: DataSet, protocol: Protocol) -> tuple[Split, Split]:
-    """(training images, the images that select the epoch) under a protocol."""
+    """The (images that train, images that select the epoch) of a data set under a protocol."""
     return (dataset.train, dataset.test) if protocol == "paper" else data.hold_out(dataset.train)
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """uint8 pixels as float32 in [0, 1]."""
+    """Pixels as float32 in [0, 1]; `images` are uint8 of any shape."""
     return images.to(torch.float32) / 255
 
 
 def epoch_images(split: Split, seed: int, epoch: int, shift: int) -> Split:
-    """The images and labels of one epoch in training order, shuffled and shifted."""
+    """The images of one epoch in the order in which they train: shuffled, each shifted at random.
+
+    `seed` is that of the run, `epoch` counts from 0, and `shift` is the most pixels that an image moves each way, zeros moved in.
+    """
     count = len(split)
     device = split.labels.device
     order = torch.randperm(count, generator=generator(seed, "shuffle", epoch)).to(device)

@@ -1,4 +1,4 @@
-"""find-lr, the learning-rate range test."""
+"""The learning-rate range test, which the command find-lr runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from fastrcaps_dse.trainer.training import Training
 
 @dataclass(frozen=True, kw_only=True)
 class RangeTest:
-    """The loss of each step of a range test."""
+    """The learning rate and the loss of each step of a range test."""
 
-    rates: tuple[float, ...]
+    rates: tuple[float, ...]  # learning rates
     losses: tuple[float, ...]  # of the batch, before the step
 
     def suggestion(self) -> tuple[float, float] | None:
-        """(lr_min, lr_max): up to where the smoothed loss falls fastest, from a tenth of it; None if it never falls."""
+        """The suggested (lr_min, lr_max), or None if the loss never falls.
+
+        `lr_max` is the rate at which the smoothed loss falls fastest, `lr_min` a tenth of it.
+        """
         smooth: list[float] = []
         average = 0.0
         for k, loss in enumerate(self.losses):
@@ -36,9 +39,9 @@ class RangeTest:
 
 
 def range_test(training: Training, *, steps: int, lr_start: float, lr_end: float) -> RangeTest:
-    """find-lr: train with a learning rate that grows every step, until the loss explodes.
+    """Train for up to `steps` steps while the learning rate grows from `lr_start` to `lr_end`; stop when the loss explodes.
 
-    The batch size is that of the training's first phase. Raises InputError where the loss is not finite from the first step.
+    The batch size is that of the first phase of `training`. Raises InputError for a loss that is not finite from the first step.
     """
     pairs = list(_steps(training, steps=steps, lr_start=lr_start, lr_end=lr_end))
     if not pairs:
@@ -47,7 +50,7 @@ def range_test(training: Training, *, steps: int, lr_start: float, lr_end: float
 
 
 def _steps(training: Training, *, steps: int, lr_start: float, lr_end: float) -> Iterator[tuple[float, float]]:
-    """(learning rate, loss of the batch before the step) of each step."""
+    """The (learning rate, loss of the batch before the step) of each step."""
     batch_size = training.timeline.phases[0].batch_size
     best = math.inf
     step = 0

@@ -1,7 +1,7 @@
-"""Updates: batch after batch of an epoch, eagerly or as one captured CUDA graph for each batch size.
+"""The steps of an epoch, taken eagerly or as one captured CUDA graph for each batch size.
 
-Both take the same steps. Captured, a step reads its images, its learning rate and its place in the epoch from the device, so
-that the host only replays it and never waits inside an epoch.
+Both ways take the same steps. A captured step reads its images, its learning rate and its position in the epoch from the
+device, so that the host only replays it, and never waits within an epoch.
 """
 
 from __future__ import annotations
@@ -19,24 +19,27 @@ from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer.images import as_floats
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-CAPTURE_FROM = 200  # steps of a run: fewer do not repay a capture
-WARM_UP_STEPS = 3  # before a capture, as CUDA graphs want it
+CAPTURE_FROM = 200  # steps of a run; fewer are not worth a capture
+WARM_UP_STEPS = 3  # before a capture, as CUDA graphs need them
 
 
 class Steps(Protocol):
-    """How the steps of an epoch are taken."""
+    """A way to take the steps of an epoch."""
 
     optimizer: torch.optim.Optimizer
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
-        """Make `steps` steps of this batch size fast; weights and optimizer state stay as they are."""
+        """Prepare for `steps` steps of this batch size; weights and optimizer state stay as they are."""
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
-        """A step for each learning rate; the sums of both losses over the images [2], on the device."""
+        """Take a step for each learning rate, on one batch after the other.
+
+        Returns the sums of the (classification loss, reconstruction loss) over the images, [2], on the device.
+        """
 
 
 def _update(network: CapsNet | LeNet5, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
-    """One optimizer update; the sums of both losses over the batch, before it [2]."""
+    """Make one optimizer update. Returns the sums of both losses over the batch before it, [2]."""
     optimizer.zero_grad(set_to_none=True)
     margin, reconstruction = network.losses(x, y)
     (margin + reconstruction).backward()
@@ -45,7 +48,7 @@ def _update(network: CapsNet | LeNet5, optimizer: torch.optim.Optimizer, x: Tens
 
 
 class EagerSteps:
-    """Step after step, as PyTorch runs them."""
+    """Steps as PyTorch runs them, one after the other."""
 
     def __init__(self, network: CapsNet | LeNet5, device: torch.device) -> None:
         self.network, self.device = network, device
@@ -53,7 +56,7 @@ class EagerSteps:
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused, **ADAM)
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
-        """Forward and backward once with each batch size that comes, so that memory and libraries are ready."""
+        """Run forward and backward once with each size that a batch will have, so that memory and libraries are ready."""
         self.network.train()
         for few in {min(batch_size, len(images)), len(images) % batch_size or batch_size}:
             margin, reconstruction = self.network.losses(as_floats(images.images[:few]), images.labels[:few])
@@ -73,10 +76,12 @@ class EagerSteps:
 
 
 class GraphSteps:
-    """Steps that find all they need on the device, captured on CUDA; on a CPU they run as they are, for comparison.
+    """Steps that find all they need on the device, captured on CUDA. On a CPU they are not captured; tests compare them there.
 
-    The last, smaller batch of an epoch has a graph of its own; all graphs share one pool of memory.
+    The last, smaller batch of an epoch has a graph of its own. All graphs use one pool of memory.
     """
+
+    # More than seven attributes, because a captured graph reads its inputs from memory that must stay where it is.
 
     def __init__(self, network: CapsNet | LeNet5, device: torch.device, images: Split) -> None:
         self.network, self.device = network, device
@@ -92,8 +97,8 @@ class GraphSteps:
         self.pool = torch.cuda.graph_pool_handle() if on_cuda else None
         self.replays: dict[int, Callable[[], None]] = {}
 
-    def _take(self, batch_size: int) -> None:
-        """One step on the next images of the epoch."""
+    def _step_on_next(self, batch_size: int) -> None:
+        """Take one step, on the next images of the epoch."""
         here = self.first + torch.arange(batch_size, device=self.device)
         x, y = as_floats(self.images.index_select(0, here)), self.labels.index_select(0, here)
         self.lr.copy_(self.rates.index_select(0, self.step.view(1)).view(()))
@@ -102,6 +107,7 @@ class GraphSteps:
         self.step += 1
 
     def _begin(self, images: Split, rates: Sequence[float]) -> None:
+        """Put an epoch's images and learning rates where the steps read them."""
         self.images[: len(images)].copy_(images.images)
         self.labels[: len(images)].copy_(images.labels)
         self.rates[: len(rates)].copy_(torch.tensor(rates))
@@ -109,9 +115,9 @@ class GraphSteps:
             counter.zero_()
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
-        """Capture the step, and that of the last smaller batch, where the run has enough of them to repay it.
+        """Capture the step, and that of the last smaller batch, if the run has enough steps to make it worthwhile.
 
-        A device that cannot capture takes the same steps one by one, and a warning says so.
+        A device that cannot capture takes the same steps one by one, after a warning.
         """
         self.network.train()
         if steps < CAPTURE_FROM or batch_size in self.replays:
@@ -127,23 +133,23 @@ class GraphSteps:
 
     def _capture(self, images: Split, size: int) -> Callable[[], None]:
         if self.device.type != "cuda":
-            return lambda: self._take(size)
+            return lambda: self._step_on_next(size)
         self._begin(images, [1e-3] * (WARM_UP_STEPS + 1))
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):
                 self.first.zero_()
-                self._take(size)
+                self._step_on_next(size)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         self.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            self._take(size)
+            self._step_on_next(size)
         return graph.replay
 
     def _unharmed(self, act: Callable[[], Callable[[], None]]) -> Callable[[], None]:
-        """What `act` gives; weights and optimizer state stay as they were, in the same memory."""
+        """The result of `act`, after which weights and optimizer state are as before, in the same memory."""
         parameters = list(self.network.parameters())
         kept = [p.detach().clone() for p in parameters]
         states = [{k: v.clone() for k, v in self.optimizer.state[p].items()} for p in parameters if p in self.optimizer.state]
@@ -164,12 +170,12 @@ class GraphSteps:
             size = min(batch_size, len(images) - step * batch_size)
             replay = self.replays.get(size)
             if replay is None:
-                self._take(size)
+                self._step_on_next(size)
             else:
                 replay()
         return self.sums.clone()
 
 
 def make_steps(network: CapsNet | LeNet5, device: torch.device, images: Split) -> Steps:
-    """Captured steps on CUDA, eager ones elsewhere."""
+    """The steps of a network on a device: captured on CUDA, eager elsewhere. `images` are those of an epoch."""
     return GraphSteps(network, device, images) if device.type == "cuda" else EagerSteps(network, device)

@@ -1,8 +1,8 @@
-"""One device, several processes: they train beside each other, and each measures alone.
+"""Several processes on one device: they train beside each other, and each measures alone.
 
-Two locks of the host for each device: a process that trains holds `device` with others, one that measures holds it alone. Whoever
-wants `device` passes through `gate` first, so that those who train do not keep out one who measures. A process that dies
-gives its locks back.
+The host has two locks for each device. Processes that train hold `device` together; a process that measures holds it alone.
+A process takes `gate` before it takes `device`, so that those that train cannot keep out one that wants to measure. A process
+that dies gives its locks back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,28 +21,36 @@ try:
     import fcntl
 
     HAS_LOCKS = True
-except ImportError:  # processes know nothing of each other
+except ImportError:  # not on this system: processes do not wait for each other
     HAS_LOCKS = False
 
-PATIENCE = 900.0  # s to wait for a process that was put to sleep, before a measurement is made beside it
-_threads: list[int] = []  # of the processor, before this process took its share
+PATIENCE = 900.0  # s to wait for a process, which may be suspended, before measuring beside it
+
+
+@dataclass
+class _Threads:
+    """What torch's own setting of this process no longer tells once the process has taken its share."""
+
+    before_share: int | None = None
+
+
+_threads = _Threads()
 
 
 def all_threads() -> int:
-    """The threads that a process has which trains alone."""
-    return _threads[0] if _threads else torch.get_num_threads()
+    """The number of threads of a process that trains alone, even if this one has taken a share of them."""
+    return torch.get_num_threads() if _threads.before_share is None else _threads.before_share
 
 
 def take_share(workers: int) -> None:
-    """Train with this process's part of the processor's threads from now on, one of `workers`."""
-    if not _threads:
-        _threads.append(torch.get_num_threads())
-    torch.set_num_threads(max(1, _threads[0] // workers))
+    """From now on, train with the share of the processor's threads that one of so many workers has; at least one thread."""
+    _threads.before_share = all_threads()
+    torch.set_num_threads(max(1, _threads.before_share // workers))
 
 
 @contextmanager
 def beside_others(device: torch.device) -> Iterator[None]:
-    """Train on a device; wait first while another process measures there."""
+    """A context in which to train on a device. It is entered once no other process measures there."""
     with ExitStack() as held:
         with _locked(device, "gate", alone=True):
             held.enter_context(_locked(device, "device", alone=False))
@@ -50,7 +59,7 @@ def beside_others(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def alone(device: torch.device) -> Iterator[None]:
-    """Measure on a device, with all threads, while no other process trains there."""
+    """A context in which to measure on a device, with all threads. It is entered once no other process trains there."""
     own = torch.get_num_threads()
     with _locked(device, "gate", alone=True), _locked(device, "device", alone=True):
         torch.set_num_threads(all_threads())
@@ -62,7 +71,7 @@ def alone(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _locked(device: torch.device, kind: str, *, alone: bool) -> Iterator[None]:
-    """Hold a lock of the host; where it cannot be had in time, or files cannot be locked there, go on without."""
+    """Hold a lock of the host; without it, if it is not free in time or files cannot be locked there."""
     if not HAS_LOCKS:
         yield
         return
@@ -82,5 +91,5 @@ def _locked(device: torch.device, kind: str, *, alone: bool) -> Iterator[None]:
 
 
 def _identity(device: torch.device) -> str:
-    """A device by what does not change with the numbers that a process gives its devices."""
+    """A name of a device that is the same in all processes, whatever number each gives to it."""
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else device.type
