@@ -151,7 +151,7 @@ def test_doctor(command: Command) -> None:
         (["train", "--design", "wab+wz"], 2, "unknown design", "did you mean 'wab+ws'"),
         (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),
         (["train"], 2, "Missing option", "--help"),
-        (["pick", "--max-params", "7Q"], 2, "'7Q' is no quantity for params", "7M, 6.7e6 or 500k"),
+        (["pick", "--max-params", "7Q"], 2, "'7Q' is not a quantity for params", "7M, 6.7e6 or 500k"),
         (["pick"], 2, "there is no database studies/fastrcaps.db yet", "fastrcaps-dse explore"),
         (["pick", "--max-parms", "7M"], 2, "No such option", "pick --help"),
         (["front"], 2, "there is no database", "explore"),

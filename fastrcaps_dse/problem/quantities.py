@@ -1,4 +1,4 @@
-"""Quantities as people write and read them: "7M", "90s", "99.2%". The twin of the page's quantities.js."""
+"""Quantities as people write and read them: "7M", "90s", "99.2%". The page has the same in quantities.js."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import re
 from fastrcaps_dse.errors import InputError
 
 TIME_TO = "time_to"
-"""The objective `time_to:ACC` is named by this and an accuracy in percent."""
+"""The first part of the name of an objective `time_to:ACC`; ACC is an accuracy in percent."""
 NEVER = 1e9
-"""The value of `time_to:ACC` in s where ACC is never reached: this, and more the further the run stayed below (1 % of it for
-each percent), so that it is worse than every value that is reached and still orders those that are not."""
+"""The least value of `time_to:ACC`, in seconds, of a run that never reaches ACC.
+
+The value is 1 % higher for each percent that the run stays below ACC. So it is worse than any time that is reached, and of two
+runs that do not reach ACC the nearer one is better.
+"""
 _UNITS = {"latency": "ms", "memory": "MB"}
 _NUMBER = r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9}
@@ -39,17 +42,20 @@ _EXAMPLES = {
 
 
 def _kind(name: str) -> str:
-    """What a quantity of this objective is written like."""
+    """The key of an objective in the tables above."""
     return name.partition(":")[0]
 
 
 def parse_quantity(objective: str, text: str) -> float:
-    """A quantity as people write it, in the objective's unit: "7M", "90s", "99.2%". Raises InputError for anything else."""
+    """The value of a quantity as people write it ("7M", "90s", "99.2%"), in the unit of the objective.
+
+    Raises InputError for a text that is not a quantity, or is out of range.
+    """
     kind = _kind(objective)
     match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%]*)", text.strip())
     factor = _FACTORS[kind].get(match[2]) if match else None
     if match is None or factor is None:
-        raise InputError(f"{text!r} is no quantity for {objective}", f"write it as {_EXAMPLES[kind]}")
+        raise InputError(f"{text!r} is not a quantity for {objective}", f"write it as {_EXAMPLES[kind]}")
     value = float(match[1]) * factor
     if not math.isfinite(value) or value < 0 or (kind == "acc" and value > 100):
         raise InputError(f"{text!r} is out of range for {objective}", f"write it as {_EXAMPLES[kind]}")
@@ -57,7 +63,7 @@ def parse_quantity(objective: str, text: str) -> float:
 
 
 def format_value(objective: str, value: float) -> str:
-    """A value as people read it, with its unit: "99.37 %", "12.4 s", "6,708,400"."""
+    """The value of an objective, in its unit, as people read it: "99.37 %", "12.4 s", "6,708,400"."""
     kind = _kind(objective)
     if kind == "acc":
         return f"{value:.2f} %"
@@ -76,7 +82,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as people read them: "0.85 s", "12.4 s", "3 min 20 s", "2 h 05 min"."""
+    """A duration as people read it: "0.85 s", "12.4 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,8 +1,7 @@
 """Design points, the design space, and their text forms.
 
-A design has four dimensions of the paper (learning-rate policy, batch-size schedule, weight sharing, decoder) and a few
-more that a study file may open. A policy or schedule is written as its name, with the fields that are not at their default:
-`one-cycle`, `warm-restarts(cycle=phase)`, `adabatch(head_batch=4)`; a fixed batch size is just the number.
+A design has the four dimensions of the paper (learning-rate policy, batch-size schedule, weight sharing, decoder) and a few
+more that a study file may open. For the text forms of policies and schedules see `notation`.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ Network = Literal["capsnet", "lenet5"]
 
 @dataclass(frozen=True, kw_only=True)
 class DesignPoint:
-    """One design. The defaults are the paper's Fixed baseline."""
+    """One design. The defaults are the paper's baseline, `fixed`. Raises InputError for values that are not allowed."""
 
     lr_policy: LrPolicy = field(default_factory=FixedRate)
     batch_schedule: BatchSchedule = field(default_factory=FixedBatch)
     weight_sharing: bool = False  # one W per capsule type instead of one per input capsule
     decoder: Decoder = "full"
-    network: Network = "capsnet"  # lenet5 is the paper's yardstick: it has no capsules and no decoder
+    network: Network = "capsnet"  # lenet5, with which the paper compares, has no capsules and no decoder
     routing_iterations: int = 3
     shift: int = 2  # pixels; training images are shifted at random by up to this much each way
 
@@ -58,7 +57,7 @@ class DesignPoint:
 
     @property
     def key(self) -> str:
-        """The canonical key: equal for equal designs, in whatever study."""
+        """The canonical key: equal designs have equal keys, in any study."""
         return " ".join(f"{name}={value}" for name, value in design_to_dict(self).items())
 
     @property
@@ -89,21 +88,24 @@ NAMED_DESIGNS: dict[str, DesignPoint] = {
         lr_policy=WarmRestarts(cycle="phase"), batch_schedule=AdaBatch(), weight_sharing=True, decoder="small"
     ),
 }
-"""The eight CapsNet rows of the paper's table; its weight-sharing rows have the small decoder too."""
+"""The eight CapsNet designs of the paper's table, by name. The paper's designs with weight sharing have the small decoder, too."""
 
 
 def design_to_dict(point: DesignPoint) -> dict[str, Any]:
-    """The design as plain values, in the order of its fields."""
+    """The design as plain values by the names of its fields, in their order."""
     plain = {f.name: getattr(point, f.name) for f in fields(point)}
     return plain | {"lr_policy": to_text(point.lr_policy), "batch_schedule": to_text(point.batch_schedule)}
 
 
 def design_from_dict(values: Mapping[str, Any]) -> DesignPoint:
-    """The design of `design_to_dict`; missing fields are at their defaults. Raises InputError for an unknown key."""
-    known = [f.name for f in fields(DesignPoint)]
+    """The design that `design_to_dict` gave; missing fields are at their defaults.
+
+    Raises InputError for an unknown field or a value that is not allowed.
+    """
+    names = [f.name for f in fields(DesignPoint)]
     for name in values:
-        if name not in known:
-            raise InputError(f"unknown dimension {name!r} of a design", nearest(name, known))
+        if name not in names:
+            raise InputError(f"unknown dimension {name!r} of a design", nearest(name, names))
     given = dict(values)
     if "lr_policy" in given:
         given["lr_policy"] = parse_policy(given["lr_policy"])
@@ -116,7 +118,7 @@ def design_from_dict(values: Mapping[str, Any]) -> DesignPoint:
 
 
 def parse_design(text: str) -> DesignPoint:
-    """A design by name (`wab+ws`) or by its key (`lr_policy=one-cycle batch_schedule=128`). Raises InputError."""
+    """The design of a text: a name (`wab+ws`) or a key (`lr_policy=one-cycle batch_schedule=128`). Raises InputError."""
     text = text.strip()
     if text in NAMED_DESIGNS:
         return NAMED_DESIGNS[text]
@@ -136,24 +138,25 @@ def parse_design(text: str) -> DesignPoint:
 
 
 PLAIN_DIMENSIONS = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
-"""The dimensions that are plain values; the two others are policies and schedules with fields of their own."""
+"""The dimensions that are plain values. The two others, policy and schedule, have fields of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Values that the sampler may give to a field of a policy or schedule."""
+    """The values that a field of a policy or schedule may take."""
 
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
+    low: float  # included
+    high: float  # included
+    log: bool = False  # sampled evenly by the logarithm
+    step: float | None = None  # distance of neighboring values; None for all real numbers
 
     @property
     def finite(self) -> bool:
+        """Whether the range has finitely many values."""
         return self.step is not None or self.low == self.high
 
     def values(self) -> list[float]:
-        """All values of a finite range."""
+        """All values of a finite range, in rising order."""
         if not self.step:
             return [self.low]
         return [self.low + k * self.step for k in range(math.floor((self.high - self.low) / self.step + 1e-9) + 1)]
@@ -161,9 +164,9 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignSpace:
-    """The designs that a study may try: choices for each dimension, and ranges or choices for fields of the parts.
+    """The designs that a study may try: choices for each dimension, and ranges or choices for fields of policies and schedules.
 
-    A field in `open_fields` (e.g. `lr_max`, `tail_batch`) replaces that field of every chosen policy or schedule that has it.
+    An open field (e.g. `lr_max`, `tail_batch`) replaces that field of every chosen policy or schedule that has it.
     """
 
     lr_policy: tuple[LrPolicy, ...]
@@ -177,6 +180,7 @@ class DesignSpace:
 
     @property
     def finite(self) -> bool:
+        """Whether the space has finitely many designs."""
         return all(not isinstance(r, Range) or r.finite for r in self._used_fields().values())
 
     def _used_fields(self) -> dict[str, Range | tuple[float | str, ...]]:
@@ -184,12 +188,12 @@ class DesignSpace:
         return {name: r for name, r in self.open_fields.items() if name in present}
 
     def fields_of(self, part: LrPolicy | BatchSchedule) -> dict[str, Range | tuple[float | str, ...]]:
-        """The open fields that this policy or schedule has."""
+        """The ranges and choices of the open fields that this policy or schedule has, by name."""
         names = {f.name for f in fields(part)}
         return {name: r for name, r in self.open_fields.items() if name in names}
 
     def designs(self) -> Iterator[DesignPoint]:
-        """Every design of a finite space, each once. Raises ValueError for an infinite one."""
+        """All designs of a finite space, each once. Raises ValueError for an infinite space."""
         if not self.finite:
             raise ValueError("the design space is not finite")
         seen: set[str] = set()
@@ -210,19 +214,19 @@ class DesignSpace:
 
     @staticmethod
     def with_fields(part: Any, values: Mapping[str, float | str]) -> Any:
-        """The part with these field values, each in its field's type."""
+        """The policy or schedule with these values of its fields, each converted to its kind. Raises InputError."""
         try:
             return replace(part, **{name: convert_field(type(part), name, value) for name, value in values.items()})
         except ValueError as error:
             raise InputError(f"{part.name}: {error}", "narrow the ranges under [space.fields]") from None
 
     def admits(self, point: DesignPoint) -> bool:
-        """Whether the point lies in the space."""
+        """Whether the design lies in the space."""
         plain = all(getattr(point, name) in getattr(self, name) for name in PLAIN_DIMENSIONS)
         return plain and self.base_of(point.lr_policy) is not None and self.base_of(point.batch_schedule) is not None
 
     def base_of(self, part: LrPolicy | BatchSchedule) -> Any | None:
-        """The choice that this part is a variant of, or None where the space does not admit it."""
+        """The choice that differs from this policy or schedule in open fields only; None if the space does not admit the part."""
         choices: Sequence[Any] = self.lr_policy if isinstance(part, LR_POLICIES) else self.batch_schedule
         open_here = self.fields_of(part)
         if not all(_contains(r, getattr(part, name)) for name, r in open_here.items()):
@@ -231,7 +235,7 @@ class DesignSpace:
         return next((c for c in choices if type(c) is type(part) and replace(c, **free) == part), None)
 
     def examples(self, count: int = 24) -> list[DesignPoint]:
-        """A few designs, evenly spread over the choices; fields that are open keep the value of their choice."""
+        """About `count` designs, evenly spread over the choices. Open fields keep the value that the choice has."""
         axes = [self.lr_policy, self.batch_schedule, *(getattr(self, name) for name in PLAIN_DIMENSIONS)]
         total = math.prod(map(len, axes))
         points = []
@@ -245,7 +249,7 @@ class DesignSpace:
         return points
 
     def size(self) -> int | None:
-        """How many designs there are, or None for infinitely many."""
+        """The number of designs, or None for infinitely many."""
         return sum(1 for _ in self.designs()) if self.finite else None
 
 
@@ -258,7 +262,7 @@ def _contains(r: Range | tuple[float | str, ...], value: Any) -> bool:
 
 
 def make_point(**values: Any) -> DesignPoint:
-    """A point from sampled values; what LeNet5 has no use for is set to its default, so that equal designs are equal."""
+    """The design of sampled values by dimension. What LeNet5 does not use is set to its default, so that equal designs are equal."""
     if values["network"] == "lenet5":
         values = values | {"weight_sharing": False, "decoder": "full", "routing_iterations": 3}
     return DesignPoint(**values)
