@@ -62,7 +62,7 @@ def _parse(text: str, classes: Mapping[str, type[LrPolicy | BatchSchedule]], wha
     try:
         return cls(**given)
     except ValueError as error:
-        raise InputError(f"{cls.name}: {error}", "see the ranges in README, 'Study files'") from None
+        raise InputError(f"{cls.name}: {error}", "see the ranges in docs/study-files.md") from None
 
 
 def convert_field(cls: type[LrPolicy | BatchSchedule], name: str, value: object) -> int | float | str:

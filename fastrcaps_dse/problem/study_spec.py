@@ -118,7 +118,7 @@ def load_study(path: Path) -> StudySpec:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"no study file {path}", "name one of studies/*.toml, or write one: see README") from None
+        raise InputError(f"no study file {path}", "name one of studies/*.toml, or write one: see docs/study-files.md") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the study file {path} cannot be read: {error}", "is it a readable TOML file?") from None
     return parse_study(text, default_name=path.stem, source=str(path))
