@@ -50,7 +50,7 @@ def drawn(table: list[Design], search: int) -> Counter[str]:
         return found
 
     costs = [[seed(index)] for index in range(len(table))]
-    while (index := next_to_seed(standings(costs, draws=500), MOST)) is not None:
+    while (index := next_to_seed(standings(costs, samples=500), MOST)) is not None:
         costs[index].append(seed(index))
     chances = [s.on_front or 0.0 for s in standings(costs)]
     members = {*front(truth.tolist())}

@@ -236,7 +236,7 @@ def race(replay: Replay, seed: int, most: int) -> None:
     """Further seeds of designs whose membership of the front is open, up to `most` of each."""
     replay.pruning = "off"  # as the session does: a further seed is trained whole
     indices = [*replay.whole]
-    while (place := next_to_seed(standings([replay.whole[i] for i in indices], draws=DRAWS), most)) is not None:
+    while (place := next_to_seed(standings([replay.whole[i] for i in indices], samples=DRAWS), most)) is not None:
         index = indices[place]
         replay.train(index, seed + len(replay.whole[index]))
 

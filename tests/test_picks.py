@@ -88,6 +88,17 @@ def test_the_nearest_miss() -> None:
     assert picks.pick([], OBJECTIVES).why == ("the study has no finished design yet",)
 
 
+def test_limits_as_texts() -> None:
+    assert picks.parse_limits(["latency<=5ms", " acc >=  99% ", "time_to:95<=1m"]) == [
+        Limit(objective="latency", bound="max", value=5.0),
+        Limit(objective="acc", bound="min", value=99.0),
+        Limit(objective="time_to:95", bound="max", value=60.0),
+    ]
+    for text, message in (("acc=99", "'acc=99' is not a limit"), ("tme<=3", "unknown objective"), ("params<=7Q", "not a quantity")):
+        with pytest.raises(InputError, match=message):
+            picks.parse_limits([text])
+
+
 def test_limits_that_contradict_each_other_and_unknown_preferences() -> None:
     with pytest.raises(InputError, match="contradict"):
         picks.pick(

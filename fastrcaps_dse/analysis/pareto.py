@@ -1,7 +1,7 @@
-"""The Pareto front, ranks and hypervolume of points that are all to be minimized.
+"""The Pareto front, its hypervolume and its knee, for points whose coordinates are all to be minimized.
 
-A point dominates another when it is nowhere worse and somewhere better. Duplicates do not dominate each other, so
-all of them stay on the front. The work is moocore's (Lopez-Ibanez et al.); this module states what the product means by it.
+A point dominates another if it is nowhere worse and somewhere better. Equal points do not dominate each other, so all of them
+stay on the front. moocore (Lopez-Ibanez et al.) does the work; this module defines the cases that matter here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = Sequence[Sequence[float]] | NDArray[np.float64]
+"""Points [N, K]: K costs of each."""
 
 
 def _matrix(points: Points) -> NDArray[np.float64]:
@@ -25,7 +26,10 @@ def _matrix(points: Points) -> NDArray[np.float64]:
 
 
 def front(points: Points) -> list[int]:
-    """Indices of the non-dominated points, in their order; of equal points, all. Raises ValueError for values not finite."""
+    """The indices of the points that no other point dominates, in their order. Of equal points, all are included.
+
+    Raises ValueError for points of different lengths, or with values that are not finite.
+    """
     if not len(points):
         return []
     matrix = _matrix(points)
@@ -35,32 +39,21 @@ def front(points: Points) -> list[int]:
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether a is nowhere worse than b and somewhere better."""
+    """Whether the point `a` dominates the point `b`."""
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
 def nondominated(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows [N, K] no other row dominates; of equal rows, all."""
+    """For each row of `matrix` [N, K] whether no other row dominates it, [N]. Of equal rows, all or none are."""
     found: NDArray[np.bool_] = moocore.is_nondominated(matrix, keep_weakly=True)
     return found
 
 
-def ranks(points: Points) -> list[int]:
-    """For each point the number of fronts to peel off before it is on the front (0 on the front)."""
-    rank = [0] * len(points)
-    rest = list(range(len(points)))
-    level = 0
-    while rest:
-        peeled = {rest[i] for i in front([points[i] for i in rest])}
-        for index in peeled:
-            rank[index] = level
-        rest = [index for index in rest if index not in peeled]
-        level += 1
-    return rank
-
-
 def hypervolume(points: Points, reference: Sequence[float]) -> float:
-    """Volume that the points dominate up to `reference`; points that do not reach below it add nothing."""
+    """The volume that the points dominate, up to the point `reference`. Points that are not below it add nothing.
+
+    Raises ValueError for points of different lengths, or with values that are not finite.
+    """
     if not len(points):
         return 0.0
     matrix, ref = _matrix(points), np.asarray(reference, dtype=np.float64)
@@ -73,7 +66,11 @@ def hypervolume(points: Points, reference: Sequence[float]) -> float:
 
 
 def knee(points: Points) -> int | None:
-    """Index of the front's knee: the point nearest to the ideal one, all scaled to the front's ranges; None for no points."""
+    """The index of the knee of the front, or None for no points.
+
+    The knee is the point of the front that is nearest to the ideal point, with each coordinate scaled to its range on the front.
+    Raises ValueError for points of different lengths, or with values that are not finite.
+    """
     members = front(points)
     if not members:
         return None

@@ -1,4 +1,4 @@
-"""The pick: the design on the front that suits a person's limits and preference, and the reasons for it."""
+"""The pick: the design on the front that fits the limits and the preference of a person, and the reasons for it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from fastrcaps_dse.problem.quantities import counted, format_value, parse_quanti
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A bound on an objective, inclusive: the most or the least that is allowed."""
+    """The highest or the lowest value of an objective that is allowed."""
 
-    objective: str
+    objective: str  # its name
     bound: str  # "max" or "min"
-    value: float  # in the objective's unit
+    value: float  # in the objective's unit, allowed itself
 
     def admits(self, value: float) -> bool:
+        """Whether a value, in the objective's unit, is within the limit."""
         return value <= self.value if self.bound == "max" else value >= self.value
 
     def violation(self, value: float) -> float:
-        """By how much a value lies outside, in the objective's unit; 0 or less inside."""
+        """How far a value is outside the limit, in the objective's unit; 0 or less for a value within it."""
         return value - self.value if self.bound == "max" else self.value - value
 
     def __str__(self) -> str:
@@ -35,49 +36,48 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A measured design, as the pick sees it."""
+    """A measured design, from which to pick."""
 
-    trial: int
+    trial: int  # its number
     label: str
     values: Mapping[str, float]  # by objective name
-    errors: Mapping[str, float] | None = None  # their standard errors, where a spread is known
+    errors: Mapping[str, float] | None = None  # standard errors of the values; None if no spread is known
     seeds: int = 1
-    on_front: float | None = None  # the probability that it is on the front of the study
+    on_front: float | None = None  # probability of being on the front of the study; None if no spread is known
 
     @property
     def sure(self) -> bool:
+        """Whether the design is almost certainly on the front of the study."""
         return self.on_front is not None and self.on_front >= SURE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """The picked design and why, or the nearest miss where nothing satisfies the limits."""
+    """The picked design and the reasons, or the nearest miss if no design satisfies the limits."""
 
-    trial: int | None
-    why: tuple[str, ...]
-    nearest_miss: int | None
+    trial: int | None  # of the pick; None if no design satisfies the limits
+    why: tuple[str, ...]  # one sentence each
+    nearest_miss: int | None  # trial of the design that violates the limits least; None if there is a pick, or no design
 
 
 def parse_limit(objective: str, bound: str, text: str) -> Limit:
-    """A limit from what a person writes, e.g. ("params", "max", "7M"). Raises InputError."""
+    """The limit of an objective and a bound, with the quantity as a person writes it: ("params", "max", "7M"). Raises InputError."""
     return Limit(objective=objective, bound=bound, value=parse_quantity(objective, text))
 
 
 def parse_limits(texts: Sequence[str]) -> list[Limit]:
-    """Limits from "latency<=5ms" or "acc>=99". Raises InputError."""
+    """The limits of texts such as "latency<=5ms" or "acc>=99". Raises InputError."""
     limits = []
     for text in texts:
-        name, sign, quantity = (
-            re.split(r"\s*(<=|>=)\s*", text.strip(), maxsplit=1) if re.search("<=|>=", text) else (text, "", "")
-        )
-        if not sign:
-            raise InputError(f"{text!r} is no limit", 'write it as "latency<=5ms" or "acc>=99"')
-        limits.append(parse_limit(find_objective(name).name, "max" if sign == "<=" else "min", quantity))
+        match = re.fullmatch(r"(.*?)\s*(<=|>=)\s*(.*)", text.strip(), flags=re.DOTALL)
+        if match is None:
+            raise InputError(f"{text!r} is not a limit", 'write it as "latency<=5ms" or "acc>=99"')
+        limits.append(parse_limit(find_objective(match[1]).name, "max" if match[2] == "<=" else "min", match[3]))
     return limits
 
 
 def check_limits(limits: Sequence[Limit]) -> None:
-    """Raises InputError where two limits contradict each other."""
+    """Refuse limits that no value satisfies. Raises InputError for two that contradict each other."""
     for low in limits:
         for high in limits:
             if low.objective == high.objective and low.bound == "min" and high.bound == "max" and low.value > high.value:
@@ -86,7 +86,7 @@ def check_limits(limits: Sequence[Limit]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """What is asked of the pick."""
+    """What to pick from, and how: the arguments of `pick`, checked."""
 
     candidates: Sequence[Candidate]
     objectives: Sequence[Objective]
@@ -94,6 +94,7 @@ class _Question:
     prefer: str
 
     def fitting(self) -> list[Candidate]:
+        """The candidates that satisfy the limits."""
         return [c for c in self.candidates if all(limit.admits(c.values[limit.objective]) for limit in self.limits)]
 
     def cost(self, candidate: Candidate) -> tuple[float, ...]:
@@ -105,9 +106,10 @@ class _Question:
         return [fitting[m] for m in pareto.front([self.cost(c) for c in fitting])]
 
     def answer(self) -> Candidate | None:
-        """The picked candidate, or None where none satisfies the limits: the preferred one, or a surer one that equals it.
+        """The candidate to pick, or None if none satisfies the limits: the preferred one, or a surer one that equals it.
 
-        One equals it that differs in what is preferred by no more than two standard errors of the difference.
+        A candidate equals the preferred one if the two differ in the preferred objective by at most two standard errors of
+        their difference.
         """
         first = self.preferred()
         if first is None or self.prefer == "knee" or first.errors is None or first.sure:
@@ -129,7 +131,7 @@ class _Question:
         return tuple(self.cost(candidate)[i] for i in order)
 
     def preferred(self) -> Candidate | None:
-        """The best by the means alone."""
+        """The candidate that is preferred by the means alone."""
         members = self.members()
         if not members:
             return None
@@ -143,10 +145,12 @@ class _Question:
 def pick(
     candidates: Sequence[Candidate], objectives: Sequence[Objective], limits: Sequence[Limit] = (), prefer: str | None = None
 ) -> Pick:
-    """Pick among the non-dominated candidates that satisfy `limits`.
+    """The pick among the candidates that satisfy `limits` and that no other such candidate dominates, and the reasons for it.
 
-    `prefer` is an objective, whose extreme is picked (ties go to the other objectives, in order), or "knee". Without it, the
-    first objective that no limit binds, in the study's order, is preferred. Raises InputError for an unknown preference.
+    `objectives` are those of the study, in its order. `prefer` is the name of the one whose extreme is picked (the others decide
+    ties, in order), or "knee". By default it is the first objective that has no limit.
+
+    Raises InputError for an unknown preference, limits that contradict each other, or an objective that was not measured.
     """
     names = [objective.name for objective in objectives]
     prefer = prefer or next((n for n in names if all(limit.objective != n for limit in limits)), names[0])
@@ -155,8 +159,8 @@ def pick(
     check_limits(limits)
     for name in [*names, *(limit.objective for limit in limits)]:
         if any(name not in c.values for c in candidates):
-            known = [n for n in candidates[0].values if all(n in c.values for c in candidates)]
-            raise InputError(f"{name} was not measured of every design of this study", "it has " + ", ".join(known))
+            common = [n for n in candidates[0].values if all(n in c.values for c in candidates)]
+            raise InputError(f"{name} was not measured for every design of this study", "it has " + ", ".join(common))
     question = _Question(candidates=candidates, objectives=objectives, limits=limits, prefer=prefer)
     chosen = question.answer()
     if chosen is None:
@@ -181,7 +185,7 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
 
 
 def _surely(chosen: Candidate, question: _Question) -> list[str]:
-    """How sure its place on the front is, and what a less sure design promised."""
+    """How certain it is that the pick is on the front, and what a less certain design promised."""
     if chosen.on_front is None:
         return []
     lines = [f"it is on the front with probability {chosen.on_front:.2f} ({counted(chosen.seeds, 'seed')})"]
@@ -192,7 +196,7 @@ def _surely(chosen: Candidate, question: _Question) -> list[str]:
 
 
 def _binding(chosen: Candidate, question: _Question) -> list[str]:
-    """For each limit whether it binds, and what would be picked without it."""
+    """For each limit, whether it binds, and what would be picked without it."""
     lines = []
     for limit in question.limits:
         without = replace(question, limits=[other for other in question.limits if other is not limit]).answer()
@@ -204,7 +208,7 @@ def _binding(chosen: Candidate, question: _Question) -> list[str]:
 
 
 def _next_designs(chosen: Candidate, question: _Question) -> list[str]:
-    """What the next design in each direction that the pick gives something up in would gain and cost."""
+    """For each objective in which another design is better, what the nearest such design would gain and cost."""
     lines = []
     for index, objective in enumerate(question.objectives):
         own = question.cost(chosen)[index]
@@ -216,7 +220,7 @@ def _next_designs(chosen: Candidate, question: _Question) -> list[str]:
 
 
 def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) -> str:
-    """What `other` gains and costs against `chosen`: "wab (trial 3): acc +0.30 %, time +2.1 s, params same"."""
+    """What `other` gains and costs compared with `chosen`: "wab (trial 3): acc +0.30 %, time +2.1 s, params same"."""
     parts = []
     for objective in objectives:
         delta = other.values[objective.name] - chosen.values[objective.name]
@@ -251,7 +255,7 @@ def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tu
 
 
 def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> int | None:
-    """The design with the least total violation, each limit's in units of the spread of that objective."""
+    """The trial of the design that violates the limits least in total, each in units of the range of the objective."""
     if not candidates:
         return None
 

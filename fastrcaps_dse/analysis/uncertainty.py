@@ -1,10 +1,11 @@
-"""How sure a front is: seeds differ as much as designs do.
+"""How certain the membership of the front is. Seeds matter: two runs of one design differ as much as two designs do.
 
-Each design's objectives have a mean over its seeds and a standard error. The spread of one seed is pooled over all designs that
-have several (a design of one seed borrows it), so that a few seeds say something; a Student's t of the pooled degrees of
-freedom, scaled by 1/sqrt(seeds), is what the true mean may be. For the front, the means are drawn toward their own mean first, as far
-as noise spreads them (the empirical Bayes estimate of Efron and Morris, 1975): of many designs that are alike some look best by
-luck, and would be called sure.
+Each design has a mean over its seeds and a standard error for each objective. The spread between seeds is pooled over all designs
+with several seeds, so that a few seeds suffice, and a design with one seed has an error, too. The true mean of a design follows a
+Student's t with the pooled degrees of freedom, scaled by 1/sqrt(seeds). For the front, the means are first shrunk toward their
+common mean, as far as noise has spread them: of many similar designs, some look best by luck, and would otherwise be called sure.
+
+Source of the shrinkage: the empirical Bayes estimate of Efron and Morris (1975).
 """
 
 from __future__ import annotations
@@ -19,34 +20,39 @@ from numpy.typing import NDArray
 from fastrcaps_dse.analysis.pareto import front, nondominated
 from fastrcaps_dse.problem.objectives import Objective
 
-DRAWS = 2000
-ROUNDING = 1e-12
-LEAST_SHRUNK, LEAST_WEIGHT = 4, 0.5  # designs, of which the spread tells something; of a design's own mean
-LEAST_FREEDOM = 3  # repeated runs over all designs, before their spread says anything
-SURE, OUT = 0.95, 0.05  # of being on the front, above or below which a design's membership is settled
+SAMPLES = 2000  # of all true means, for a probability
+ROUNDING = 1e-12  # relative spread that is rounding, not noise
+LEAST_SHRUNK = 4  # designs; fewer are not shrunk, because their spread means little
+LEAST_WEIGHT = 0.5  # of a design's own mean when it is shrunk
+LEAST_FREEDOM = 3  # repeated runs over all designs; with fewer, their spread means little
+SURE, OUT = 0.95, 0.05  # probability of being on the front, above or below which membership is certain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What is known of one design."""
+    """What the seeds of one design say about it."""
 
-    mean: tuple[float, ...]  # costs: all objectives to be minimized
-    error: tuple[float, ...] | None  # standard error of each; None where too few runs are repeated
+    mean: tuple[float, ...]  # costs, all to be minimized
+    error: tuple[float, ...] | None  # standard error of each cost; None if too few runs are repeated in the study
     seeds: int
-    on_front: float | None  # the probability; None where no spread is known
+    on_front: float | None  # probability of being on the front; None if `error` is
 
     @property
     def doubtful(self) -> bool:
-        """Whether the seeds so far leave open if it is on the front: it is tied with others."""
+        """Whether membership of the front is uncertain: the design is tied with others."""
         return self.on_front is not None and OUT < self.on_front < SURE
 
     def errors(self, objectives: Sequence[Objective]) -> dict[str, float] | None:
-        """The standard error of each of the study's objectives by name; None where no spread is known."""
+        """The standard errors by the names of the objectives of the study; None if `error` is."""
         return None if self.error is None else {o.name: e for o, e in zip(objectives, self.error, strict=True)}
 
 
-def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draws: int = DRAWS) -> list[Standing]:
-    """The standing of each design, given the costs of its seeds: [design][seed][objective]. Raises ValueError for none of a design."""
+def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, samples: int = SAMPLES) -> list[Standing]:
+    """The standing of each design, from the costs of its seeds.
+
+    `costs` is [design][seed][objective]. `seed` and `samples` are those of `on_front_probability`.
+    Raises ValueError for a design without a seed.
+    """
     if not costs:
         return []
     if not all(costs):
@@ -61,9 +67,9 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
         ]
     squares = sum(((np.asarray(runs) - mean) ** 2).sum(axis=0) for runs, mean in zip(costs, means, strict=True))
     spread = np.sqrt(np.asarray(squares) / freedom)  # of one seed, pooled
-    spread[spread <= ROUNDING * np.abs(means).max(axis=0)] = 0.0  # the seeds are equal, but for how means are rounded
+    spread[spread <= ROUNDING * np.abs(means).max(axis=0)] = 0.0  # the seeds are equal; only the means are rounded
     errors = spread / np.sqrt(counts)[:, None]
-    probability = on_front_probability(*shrunk(means, errors), freedom=freedom, seed=seed, draws=draws)
+    probability = on_front_probability(*shrunk(means, errors), freedom=freedom, seed=seed, samples=samples)
     return [
         Standing(mean=tuple(mean), error=tuple(error), seeds=int(n), on_front=float(p))
         for mean, error, n, p in zip(means.tolist(), errors.tolist(), counts, probability, strict=True)
@@ -71,7 +77,11 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, draw
 
 
 def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(means, standard errors) [N, K] of designs, as those of a population: noise spreads the means more than the designs differ."""
+    """The (means, standard errors) of designs, [N, K] each, shrunk toward the common mean as far as noise has spread them.
+
+    Fewer than `LEAST_SHRUNK` designs, and objectives without noise, stay as they are.
+    Source: Efron and Morris (1975).
+    """
     if len(means) < LEAST_SHRUNK:
         return means, errors
     noise = errors**2
@@ -83,32 +93,42 @@ def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDA
 
 
 def on_front_probability(
-    means: NDArray[np.float64], errors: NDArray[np.float64], *, freedom: int, seed: int = 0, draws: int = DRAWS
+    means: NDArray[np.float64], errors: NDArray[np.float64], *, freedom: int, seed: int = 0, samples: int = SAMPLES
 ) -> NDArray[np.float64]:
-    """For each design [N, K] the share of draws of all true means in which no other design dominates it."""
+    """The probability that each design is on the front, [N], from the means and standard errors [N, K] of all designs.
+
+    It is the share of `samples` random samples of all true means in which no other design dominates this one. `freedom` is the
+    pooled degrees of freedom of the errors; `seed` is that of the samples.
+    """
     generator = np.random.default_rng(seed)
     on_front = np.zeros(len(means))
-    for _ in range(draws):
+    for _ in range(samples):
         # one chi-square for the pooled spread of each objective, a normal for each mean: jointly a multivariate t
         scale = np.sqrt(freedom / generator.chisquare(freedom, size=means.shape[1]))
-        drawn = means + errors * scale * generator.standard_normal(means.shape)
-        on_front += nondominated(drawn)
-    return on_front / draws
+        sampled = means + errors * scale * generator.standard_normal(means.shape)
+        on_front += nondominated(sampled)
+    return on_front / samples
 
 
-def next_to_seed(known: Sequence[Standing], most: int, taken: Collection[int] = ()) -> int | None:
-    """The design that one more seed tells most about; None where all are settled or have `most` seeds.
+def next_to_seed(designs: Sequence[Standing], most: int, taken: Collection[int] = ()) -> int | None:
+    """The index of the design for which one more seed tells the most, or None if no design needs one.
 
-    Of those whose membership is open, with the fewest seeds, the nearest to even odds. It is looked at after each seed, `most` times
-    at most, so that each look has its share of the 5 % (Bonferroni): otherwise one unlucky seed would end the race of a member. Where no
-    spread is known yet, those of the front in turn: they tell it. Those `taken` are being trained already.
+    `most` is the largest number of seeds of a design. Designs in `taken` are left out: they are in training already.
+
+    Of the designs whose membership of the front is uncertain, it is one with the fewest seeds, and of these the one nearest to
+    even odds. Membership is tested after each seed, up to `most` times, so each test has its share of the 5 % (Bonferroni);
+    otherwise one unlucky seed would end the race of a member of the front. If no spread is known yet, the members of the front
+    take turns, because their seeds tell it.
     """
-    if known and all(standing.on_front is None for standing in known):
-        members = [index for index in front([standing.mean for standing in known]) if index not in taken]
-        first = min(members, key=lambda index: (known[index].seeds, index), default=None)
-        return first if first is not None and known[first].seeds < most else None
+    if designs and all(design.on_front is None for design in designs):
+        members = [index for index in front([design.mean for design in designs]) if index not in taken]
+        first = min(members, key=lambda index: (designs[index].seeds, index), default=None)
+        return first if first is not None and designs[first].seeds < most else None
     out, sure = OUT / most, 1 - (1 - SURE) / most
-    open_ = [i for i, s in enumerate(known) if out < (s.on_front or 0.0) < sure and s.seeds < most and i not in taken]
-    return min(
-        open_, key=lambda index: (known[index].seeds, math.fabs((known[index].on_front or 0) - 0.5), index), default=None
-    )
+    uncertain = [i for i, d in enumerate(designs) if out < (d.on_front or 0.0) < sure and d.seeds < most and i not in taken]
+
+    def order(index: int) -> tuple[float, ...]:
+        design = designs[index]
+        return design.seeds, math.fabs((design.on_front or 0) - 0.5), index
+
+    return min(uncertain, key=order, default=None)
