@@ -165,9 +165,9 @@ def test_parameter_counts_are_those_of_the_network() -> None:
     from fastrcaps_dse.problem.space import DesignPoint
 
     shape = ImageShape(channels=1, height=28, width=28, classes=10)
-    for sharing in (False, True):
+    for shared in (False, True):
         for decoder in ("full", "small"):
-            count = parameter_count(DesignPoint(weight_sharing=sharing, decoder=decoder), shape)  # type: ignore[arg-type]
+            count = parameter_count(DesignPoint(weight_sharing=shared, decoder=decoder), shape)  # type: ignore[arg-type]
             assert f"{count:,}" in TEXTS["docs/objectives.md"]
 
 
