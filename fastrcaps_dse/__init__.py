@@ -1,52 +1,104 @@
 """fastrcaps-dse: multi-objective design-space exploration of Capsule Networks.
 
-The public names are imported where they are first used, so that `import fastrcaps_dse` costs nothing.
+The public names are imported when they are first used, so that `import fastrcaps_dse` costs nothing; a type checker knows them all.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.analysis.picks import Candidate, Limit, Pick, parse_limit, pick
+    from fastrcaps_dse.analysis.results import Results
+    from fastrcaps_dse.capsnet.network import CapsNet
+    from fastrcaps_dse.capsnet.sizes import parameter_count
+    from fastrcaps_dse.data import load
+    from fastrcaps_dse.problem.objectives import Measurement
+    from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+    from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, DesignSpace, parse_design
+    from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, load_study, override
+    from fastrcaps_dse.runs.budget import Budget, start_budget
+    from fastrcaps_dse.runs.executors import open_executor
+    from fastrcaps_dse.session import OpenStudy, Outcome, Picked, explore, load_network, open_study, pick_design, race, results
+    from fastrcaps_dse.store import Store
+    from fastrcaps_dse.trainer import Training
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Budget": "runs.budget",
+    "Candidate": "analysis.picks",
     "CapsNet": "capsnet.network",
     "DesignPoint": "problem.space",
     "DesignSpace": "problem.space",
+    "Limit": "analysis.picks",
     "Measurement": "problem.objectives",
     "NAMED_DESIGNS": "problem.space",
-    "Session": "session",
+    "OpenStudy": "session",
+    "Outcome": "session",
+    "Pick": "analysis.picks",
+    "Picked": "session",
+    "Results": "analysis.results",
     "Store": "store",
     "StudySpec": "problem.study_spec",
     "Training": "trainer",
     "build_timeline": "problem.schedules",
+    "explore": "session",
+    "find_study_file": "problem.study_spec",
     "learning_rate": "problem.schedules",
     "load": "data",
+    "load_network": "session",
     "load_study": "problem.study_spec",
+    "open_executor": "runs.executors",
+    "open_study": "session",
+    "override": "problem.study_spec",
     "parameter_count": "capsnet.sizes",
     "parse_design": "problem.space",
+    "parse_limit": "analysis.picks",
     "pick": "analysis.picks",
+    "pick_design": "session",
+    "race": "session",
+    "results": "session",
+    "start_budget": "runs.budget",
 }
 
 __all__ = [
     "NAMED_DESIGNS",
+    "Budget",
+    "Candidate",
     "CapsNet",
     "DesignPoint",
     "DesignSpace",
+    "Limit",
     "Measurement",
-    "Session",
+    "OpenStudy",
+    "Outcome",
+    "Pick",
+    "Picked",
+    "Results",
     "Store",
     "StudySpec",
     "Training",
     "__version__",
     "build_timeline",
+    "explore",
+    "find_study_file",
     "learning_rate",
     "load",
+    "load_network",
     "load_study",
+    "open_executor",
+    "open_study",
+    "override",
     "parameter_count",
     "parse_design",
+    "parse_limit",
     "pick",
+    "pick_design",
+    "race",
+    "results",
+    "start_budget",
 ]
 
 

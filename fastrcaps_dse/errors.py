@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
-    """One line that says what is wrong, one that says how to fix it, and the exit code of the command line."""
+    """One line that says what is wrong, a hint how to fix it, and the exit code of the command line."""
 
     exit_code = 1
 
@@ -15,6 +16,10 @@ class UserError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes, too, the hint stays with the error."""
+        return type(self), (self.message, self.hint)
 
 
 class InputError(UserError):
@@ -37,10 +42,6 @@ class NothingFits(UserError):
 
 class RunFailed(Exception):
     """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
-
-
-class BudgetSpent(Exception):
-    """The time that an exploration may take is over; the run under way goes on from its last epoch another time."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,18 +1,21 @@
-"""What the tests of whole explorations share: small studies, and an observer."""
+"""What the tests of whole explorations share: small studies, and one who listens."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastrcaps_dse import store
-from fastrcaps_dse.problem.objectives import Measurement
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse import session, store
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
-from fastrcaps_dse.session import Session
+from fastrcaps_dse.runs.budget import Budget
+from fastrcaps_dse.runs.executors import open_executor
+from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted, Status, TrialFinished
+from fastrcaps_dse.session import OpenStudy, Outcome
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.trainer import Epoch
 
 STUDY = """
 name = "s"
@@ -33,41 +36,78 @@ def spec_of(tiny: Path, **changes: Any) -> StudySpec:
     return override(parse_study(STUDY.format(dataset=tiny), default_name="s"), **changes)
 
 
-class Heard:
-    """Keeps what it is told; may interrupt after an epoch."""
+class Heard(logging.Handler):
+    """Keeps events and warnings; may interrupt after an epoch."""
 
     def __init__(self, stop_after: int = 10**9) -> None:
+        super().__init__()
         self.warnings: list[str] = []
         self.noise: list[str] = []  # warnings of machines that are noisy while they are measured
-        self.begun: list[int] = []
-        self.fronts: list[int] = []
+        self.begun: list[int] = []  # epochs that each run had already
+        self.fronts: list[int] = []  # sizes, after each trial
         self.stop_after = stop_after
+        self.status = Status(front=0, remaining=None)
 
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            message = record.getMessage()
+            (self.noise if "a noisy machine" in message else self.warnings).append(message)
 
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement, front: int) -> None:
-        self.fronts.append(front)
+    def tell(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self.begun.append(len(event.accuracies))
+            case EpochFinished():
+                self.epoch_finished(event)
+            case Status():
+                self.status = event
+            case TrialFinished():
+                self.fronts.append(self.status.front)
 
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
-
-    def run_started(self, trial: int, seed: int, epochs: int, done: int) -> None:
-        self.begun.append(done)
-
-    def epoch_finished(self, trial: int, epoch: Epoch) -> None:
+    def epoch_finished(self, _: EpochFinished) -> None:
         self.stop_after -= 1
         if self.stop_after == 0:
             raise KeyboardInterrupt
 
-    def rest_estimated(self, seconds: float) -> None: ...
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        logger = logging.getLogger("fastrcaps_dse")
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
 
-    def warned(self, message: str) -> None:
-        (self.noise if "a noisy machine" in message else self.warnings).append(message)
+
+def opened(place: Path, spec: StudySpec) -> OpenStudy:
+    """The study in a database of this folder."""
+    place.mkdir(exist_ok=True)
+    return session.open_study(spec, str(place / "s.db"), device="cpu", precision="float32")
 
 
-def explore(place: Path, spec: StudySpec, heard: Heard | None = None, trials: int | None = 1) -> Store:
-    url = store.parse_url(str(place / "s.db"))
-    Session(spec, url, heard or Heard(), device="cpu", precision="float32").run(trials)
-    return Store(url)
+def explored(
+    study: OpenStudy,
+    heard: Heard | None = None,
+    trials: int | None = 1,
+    *,
+    workers: int | None = 1,
+    budget: Budget | None = None,
+    fresh: bool = False,
+) -> Outcome:
+    """Explore an open study."""
+    heard = heard or Heard()
+    with (
+        heard.listening(),
+        open_executor(study.cost_model, workers=workers, budget=budget, fresh=fresh) as executor,
+    ):
+        return session.explore(study, executor, trials=trials, budget=budget, tell=heard.tell)
+
+
+def explore(place: Path, spec: StudySpec, heard: Heard | None = None, trials: int | None = 1, **how: Any) -> Store:
+    """Open and explore; the store, to look into."""
+    with opened(place, spec) as study:
+        explored(study, heard, trials, **how)
+    return Store(store.parse_url(str(place / "s.db")))
 
 
 def curves(ours: Store) -> list[list[dict[str, Any]]]:
@@ -94,11 +134,10 @@ HEADS = '["adabatch(head_batch=4,head_epochs=10,tail_batch=8)", "adabatch(head_b
 def shared(
     place: Path, tiny: Path, *, name: str = "a", epochs: int = 3, schedules: str = HEADS, **how: Any
 ) -> tuple[Store, Heard]:
+    """A study of designs that begin alike."""
     spec = parse_study(SHARED.format(name=name, dataset=tiny, epochs=epochs, schedules=schedules), default_name="s")
     heard = Heard()
-    session = Session(spec, store.parse_url(str(place / "s.db")), heard, device="cpu", **how)
-    session.run()
-    return session.store, heard
+    return explore(place, spec, heard, None, **how), heard
 
 
 def curves_of(ours: Store, name: str) -> dict[str, list[dict[str, Any]]]:

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastrcaps_dse import search, store
+from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
-from fastrcaps_dse.search import draw
+from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
+from fastrcaps_dse.search.parameters import sample_design
 from fastrcaps_dse.store import Store, StudyRow, tables
 
 SPACE = """
@@ -37,12 +38,11 @@ def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "
 def write_study(path: Path, designs: int, *, name: str = "synthetic", failed: int = 0, running: int = 0, **how: Any) -> Store:
     """A database with a study of so many measured designs, and some that failed or are running."""
     spec, url = make_spec(name, **how), store.parse_url(str(path))
-    storage = search.open_storage(url)
-    study, _ = search.find_study(spec, storage)
+    study = open_optuna_study(spec, open_storage(url))
     ours = Store(url, create=True)
     ours.add_study(
         {
-            "study_id": study._study_id,
+            "study_id": study.study_id,
             "identity": spec.identity(),
             "spec_text": spec.text,
             "target_trials": designs,
@@ -64,7 +64,7 @@ def add_designs(ours: Store, study: StudyRow, spec: StudySpec, designs: int, *, 
     base = max((run.run_id for other in ours.studies() for run in ours.runs(other.study_id)), default=0)
     states = ["done"] * designs + ["failed"] * failed + ["running"] * running
     for index, state in enumerate(states):
-        point = draw(spec.space, generator)
+        point = sample_design(spec.space, generator)
         for seed in range(spec.seeds):
             run_id = base + len(runs) + 1
             curve = _curve(point, spec.epochs, generator)

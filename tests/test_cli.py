@@ -240,11 +240,11 @@ def test_limits_before_training(command: Command, study: Path) -> None:
     assert picked.code == 0 and "memory <= 100 MB does not bind" in picked.out
     assert command("pick", "--limit", "latency<=2ms").code == 2
     shown = command("show", 0)
-    assert "as the clock told" in shown.out
+    assert ", by the clock\n" in shown.out
 
 
 def test_budgets(command: Command, study: Path) -> None:
-    assert "no quantity for time" in command("explore", study, "--budget", "soon").err
+    assert "is not a quantity for time" in command("explore", study, "--budget", "soon").err
     done = command("explore", study, "--until-exhausted", "--device", "cpu")
     assert done.code == 0 and "exhausted" not in done.err.split("next:")[-1] and "[4/4]" in done.err
     again = command("explore", study, "--budget", "1h", "--device", "cpu")
@@ -252,7 +252,7 @@ def test_budgets(command: Command, study: Path) -> None:
     assert "by the clock" in command("show", 0).out
 
 
-def test_settling_and_a_guided_search_that_stops_early(command: Command, study: Path) -> None:
+def test_racing_and_a_guided_search_that_prunes(command: Command, study: Path) -> None:
     explored = command(
         "explore",
         study,
@@ -262,7 +262,7 @@ def test_settling_and_a_guided_search_that_stops_early(command: Command, study: 
         "on",
         "--objectives",
         "acc,params,epochs",
-        "--settle",
+        "--max-seeds",
         3,
         "--device",
         "cpu",
@@ -271,7 +271,30 @@ def test_settling_and_a_guided_search_that_stops_early(command: Command, study: 
     front = json.loads(command("front", "--json").out)
     designs = front["designs"] + front["tied"]
     assert max(d["seeds"] for d in designs) > 1 and all(d["tied"] for d in front["tied"])
-    known = [d["on_front"] for d in designs]
-    assert all(p is None for p in known) or all(0 <= p <= 1 for p in known)
+    chances = [d["on_front"] for d in designs]
+    assert all(p is None for p in chances) or all(0 <= p <= 1 for p in chances)
     unknown = command("explore", study, "--pruning", "later")
     assert unknown.code == 2 and "known: off, safe, on" in unknown.err
+
+
+def test_the_log_is_shown_when_asked_for(command: Command, study: Path) -> None:
+    first = ("explore", study, "--trials", "1", "--device", "cpu")
+    assert "info:" not in command(*first).err
+    again = command(*first, "--study", "again", "--verbose").err
+    assert "info: run 2: taken over from run 1 of another study" in again
+    assert "info:" not in command(*first, "--study", "third").err  # it holds for one command
+
+
+def test_options_come_in_panels(command: Command) -> None:
+    said = command("explore", "--help").out
+    panels = [said.index(title) for title in ("What to explore", "Limits", "How to spend the time", "Where it runs")]
+    assert panels == sorted(panels)
+    assert (
+        panels[0]
+        < said.index("--dataset")
+        < panels[1]
+        < said.index("--max-params")
+        < panels[2]
+        < said.index("--budget")
+        < panels[3]
+    )

@@ -1,22 +1,40 @@
-"""The explorer around an `evaluate` that trains nothing: what it asks for, in which order, and how it goes on."""
+"""The loop of an exploration around an executor that trains nothing: what it asks for, in which order, and how it goes on."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from fastrcaps_dse import search, store
-from fastrcaps_dse.analysis.picks import parse_limits
-from fastrcaps_dse.errors import InputError, NothingFits, RunFailed
-from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
+from fastrcaps_dse import store
+from fastrcaps_dse.analysis.picks import Limit, parse_limits
+from fastrcaps_dse.errors import InputError, NothingFits
+from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
-from fastrcaps_dse.search import Explorer, open_storage, parameters, point_of
-from fastrcaps_dse.search.guided import Foreseen
+from fastrcaps_dse.search.explorer import Explorer
+from fastrcaps_dse.search.history import History
+from fastrcaps_dse.search.limits import LimitFilter
+from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
+from fastrcaps_dse.search.parameters import make_sampler, parameters, point_of
+from fastrcaps_dse.search.proposers import make_proposers
+from fastrcaps_dse.search.protocols import (
+    Event,
+    Failed,
+    Forecast,
+    Measured,
+    Message,
+    OutOfTime,
+    Request,
+    RunStarted,
+    TrialFailed,
+    TrialFinished,
+    TrialStarted,
+)
 
 FINITE = """
 trials = 12
@@ -32,66 +50,100 @@ def spec_of(text: str = FINITE, **changes: Any) -> StudySpec:
     return override(parse_study(text, default_name="s"), **changes)
 
 
-class Silent:
-    """Hears all, says nothing."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, int]] = []
-
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None:
-        self.events.append(("resumed" if resumed else "started", trial))
-
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None:
-        self.events.append(("finished", trial))
-
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None:
-        self.events.append((reason, trial))
-
-
 class Fake:
-    """An `evaluate` that remembers what it was asked for."""
+    """An executor that trains nothing and remembers what it was asked for. It works on so many requests at once."""
 
-    def __init__(self, stop_after: int | None = None, fail: str = "") -> None:
+    def __init__(self, *, after: Fake | None = None, stop_after: int | None = None, fail: str = "", workers: int = 1) -> None:
+        """`after` another one, whose measurements a store would have kept."""
         self.asked: list[tuple[str, int]] = []
-        self.stop_after, self.fail = stop_after, fail
+        self.stop_after, self.fail, self.workers = stop_after, fail, workers
+        self.kept: dict[int, list[Measurement]] = after.kept if after else {}
+        self.pruned: set[str] = set()  # keys of designs whose runs are pruned
+        self.out_of_time = False
 
-    def __call__(self, point: DesignPoint, seed: int, trial: int, report: search.Report) -> Measurement:
+    def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
+        at_work: list[Request] = []
+        while True:
+            while len(at_work) < self.workers and (request := next_request()) is not None:
+                at_work.append(request)
+            if not at_work:
+                return
+            yield from self.answer(at_work.pop(0))
+
+    def answer(self, request: Request) -> Iterator[Message]:
         if self.stop_after is not None and len(self.asked) >= self.stop_after:
             raise KeyboardInterrupt
-        self.asked.append((point.key, seed))
-        if point.label == self.fail:
-            raise RunFailed("the loss is not finite")
-        number = sum(map(ord, point.key)) % 97
-        return Measurement(
-            values={"acc": 90 + number / 10 + seed, "time": 1.0 + number, "params": 8e6 - 1e6 * point.weight_sharing}
-        )
+        self.asked.append((request.point.key, request.seed))
+        yield RunStarted(request=request, epochs=1, accuracies=())
+        if self.out_of_time:
+            yield OutOfTime(request=request)
+            return
+        if request.point.label == self.fail:
+            yield Failed(request=request, reason="the loss is not finite")
+            return
+        number = sum(map(ord, request.point.key)) % 97
+        values = {
+            "acc": 90 + number / 10 + request.seed,
+            "time": 1.0 + number,
+            "params": 8e6 - 1e6 * request.point.weight_sharing,
+        }
+        measurement = Measurement(values=values, pruned_after=1 if request.point.key in self.pruned else None)
+        self.kept.setdefault(request.trial, []).append(measurement)
+        yield Measured(request=request, measurement=measurement)
+
+    def measured(self) -> dict[int, Measurement]:
+        """What a store has of each trial."""
+        return {trial: mean_measurement(runs) for trial, runs in self.kept.items()}
 
 
-def foresee(point: DesignPoint) -> Foreseen:
-    return Foreseen(seconds=10.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
+def failures(events: list[Event]) -> list[tuple[str, int]]:
+    return [(event.reason, event.trial) for event in events if isinstance(event, TrialFailed)]
 
 
-def explore(path: Path, spec: StudySpec, fake: Fake, target: int) -> tuple[bool, Explorer, Silent]:
-    silent = Silent()
-    running = Explorer(spec, open_storage(store.parse_url(str(path / "s.db"))), fake, silent, foresight=foresee)
-    return running.run(target), running, silent
+def forecast(point: DesignPoint) -> Forecast:
+    return Forecast(seconds=10.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
+
+
+def make(
+    path: Path, spec: StudySpec, fake: Fake, target: int, limits: list[Limit] | None = None
+) -> tuple[Explorer, list[Event]]:
+    """An explorer on the database of a folder, and the events that it will tell."""
+    events: list[Event] = []
+    limited = LimitFilter(limits=limits or [], bounds=params_of)
+    limited.check(spec)
+    study = open_optuna_study(spec, open_storage(store.parse_url(str(path / "s.db"))))
+    explorer = Explorer(
+        study=study,
+        history=study.history(fake.measured(), History(admits=limited.admits)),
+        proposers=make_proposers(spec, forecast, limits or [], workers=fake.workers),
+        target=target,
+        limits=limits or [],
+        tell=events.append,
+    )
+    return explorer, events
+
+
+def explore(path: Path, spec: StudySpec, fake: Fake, target: int) -> tuple[bool, Explorer, list[Event]]:
+    running, events = make(path, spec, fake, target)
+    running.run(fake)
+    return running.exhausted, running, events
 
 
 def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
     fake = Fake()
     exhausted, running, _ = explore(tmp_path, spec_of(), fake, 9)
-    assert not exhausted and running.finished == len(fake.asked) == 9
+    assert not exhausted and len(running.history.finished) == len(fake.asked) == 9
     assert [key for key, _ in fake.asked[:4]] == [NAMED_DESIGNS[name].key for name in NAMED]
     assert len({key for key, _ in fake.asked}) == 9
 
 
 @pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
 def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastrcaps_dse.search.explorer.PROPOSALS", 2)  # those of the Gaussian process take long
+    monkeypatch.setattr("fastrcaps_dse.search.proposers.PROPOSALS", 2)  # those of the Gaussian process take long
     fake = Fake()
     spec = spec_of(FINITE.replace('"one-cycle", ', ""), sampler=sampler)  # 16 designs
     exhausted, running, _ = explore(tmp_path, spec, fake, 50)
-    assert exhausted and running.finished == 16
+    assert exhausted and len(running.history.finished) == 16
     assert {key for key, _ in fake.asked} == {p.key for p in spec.space.designs()} and len(fake.asked) == 16
 
 
@@ -108,19 +160,21 @@ def test_a_stopped_study_goes_on_as_if_it_had_not_been(tmp_path: Path, text: str
     whole = Fake()
     (tmp_path / "whole").mkdir()
     explore(tmp_path / "whole", spec_of(text), whole, 10)
-    first, second = Fake(stop_after=stop), Fake()
+    first = Fake(stop_after=stop)
+    second = Fake(after=first)
     with pytest.raises(KeyboardInterrupt):
         explore(tmp_path, spec_of(text), first, 10)
-    _, running, silent = explore(tmp_path, spec_of(text), second, 10)
-    assert first.asked + second.asked == whole.asked and running.finished == 10
-    assert silent.events[0] == ("resumed", stop)
+    _, running, events = explore(tmp_path, spec_of(text), second, 10)
+    assert first.asked + second.asked == whole.asked and len(running.history.finished) == 10
+    begun = next(event for event in events if isinstance(event, TrialStarted))
+    assert begun.resumed and begun.trial == stop
 
 
 def test_seeds_are_averaged_and_never_trained_twice(tmp_path: Path) -> None:
     fake = Fake()
     _, running, _ = explore(tmp_path, spec_of(seeds=3, seed=5), fake, 4)
     assert [seed for _, seed in fake.asked] == [5, 6, 7] * 4 and max(Counter(fake.asked).values()) == 1
-    for trial in running.study.trials:
+    for trial in running.study.study.trials:
         number = sum(map(ord, trial.user_attrs["design"])) % 97
         assert trial.values[0] == pytest.approx(90 + number / 10 + 6)
 
@@ -130,19 +184,21 @@ def test_objectives_in_any_order_and_number(tmp_path: Path, names: str) -> None:
     spec = spec_of(objectives=parse_objectives(names))
     _, running, _ = explore(tmp_path, spec, Fake(), 12)
     wanted = names.split(",")
-    assert [d.name.lower() for d in running.study.directions] == [o.direction for o in spec.objectives]
-    for trial in running.study.trials:
+    assert [d.name.lower() for d in running.study.study.directions] == [o.direction for o in spec.objectives]
+    for trial in running.study.study.trials:
         assert trial.values == [trial.user_attrs["measurement"]["values"][name] for name in wanted]
-    assert [name.split()[0] for name in running.study.metric_names or []] == wanted
+    assert [name.split()[0] for name in running.study.study.metric_names or []] == wanted
 
 
 def test_a_failed_run_is_a_failed_trial_and_the_study_goes_on(tmp_path: Path) -> None:
     fake = Fake(fail="one-cycle")
-    _, running, silent = explore(tmp_path, spec_of(), fake, 6)
-    states = Counter(trial.state.name for trial in running.study.trials)
-    assert states == {"COMPLETE": 5, "FAIL": 1} and ("the loss is not finite", 1) in silent.events
-    assert running.study.trials[1].user_attrs["reason"] == "the loss is not finite"
-    again = Fake()
+    _, running, events = explore(tmp_path, spec_of(), fake, 6)
+    states = Counter(trial.state.name for trial in running.study.study.trials)
+    assert states == {"COMPLETE": 5, "FAIL": 1} and [(e.reason, e.trial) for e in events if isinstance(e, TrialFailed)] == [
+        ("the loss is not finite", 1)
+    ]
+    assert running.study.study.trials[1].user_attrs["reason"] == "the loss is not finite"
+    again = Fake(after=fake)
     explore(tmp_path, spec_of(), again, 10)
     assert NAMED_DESIGNS["one-cycle"].key not in {key for key, _ in again.asked}
 
@@ -162,8 +218,8 @@ def test_optuna_itself_reads_the_study(tmp_path: Path) -> None:
 
 
 def test_samplers_by_name() -> None:
-    assert isinstance(search.make_sampler("tpe", 0), optuna.samplers.TPESampler)
-    assert isinstance(search.make_sampler("gp", 0), optuna.samplers.GPSampler)
+    assert isinstance(make_sampler("tpe", 0), optuna.samplers.TPESampler)
+    assert isinstance(make_sampler("gp", 0), optuna.samplers.GPSampler)
 
 
 def params_of(point: DesignPoint, name: str) -> tuple[float, float] | None:
@@ -172,9 +228,9 @@ def params_of(point: DesignPoint, name: str) -> tuple[float, float] | None:
 
 
 def limited(path: Path, spec: StudySpec, fake: Fake, target: int, *texts: str) -> tuple[bool, Explorer]:
-    storage = open_storage(store.parse_url(str(path / "s.db")))
-    running = Explorer(spec, storage, fake, Silent(), limits=parse_limits(texts), bounds=params_of, foresight=foresee)
-    return running.run(target), running
+    running, _ = make(path, spec, fake, target, parse_limits(texts))
+    running.run(fake)
+    return running.exhausted, running
 
 
 @pytest.mark.parametrize("text", [FINITE, INFINITE])
@@ -183,7 +239,7 @@ def test_what_a_limit_rules_out_is_never_trained(tmp_path: Path, text: str) -> N
     exhausted, running = limited(tmp_path, spec_of(text), fake, 15, "params<=7M", "time<=50s")
     assert len(fake.asked) == (12 if text == FINITE else 15) and exhausted == (text == FINITE)
     assert all("weight_sharing=True" in key for key, _ in fake.asked)
-    for trial in running.study.get_trials():
+    for trial in running.study.study.get_trials():
         constraints = trial.constraints
         assert constraints["params <= 7,000,000"] == 0 and constraints["time <= 50.0 s"] == trial.values[1] - 50
     limited(tmp_path, spec_of(text), fake, 17)  # and without limits it goes on
@@ -193,7 +249,7 @@ def test_what_a_limit_rules_out_is_never_trained(tmp_path: Path, text: str) -> N
 def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> None:
     for text in (FINITE, INFINITE):
         fake = Fake()
-        with pytest.raises(NothingFits, match="params <= 1,000, of which the nearest is 7,000,000") as error:
+        with pytest.raises(NothingFits, match=r"params <= 1,000 \(the nearest is 7,000,000\)") as error:
             limited(tmp_path, spec_of(text, name=text[-9:]), fake, 5, "params<=1000")
         assert error.value.exit_code == 3 and not fake.asked
     with pytest.raises(InputError, match="contradict"):
@@ -206,7 +262,8 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("stop", [2, 6])
 def test_a_stopped_guided_study_goes_on_as_if_it_had_not_been(tmp_path: Path, stop: int) -> None:
-    whole, first, second = Fake(), Fake(stop_after=stop), Fake()
+    whole, first = Fake(), Fake(stop_after=stop)
+    second = Fake(after=first)
     spec = spec_of(sampler="guided", first=())
     (tmp_path / "whole").mkdir()
     explore(tmp_path / "whole", spec, whole, 9)
@@ -214,3 +271,76 @@ def test_a_stopped_guided_study_goes_on_as_if_it_had_not_been(tmp_path: Path, st
         explore(tmp_path, spec, first, 9)
     explore(tmp_path, spec, second, 9)
     assert first.asked + second.asked == whole.asked
+
+
+# --- seeds, workers, budgets ------------------------------------------------------------------------------------------
+
+
+def test_a_pruned_run_spares_the_seeds_after_it(tmp_path: Path) -> None:
+    fake = Fake()
+    fake.pruned = {NAMED_DESIGNS["one-cycle"].key}
+    _, running, _ = explore(tmp_path, spec_of(seeds=3), fake, 3)
+    assert Counter(key for key, _ in fake.asked) == {
+        NAMED_DESIGNS["fixed"].key: 3,
+        NAMED_DESIGNS["one-cycle"].key: 1,
+        NAMED_DESIGNS["warm-restarts"].key: 3,
+    }
+    assert [trial.measurement and trial.measurement.pruned_after for trial in running.history.finished] == [None, 1, None]
+
+
+@pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "random", "exhaustive"])
+def test_workers_train_different_designs_and_each_its_seeds_in_a_row(tmp_path: Path, sampler: str) -> None:
+    fake = Fake(workers=3)
+    _, running, events = explore(tmp_path, spec_of(sampler=sampler, seeds=2), fake, 12)
+    assert max(Counter(fake.asked).values()) == 1 and len(fake.asked) == 24
+    seeds: dict[str, list[int]] = {}
+    for key, seed in fake.asked:
+        seeds.setdefault(key, []).append(seed)
+    assert all(order == [0, 1] for order in seeds.values())
+    assert sorted(e.trial for e in events if isinstance(e, TrialFinished)) == [*range(12)]
+    assert not running.history.under_way and not running.history.waiting
+
+
+def test_a_budget_that_ends_starts_nothing_more_and_its_trial_is_resumed(tmp_path: Path) -> None:
+    fake = Fake(workers=2)
+    fake.out_of_time = True
+    _, running, _ = explore(tmp_path, spec_of(), fake, 9)
+    assert running.spent and not running.exhausted and len(fake.asked) == 2
+    again = Fake(after=fake)
+    _, running, events = explore(tmp_path, spec_of(), again, 3)
+    assert [(e.trial, e.resumed) for e in events if isinstance(e, TrialStarted)] == [(0, True), (1, True), (2, False)]
+    over, _ = make(tmp_path, spec_of(), again, 9)
+    over.may_start = lambda _: False
+    over.run(again)
+    assert over.spent and len(again.asked) == 3
+
+
+# --- one truth: the store ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["guided", "tpe"])
+def test_a_continued_search_reads_the_store_not_what_optuna_was_told(tmp_path: Path, sampler: str) -> None:
+    """Racing changes means after a trial has ended, and Optuna cannot be told. The next proposals follow the store's means."""
+    spec = spec_of(sampler=sampler, first=())
+    fake = Fake()
+    explore(tmp_path, spec, fake, 11)
+    for trial, (run,) in fake.kept.items():  # the most accurate designs turn out to be the least accurate
+        fake.kept[trial] = [Measurement(values={**run.values, "acc": 189.6 - run["acc"]})]
+    study = open_optuna_study(spec, open_storage(store.parse_url(str(tmp_path / "s.db"))))
+    told = {t.number: dict(zip(("acc", "time", "params"), t.values, strict=True)) for t in study.study.trials}
+    assert all(told[trial]["acc"] != measured["acc"] for trial, measured in fake.measured().items())
+
+    def proposals(measured: dict[int, Measurement]) -> list[str]:
+        history = study.history(measured)
+        assert [trial.measurement for trial in history.finished] == [*measured.values()]
+        _, proposer = make_proposers(spec, forecast)
+        keys = []
+        for _ in range(6):
+            point = proposer.propose(history)
+            assert point is not None
+            keys.append(point.key)
+            history.keys.add(point.key)
+        return keys
+
+    stale = {trial: Measurement(values=values) for trial, values in told.items()}
+    assert proposals(fake.measured()) == proposals(fake.measured()) != proposals(stale)

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from fastrcaps_dse import store
+from fastrcaps_dse import session, store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.page.server import Watched
 from fastrcaps_dse.problem.study_spec import override
-from fastrcaps_dse.session import Session
 from fastrcaps_dse.store import Store
-from tests.sessions import Heard, spec_of
+from tests.sessions import Heard, explored, spec_of
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
 
@@ -66,18 +65,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[store.URL]:
 def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # weights lie in studies/
     spec = override(spec_of(tiny), name="elsewhere")
-    stopped = Session(spec, url, Heard(stop_after=3), device="cpu", precision="float32")
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(None)
-    stopped.close()
+    with pytest.raises(KeyboardInterrupt), session.open_study(spec, url, device="cpu", precision="float32") as stopped:
+        explored(stopped, Heard(stop_after=3), None)
     reading = Store(url, read_only=True)
     watched = Watched(store=reading, study=reading.study("elsewhere"), objectives=spec.objectives)
     assert watched.look() and not watched.look()
     assert [design["s"] for design in watched.since(0)["designs"]] == ["running"]
     heard = Heard()
-    session = Session(spec, url, heard, device="cpu", precision="float32")
-    session.run(None)
-    session.close()
+    with session.open_study(spec, url, device="cpu", precision="float32") as study:
+        explored(study, heard, None)
     assert heard.begun == [3, 0]
     assert watched.look() and [design["s"] for design in watched.since(1)["designs"]] == ["done", "done"]
     assert len(watched.curves([0])[0][0]["acc"]) == 4

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,38 +20,37 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_spec import parse_study
-from fastrcaps_dse.search import find_study, open_storage
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
+from fastrcaps_dse.store import EpochRow, Store
 from fastrcaps_dse.store.owner import process_name
 from fastrcaps_dse.store.url import translate
 
 POINT = DesignPoint()
-EPOCH = {
-    "epoch": 1,
-    "batch_size": 16,
-    "steps": 3,
-    "lr_first": 1e-3,
-    "lr_last": 1e-3,
-    "margin_loss": 0.1,
-    "reconstruction_loss": 0.01,
-    "acc": 90.0,
-    "warm_up_seconds": 0.2,
-    "train_seconds": 1.0,
-    "eval_seconds": 0.1,
-    "counted_seconds": 1.0,
-}
+EPOCH = EpochRow(
+    epoch=1,
+    batch_size=16,
+    steps=3,
+    lr_first=1e-3,
+    lr_last=1e-3,
+    margin_loss=0.1,
+    reconstruction_loss=0.01,
+    acc=90.0,
+    warm_up_seconds=0.2,
+    train_seconds=1.0,
+    eval_seconds=0.1,
+    counted_seconds=1.0,
+)
 
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Store:
     """A storage with one study."""
     url = store.parse_url(str(tmp_path / "s.db"))
-    storage = open_storage(url)
     spec = parse_study("", default_name="s")
-    study, _ = find_study(spec, storage)
+    study = open_optuna_study(spec, open_storage(url))
     made = Store(url, create=True)
     row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": {}}
-    made.add_study(row | {"study_id": study._study_id, "train_images": 10})
+    made.add_study(row | {"study_id": study.study_id, "train_images": 10})
     return made
 
 
@@ -62,8 +62,8 @@ def test_runs_and_epochs(ours: Store) -> None:
     run = claim(ours)
     assert run.state == "running" and run.design == POINT and run.measurement is None
     ours.set_epoch(run.run_id, EPOCH)
-    ours.set_epoch(run.run_id, EPOCH | {"acc": 91.0})  # trained again: it replaces the earlier record
-    ours.set_epoch(run.run_id, EPOCH | {"epoch": 2})
+    ours.set_epoch(run.run_id, replace(EPOCH, acc=91.0))  # trained again: it replaces the earlier record
+    ours.set_epoch(run.run_id, replace(EPOCH, epoch=2))
     assert [e.acc for e in ours.epochs(run.run_id)] == [91.0, 90.0]
     assert ours.epochs_of(ours.study().study_id) == {run.run_id: ours.epochs(run.run_id)}
     ours.drop_epochs(run.run_id, after=1)
@@ -124,7 +124,7 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
         for table in store.tables.OURS:
             columns = {column["name"] for column in sa.inspect(again.engine).get_columns(table.name)}
             assert columns == set(table.c.keys())
-    assert again.epochs(run.run_id)[0].counted_seconds == EPOCH["train_seconds"]
+    assert again.epochs(run.run_id)[0].counted_seconds == EPOCH.train_seconds
 
 
 def test_files_that_are_no_data_base(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_full_disk_loses_nothing(ours: Store) -> None:
     ours.engine.dispose()
     with pytest.raises(MachineError, match="is full"):
         for k in range(2, 20_000):
-            ours.set_epoch(run.run_id, EPOCH | {"epoch": k})
+            ours.set_epoch(run.run_id, replace(EPOCH, epoch=k))
     ours.close()
     kept = Store(ours.url).epochs(run.run_id)
     assert kept[0].acc == 90.0 and [e.epoch for e in kept] == list(range(1, len(kept) + 1))

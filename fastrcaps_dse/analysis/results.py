@@ -1,28 +1,31 @@
-"""Rows as plain values: the JSON and CSV that the command line prints and the pages carry (the contract is in README)."""
+"""What a study has found: its front, how sure each design is, and everything as DataFrames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from fastrcaps_dse.analysis.pareto import front
-from fastrcaps_dse.analysis.picks import Candidate, Limit, Pick
+from fastrcaps_dse.analysis.picks import Candidate
 from fastrcaps_dse.analysis.uncertainty import Standing, standings
 from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[TrialRow]:
     """The designs on the Pareto front, in the order of their trials."""
     done = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
-    costs = [costs_of(objectives, measured.values) for _, measured in done]
-    return [done[index][0] for index in front(costs)]
+    members = front([costs_of(objectives, measurement.values) for _, measurement in done])
+    return [done[index][0] for index in members]
 
 
 def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> dict[int, Standing]:
-    """How sure each measured design's place is, by trial."""
+    """How sure each measured design is, by trial."""
     done = [trial for trial in trials if trial.measurement is not None]
     costs = [
         [costs_of(objectives, run.measurement.values) for run in trial.runs if run.measurement is not None] for trial in done
@@ -31,9 +34,8 @@ def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) ->
 
 
 def values_of(trial: TrialRow) -> dict[str, float] | None:
-    """The values by objective name; None where the trial has no measurement."""
-    measured = trial.measurement
-    return None if measured is None else dict(measured.values)
+    """The values by objective name; None if the trial has no measurement."""
+    return None if trial.measurement is None else dict(trial.measurement.values)
 
 
 def weights_of(trial: TrialRow) -> str | None:
@@ -55,86 +57,117 @@ def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standi
     )
 
 
-def design_record(trial: TrialRow) -> dict[str, Any]:
-    """One design with its values."""
+# --- DataFrames -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The results of a study as DataFrames, each made anew when it is asked for.
+
+    `objectives` decide which designs are on the front; by default those of the study.
+    """
+
+    study: StudyRow
+    rows: Sequence[TrialRow]
+    epoch_rows: Mapping[int, Sequence[EpochRow]]  # by run id
+    objectives: Sequence[Objective] = ()
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row for each design: its dimensions, the mean value of each objective (accuracies in percent, times in seconds), and
+
+        `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state`, `on_front`, `tied` (its membership of the front is
+        uncertain), `front_probability` and the standard error of each objective (`acc_error`, ...), the last three only where
+        several seeds tell them.
+        """
+        objectives = self.objectives or self.study.objectives
+        members = {trial.trial for trial in front_of(self.rows, objectives)}
+        sure = standings_of(self.rows, objectives)
+        records = [
+            _design(trial)
+            | {"state": trial.state, "on_front": trial.trial in members}
+            | _sureness(sure.get(trial.trial), objectives)
+            for trial in self.rows
+        ]
+        return frame_of(records)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of `trials` that are on the Pareto front, the most accurate first."""
+        trials = self.trials
+        if trials.empty:
+            return trials
+        return trials[trials["on_front"]].sort_values("acc", ascending=False, kind="stable").reset_index(drop=True)
+
+    @property
+    def front_and_tied(self) -> pd.DataFrame:
+        """The rows of `front`, then those of designs that are not on it but may be, as far as their seeds tell."""
+        import pandas as pd
+
+        trials = self.trials
+        tied = trials[trials["tied"] & ~trials["on_front"]] if "tied" in trials else trials[:0]
+        return pd.concat([self.front, tied], ignore_index=True) if len(tied) else self.front
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row for each run: its trial, label and seed, what it measured, and where it was trained."""
+        names = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "weights", "started", "ended")
+        records = []
+        for trial in self.rows:
+            for run in trial.runs:
+                measured = asdict(run.measurement) if run.measurement else {"values": {}}
+                values = measured.pop("values")
+                identity = {"run": run.run_id, "trial": trial.trial, "label": trial.design.label}
+                records.append(identity | values | measured | {name: getattr(run, name) for name in names})
+        return frame_of(records)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """A row for each epoch of each run: its trial, label and seed, learning rates, losses, accuracy (%) and seconds."""
+        records = [
+            {"trial": trial.trial, "label": trial.design.label, "seed": run.seed, **asdict(epoch)}
+            for trial in self.rows
+            for run in trial.runs
+            for epoch in self.epoch_rows.get(run.run_id, ())
+        ]
+        return frame_of(records)
+
+
+WHOLE = ("pruned_after", "selected_epoch")
+"""Columns of whole numbers that may be missing."""
+
+
+def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records as a DataFrame, a row for each; whole numbers stay whole where some are missing."""
+    import pandas as pd
+
+    made = pd.DataFrame.from_records(records)
+    for name in WHOLE:
+        if name in made:
+            made[name] = made[name].astype("Int64")
+    if "tied" in made:  # of measured designs only
+        made["tied"] = made["tied"].eq(True)
+    return made
+
+
+def _design(trial: TrialRow) -> dict[str, Any]:
+    """A design in a row."""
+    measured = trial.measurement
     return {
         "trial": trial.trial,
         "label": trial.design.label,
-        "design": design_to_dict(trial.design),
-        "values": values_of(trial),
+        **design_to_dict(trial.design),
+        **(values_of(trial) or {}),
         "seeds": trial.seeds,
-        "test_acc": trial.measurement.test_acc if trial.measurement else None,
-        "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
+        "test_acc": measured.test_acc if measured else None,
+        "pruned_after": measured.pruned_after if measured else None,
         "weights": weights_of(trial),
     }
 
 
-def front_record(
-    study: StudyRow,
-    objectives: Sequence[Objective],
-    members: Sequence[TrialRow],
-    tied: Sequence[TrialRow],
-    known: Mapping[int, Standing],
-) -> dict[str, Any]:
-    """The Pareto front of a study, and the designs that are statistically tied with it."""
-    stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in objectives]
-
-    def record(trial: TrialRow) -> dict[str, Any]:
-        standing = known[trial.trial]
-        sure = {"errors": standing.errors(objectives), "on_front": standing.on_front, "tied": standing.doubtful}
-        return design_record(trial) | sure
-
-    return {
-        "study": study.name,
-        "objectives": stated,
-        "designs": [record(t) for t in members],
-        "tied": [record(t) for t in tied],
-    }
-
-
-def design_rows(trials: Sequence[TrialRow]) -> Iterator[list[Any]]:
-    """A table: the head, then a row for each design."""
-    for index, record in enumerate(map(design_record, trials)):
-        design, values = record.pop("design"), record.pop("values")
-        row = {"trial": record.pop("trial"), "label": record.pop("label")} | design | values | record
-        if index == 0:
-            yield list(row)
-        yield list(row.values())
-
-
-def pick_record(study: StudyRow, limits: Sequence[Limit], result: Pick, trials: Mapping[int, TrialRow]) -> dict[str, Any]:
-    """A pick, or the nearest miss."""
-
-    def design(number: int | None) -> dict[str, Any] | None:
-        return None if number is None else design_record(trials[number])
-
-    return {
-        "study": study.name,
-        "limits": [asdict(limit) for limit in limits],
-        "pick": design(result.trial),
-        "why": list(result.why),
-        "nearest_miss": design(result.nearest_miss),
-    }
-
-
-def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, Sequence[EpochRow]]]) -> dict[str, Any]:
-    """One design in full, with every epoch of its runs."""
-    details = [
-        {name: getattr(run, name) for name in ("seed", "state", "reason", "device", "precision", "software", "weights")}
-        | {"measurement": asdict(run.measurement) if run.measurement else None, "epochs": [asdict(epoch) for epoch in epochs]}
-        for run, epochs in runs
-    ]
-    return {"study": study.name, **design_record(trial), "state": trial.state, "runs": details}
-
-
-def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
-    """A study in a line."""
-    stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
-    return {
-        "study": study.name,
-        **stated,
-        "objectives": ",".join(study.identity["objectives"]),
-        "designs": len(trials),
-        "failed": sum(t.state == "failed" for t in trials),
-        "front": len(front_of(trials, study.objectives)),
-    }
+def _sureness(standing: Standing | None, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """How sure a design is, in a row; nothing where no spread is known."""
+    if standing is None or standing.on_front is None:
+        return {}
+    errors = {f"{name}_error": error for name, error in (standing.errors(objectives) or {}).items()}
+    return {"tied": standing.doubtful, "front_probability": standing.on_front, **errors}

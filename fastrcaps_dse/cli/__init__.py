@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from fastrcaps_dse.cli import designs, exploring, pages, training  # noqa: F401  (each registers its commands)
 from fastrcaps_dse.cli.app import INTERRUPTED, app
+from fastrcaps_dse.cli.log import start_log
 from fastrcaps_dse.errors import InputError, MachineError, UserError
 
 ORDER = ("explore", "front", "pick", "show", "view", "report", "train", "find_lr", "studies", "doctor")  # in --help
@@ -16,6 +17,7 @@ app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.cal
 
 def main() -> None:
     """The entry point: every error that a person can cause or cure is two lines on stderr and an exit code."""
+    start_log()
     try:
         sys.exit(app(prog_name="fastrcaps-dse", standalone_mode=False) or 0)
     except UserError as error:

@@ -7,28 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import (
-    NOTHING_FITS,
+from fastrcaps_dse.cli.app import NOTHING_FITS, app, chosen_objectives, hint, open_store, print_csv, print_json
+from fastrcaps_dse.cli.options import (
+    LIMITS,
     CsvOption,
     JsonOption,
-    LimitOption,
-    MaxParamsOption,
-    MaxTimeOption,
-    MinAccOption,
+    LimitOptions,
     ObjectivesOption,
     StorageOption,
     StudyOption,
-    app,
-    chosen_objectives,
-    given_limits,
-    hint,
-    open_store,
-    print_csv,
-    print_json,
+    grouped,
+    parse_limits,
 )
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
+    from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.store import Store, StudyRow, TrialRow
 
 
@@ -39,11 +33,11 @@ def front(
     storage: StorageOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw the first two objectives above the table.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Plot the first two objectives above the table.")] = False,
 ) -> None:
     """The Pareto front as a table."""
     if plot and (as_json or as_csv):
-        raise InputError("--plot draws for a person, --json and --csv print for a program", "give one of them")
+        raise InputError("--plot is for a person, --json and --csv are for a program", "give one of them")
     print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv, plot=plot)
 
 
@@ -51,45 +45,59 @@ def print_front(
     storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False, plot: bool = False
 ) -> None:
     """The front of a study, the most accurate design first."""
-    from fastrcaps_dse.analysis import results
-    from fastrcaps_dse.cli import console
-    from fastrcaps_dse.figures.plots import pareto_info
+    from fastrcaps_dse.analysis.results import Results, front_of, standings_of
+    from fastrcaps_dse.cli.records import front_record
 
     ours = open_store(storage)
     study = ours.study(name)
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
-    members = sorted(results.front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
-    known = results.standings_of(trials, chosen)
-    tied = [t for t in trials if t.trial in known and known[t.trial].doubtful and t not in members]
     if as_json:
-        print_json(results.front_record(study, chosen, members, tied, known))
-    elif as_csv:
-        print_csv(results.design_rows(members))
-    elif not members:
+        members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
+        sure = standings_of(trials, chosen)
+        tied = [t for t in trials if t.trial in sure and sure[t.trial].doubtful and t not in members]
+        print_json(front_record(study, chosen, members, tied, sure))
+        return
+    found = Results(study=study, rows=trials, epoch_rows={}, objectives=chosen)
+    if as_csv:
+        print_csv(found.front.drop(columns=["state", "on_front"], errors="ignore"))
+    elif found.front.empty:
         hint(f"the study {study.name!r} has no finished design yet")
     else:
-        if plot:
-            console.print_plot(pareto_info(trials, members, chosen))
-            print()
-        done = sum(t.state == "done" for t in trials)
-        title = f"{study.name}: {len(members)} of {done} designs on the Pareto front ({', '.join(o.name for o in chosen)})"
-        console.print_table(console.designs_table([*members, *tied], title, chosen, known))
-        if any(known[t.trial].doubtful for t in [*members, *tied]):
-            hint("tied: the seeds so far leave open whether it is on the front; `explore --settle` spends seeds on these")
+        _print_front_table(found, plot=plot)
+
+
+def _print_front_table(found: Results, *, plot: bool) -> None:
+    """The front and the designs that are tied with it."""
+    from fastrcaps_dse.analysis.results import front_of
+    from fastrcaps_dse.cli import console
+    from fastrcaps_dse.figures.plots import pareto_info
+
+    members, listed = found.front, found.front_and_tied
+    if plot:
+        console.print_plot(pareto_info(found.rows, front_of(found.rows, found.objectives), found.objectives))
+        print()
+    names = ", ".join(objective.name for objective in found.objectives)
+    done = sum(trial.state == "done" for trial in found.rows)
+    title = f"{found.study.name}: {len(members)} of {done} designs on the Pareto front ({names})"
+    console.print_table(console.designs_table(listed, title, found.objectives))
+    if "tied" in listed and listed["tied"].any():
+        hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
 
 
 @app.command()
+@grouped
 def pick(
+    limits: LimitOptions,
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
-    max_params: MaxParamsOption = None,
-    min_params: Annotated[str | None, typer.Option("--min-params", help="At least so many.")] = None,
-    max_time: MaxTimeOption = None,
-    min_time: Annotated[str | None, typer.Option("--min-time", help="At least so long.")] = None,
-    min_acc: MinAccOption = None,
-    max_acc: Annotated[str | None, typer.Option("--max-acc", help="At most so accurate.")] = None,
-    limit: LimitOption = None,
+    min_params: Annotated[str | None, typer.Option("--min-params", help="Parameters at least.", rich_help_panel=LIMITS)] = None,
+    min_time: Annotated[
+        str | None, typer.Option("--min-time", help="Time to max accuracy at least.", rich_help_panel=LIMITS)
+    ] = None,
+    max_acc: Annotated[
+        str | None, typer.Option("--max-acc", help="Accuracy at most, in percent.", rich_help_panel=LIMITS)
+    ] = None,
     prefer: Annotated[
         str | None, typer.Option("--prefer", help="An objective, or knee; default the first objective without a limit.")
     ] = None,
@@ -98,25 +106,19 @@ def pick(
 ) -> None:
     """The design for these limits, and why."""
     from fastrcaps_dse.analysis import picks, results
+    from fastrcaps_dse.cli.records import pick_record
 
-    given = {
-        ("params", "max"): max_params,
-        ("params", "min"): min_params,
-        ("time", "max"): max_time,
-        ("time", "min"): min_time,
-        ("acc", "min"): min_acc,
-        ("acc", "max"): max_acc,
-    }
-    limits = given_limits(given, limit)
+    given = {("params", "min"): min_params, ("time", "min"): min_time, ("acc", "max"): max_acc}
+    bounds = [*limits.limits(), *parse_limits(given, None)]
     ours = open_store(storage)
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
     chosen = chosen_objectives(row, objectives)
-    known = results.standings_of([*trials.values()], chosen)
-    candidates = [results.candidate(trial, chosen, known[number]) for number, trial in trials.items()]
-    result = picks.pick(candidates, chosen, limits, prefer)
+    sure = results.standings_of([*trials.values()], chosen)
+    candidates = [results.candidate(trial, chosen, sure[number]) for number, trial in trials.items()]
+    result = picks.pick(candidates, chosen, bounds, prefer)
     if as_json:
-        print_json(results.pick_record(row, limits, result, trials))
+        print_json(pick_record(row, bounds, result, trials))
     elif result.trial is not None:
         _print_pick(trials[result.trial], result.why)
     else:
@@ -163,15 +165,15 @@ def show(
     row = ours.study(study)
     trials = {t.trial: t for t in ours.trials(row)}
     if trial not in trials:
-        known = f"trials 0 to {max(trials)}" if trials else "no trial yet"
-        raise InputError(f"there is no trial {trial} in the study {row.name!r}", f"it has {known}")
+        existing = f"trials 0 to {max(trials)}" if trials else "no trial yet"
+        raise InputError(f"there is no trial {trial} in the study {row.name!r}", f"it has {existing}")
     print_trial(ours, row, trials[trial], as_json)
 
 
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
-    from fastrcaps_dse.analysis.results import trial_record
     from fastrcaps_dse.cli.console import epoch_line
+    from fastrcaps_dse.cli.records import trial_record
     from fastrcaps_dse.problem.quantities import format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
 
@@ -194,15 +196,16 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
             print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
-            how = "steps times the seconds of a step measured alone" if by_steps else "as the clock told"
+            how = "steps times the seconds of a step, measured alone" if by_steps else "by the clock"
             print(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")
 
 
 @app.command()
 def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: CsvOption = False) -> None:
     """The studies of a storage."""
-    from fastrcaps_dse.analysis.results import study_record
+    from fastrcaps_dse.analysis.results import frame_of
     from fastrcaps_dse.cli import console
+    from fastrcaps_dse.cli.records import study_record
 
     ours = open_store(storage)
     rows = [study_record(study, ours.trials(study)) for study in ours.studies()]
@@ -211,6 +214,6 @@ def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: 
     elif not rows:
         hint("no study yet: run `fastrcaps-dse explore`")
     elif as_csv:
-        print_csv([list(rows[0]), *(list(row.values()) for row in rows)])
+        print_csv(frame_of(rows))
     else:
         console.print_table(console.table(list(rows[0]), [[*map(str, row.values())] for row in rows]))

@@ -3,175 +3,231 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import (
-    DataDirOption,
-    DatasetOption,
-    DeviceOption,
-    EpochsOption,
-    JsonOption,
-    LimitOption,
-    MaxParamsOption,
-    MaxTimeOption,
-    MinAccOption,
-    ObjectivesOption,
-    PrecisionOption,
-    ProtocolOption,
-    SeedsOption,
-    StorageOption,
-    app,
-    given_limits,
-    hint,
-    print_json,
-)
+from fastrcaps_dse.cli.app import app, hint, print_json
 from fastrcaps_dse.cli.designs import print_front
-from fastrcaps_dse.cli.progress import run_session
+from fastrcaps_dse.cli.options import (
+    SPEND,
+    WHAT,
+    WHERE,
+    DataOptions,
+    DeviceOptions,
+    JsonOption,
+    LimitOptions,
+    ObjectivesOption,
+    RunOptions,
+    StorageOption,
+    VerboseOption,
+    grouped,
+)
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
 
+MOST_WORKERS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How designs are chosen and judged."""
+
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of the study; default the file's.", rich_help_panel=WHAT)
+    ] = None
+    sampler: Annotated[
+        str | None,
+        typer.Option("--sampler", help="guided, tpe, nsga2, gp, random or exhaustive.", rich_help_panel=WHAT),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of the sampler, and the first seed of each design's runs.", rich_help_panel=WHAT),
+    ] = None
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            help="steps (their number times the seconds of one, measured alone) or measured (by the clock).",
+            rich_help_panel=WHAT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpendOptions:
+    """How long the exploration goes on, and what it spares."""
+
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            help="Designs that the study is to have in all; default the file's, then as many again.",
+            rich_help_panel=SPEND,
+        ),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="End after so long, e.g. 30m; the same command goes on.", rich_help_panel=SPEND),
+    ] = None
+    until_exhausted: Annotated[
+        bool,
+        typer.Option("--until-exhausted", help="Try every design of the space, which must be finite.", rich_help_panel=SPEND),
+    ] = False
+    pruning: Annotated[
+        str | None,
+        typer.Option(
+            "--pruning",
+            help="End runs that cannot enter the front: off, safe (whatever they reach), on (at 95 % confidence).",
+            rich_help_panel=SPEND,
+        ),
+    ] = None
+    max_seeds: Annotated[
+        int,
+        typer.Option(
+            "--max-seeds",
+            help="Race: train up to N seeds of each design whose membership of the front is uncertain.",
+            metavar="N",
+            min=0,
+            rich_help_panel=SPEND,
+        ),
+    ] = 0
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Train again what an equal run of this storage has measured.", rich_help_panel=SPEND),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be trained and what it costs; train nothing.", rich_help_panel=SPEND),
+    ] = False
+
+
+WorkersOption = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        help="Runs side by side: a number, or auto: as many as the GPUs have use for, one without a GPU.",
+        metavar="N|auto",
+        rich_help_panel=WHERE,
+    ),
+]
+
 
 @app.command()
+@grouped
 def explore(
+    data: DataOptions,
+    run: RunOptions,
+    search: SearchOptions,
+    limits: LimitOptions,
+    spend: SpendOptions,
+    device: DeviceOptions,
     study_file: Annotated[
         str, typer.Argument(help="A study file, or the name of one in studies/.", metavar="[STUDY_FILE]")
     ] = "quick",
     objectives: ObjectivesOption = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            "--trials", help="Designs the study shall have in all; default the file's, and as many again when they are done."
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option("--budget", help="Explore for so long, e.g. 30m; then the same command goes on.")
-    ] = None,
-    until_exhausted: Annotated[
-        bool, typer.Option("--until-exhausted", help="Try every design of the space, which must be finite.")
-    ] = False,
-    epochs: EpochsOption = None,
-    seeds: SeedsOption = None,
-    dataset: DatasetOption = None,
-    data_dir: DataDirOption = None,
-    protocol: ProtocolOption = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="guided, tpe, nsga2, gp, random or exhaustive.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the sampler, and the first of the runs' seeds.")] = None,
-    settle: Annotated[
-        int,
-        typer.Option(
-            "--settle",
-            help="After the search, train up to so many seeds of each design that may or may not be on the front.",
-            metavar="SEEDS",
-        ),
-    ] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what an equal run of this storage has measured.")] = False,
-    max_params: MaxParamsOption = None,
-    max_time: MaxTimeOption = None,
-    min_acc: MinAccOption = None,
-    limit: LimitOption = None,
-    time: Annotated[
-        str | None,
-        typer.Option("--time", help="steps (times the seconds of a step, measured alone) or measured (by the clock)."),
-    ] = None,
-    pruning: Annotated[
-        str | None,
-        typer.Option(
-            "--pruning", help="Stop runs that cannot enter the front: off, safe (whatever happens), on (at 95 % confidence)."
-        ),
-    ] = None,
-    study: Annotated[str | None, typer.Option("--study", help="Name of the study; default the file's.")] = None,
     storage: StorageOption = None,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    workers: Annotated[
-        str,
-        typer.Option(
-            "--workers",
-            help="Runs side by side: a number, or auto: as many as the GPUs have use for, one without.",
-            metavar="N|auto",
-        ),
-    ] = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be trained and its estimated cost; train nothing.")
-    ] = False,
+    workers: WorkersOption = "auto",
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Run a study, or continue it where it was stopped."""
-    from fastrcaps_dse.problem.objectives import parse_objectives
+    """Run a study, or continue it."""
+    from fastrcaps_dse.cli.running import HowToRun, run_study
     from fastrcaps_dse.problem.quantities import counted, parse_quantity
-    from fastrcaps_dse.problem.study_spec import find_study_file, override
-    from fastrcaps_dse.store import without_password
 
-    spec = find_study_file(study_file)
-    if dataset is not None and dataset != spec.dataset and study is None:
-        study = f"{spec.name}-{Path(dataset).name}"
-    spec = override(
-        spec,
-        objectives=parse_objectives(objectives) if objectives is not None else None,
-        trials=trials,
-        epochs=epochs,
-        seeds=seeds,
-        dataset=dataset,
-        protocol=protocol,
-        sampler=sampler,
-        seed=seed,
-        name=study,
-        time=time,
-        pruning=pruning,
-    )
-    if dry_run:
-        _print_plan(spec, data_dir, device, precision, as_json)
+    spec = _spec(study_file, objectives, data, run, search, spend)
+    if spend.dry_run:
+        _print_plan(spec, data.data_dir, device, as_json)
         return
-    limits = given_limits({("params", "max"): max_params, ("time", "max"): max_time, ("acc", "min"): min_acc}, limit)
-    seconds = parse_quantity("time", budget) if budget is not None else None
-    if until_exhausted:
-        trials = spec.space.size()
-        if trials is None:
-            raise InputError("an infinite space is never exhausted", "use --trials or --budget")
-    outcome = run_session(
-        spec,
-        storage,
-        trials,
-        settle=settle,
-        data_dir=data_dir,
-        device=device,
-        precision=precision,
-        limits=limits,
-        budget=seconds,
-        fresh=fresh,
+    how = HowToRun(
+        storage=storage,
+        data_dir=data.data_dir,
+        device=device.device,
+        precision=device.precision,
         workers=_parse_workers(workers),
+        fresh=spend.fresh,
+        budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
     )
-    if outcome.seeds:
-        hint(f"{counted(outcome.seeds, 'further run')} of designs that may or may not be on the front")
+    outcome, raced = run_study(spec, how, _trials(spec, spend), limits=limits.limits(), max_seeds=spend.max_seeds)
+    if raced:
+        hint(f"racing: {counted(raced, 'further run')} of designs whose membership of the front was uncertain")
     if outcome.spent:
-        hint(f"the budget is spent after {counted(outcome.trials, 'trial')}; the same command goes on from here")
+        hint(f"the budget is over after {counted(outcome.trials, 'trial')}; the same command goes on from here")
     if outcome.exhausted:
         hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
     print_front(storage, spec.name, None, as_json=as_json)
-    where = "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
-    hint(f"\nnext: fastrcaps-dse pick --max-params 7M{where}    (or: front, show TRIAL, report)")
+    _print_next(storage)
+
+
+def _spec(
+    study_file: str,
+    objectives: str | None,
+    data: DataOptions,
+    run: RunOptions,
+    search: SearchOptions,
+    spend: SpendOptions,
+) -> StudySpec:
+    """The study of the file, with what the command line changes. Raises InputError."""
+    from fastrcaps_dse.problem.objectives import parse_objectives
+    from fastrcaps_dse.problem.study_spec import find_study_file, override
+
+    spec = find_study_file(study_file)
+    name = search.study
+    if data.dataset is not None and data.dataset != spec.dataset and name is None:
+        name = f"{spec.name}-{Path(data.dataset).name}"
+    return override(
+        spec,
+        name=name,
+        objectives=parse_objectives(objectives) if objectives is not None else None,
+        dataset=data.dataset,
+        epochs=run.epochs,
+        seeds=run.seeds,
+        protocol=run.protocol,
+        sampler=search.sampler,
+        seed=search.seed,
+        time=search.time,
+        trials=spend.trials,
+        pruning=spend.pruning,
+    )
+
+
+def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:
+    """How many trials are asked for; None for the study's own number. Raises InputError."""
+    if not spend.until_exhausted:
+        return spend.trials
+    size = spec.space.size()
+    if size is None:
+        raise InputError("an infinite space is never exhausted", "use --trials or --budget")
+    return size
 
 
 def _parse_workers(text: str) -> int | None:
     """How many workers; None for auto. Raises InputError."""
     if text == "auto":
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise InputError(f"{text!r} is no number of workers", "e.g. --workers 2, or auto")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise InputError(f"{text!r} is not a number of workers", "e.g. --workers 2, or auto")
     return int(text)
 
 
-def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, precision: str | None, as_json: bool) -> None:
+def _print_next(storage: str | None) -> None:
+    """What to do with a front."""
+    from fastrcaps_dse.store import without_password
+
+    option = "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
+    hint(f"\nnext: fastrcaps-dse pick --max-params 7M{option}    (or: front, show TRIAL, report)")
+
+
+def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, as_json: bool) -> None:
     from fastrcaps_dse.problem.quantities import counted, format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
-    from fastrcaps_dse.runs import estimates
+    from fastrcaps_dse.runs.estimates import make_plan
 
-    plan = estimates.plan(spec, data_dir=data_dir, device=device, precision=precision)
+    plan = make_plan(spec, data_dir=data_dir, device=device.device, precision=device.precision)
     if as_json:
         designs = [
             {"label": d.point.label, "design": design_to_dict(d.point)}
@@ -181,8 +237,8 @@ def _print_plan(spec: StudySpec, data_dir: Path | None, device: str | None, prec
         size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
         print_json(size | {"first": designs})
         return
-    known = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
-    print(f"study {spec.name}: {plan.designs} of {known}, {counted(spec.seeds, 'run')} of each,")
+    space = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
+    print(f"study {spec.name}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
     print(f"{spec.epochs} epochs of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
     if plan.first:
         print("first the named designs that the space admits:")

@@ -52,7 +52,7 @@ def write_figures(
     front = front_of(trials, chosen)
     identity = row.identity
     info = paper.paper_info(trials, front, ours.epochs_of(row.study_id), epochs=identity["epochs"], images=row.train_images)
-    files = {f"{name}.{kind}": data for name, data in _drawn(_figures(trials, front, chosen, info), kind, size).items()}
+    files = {f"{name}.{kind}": data for name, data in _files(_figures(trials, front, chosen, info), kind, size).items()}
     if info.speeds:
         files |= _tables(row, info.speeds)
     for name, data in files.items():
@@ -69,7 +69,7 @@ def _figures(
     """The figures by file name, as they stand alone."""
     scatter = plots.pareto_info(trials, front, objectives)
     made = {"fig8ab-pareto": export.for_print(plots.pareto_figure(scatter))}
-    if len(plots.drawn_axes(scatter)) > 2:
+    if len(plots.plotted_axes(scatter)) > 2:
         made["fig8ab-pareto-flat"] = export.for_print(export.flat_pareto(scatter))
     for name, drawn in (("fig4a-accuracy", info.named), ("fig8c-accuracy", info.accuracy), ("fig8d-learning-rate", info.rate)):
         if drawn:
@@ -87,10 +87,10 @@ def _curves(name: str, curves: list[plots.Curve], colors: list[int]) -> go.Figur
     return export.curves_for_print(figure, names, colors, paper.accuracy_range(curves))
 
 
-def _drawn(made: Mapping[str, go.Figure], kind: str, size: export.ImageSize) -> dict[str, bytes]:
+def _files(made: Mapping[str, go.Figure], kind: str, size: export.ImageSize) -> dict[str, bytes]:
     if kind == "html":
-        return {name: plots.page_of(figure).encode() for name, figure in made.items()}
-    return export.draw(made, "png" if kind == "png" else "svg", size)
+        return {name: plots.html_page(figure).encode() for name, figure in made.items()}
+    return export.render_images(made, "png" if kind == "png" else "svg", size)
 
 
 def _tables(study: StudyRow, speeds: Sequence[paper.Speed]) -> dict[str, bytes]:

@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import (
-    DataDirOption,
-    JsonOption,
-    ObjectivesOption,
-    StorageOption,
-    StudyOption,
-    app,
-    chosen_objectives,
-    hint,
-    open_store,
-    print_json,
-    write_text,
-)
+from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, print_json, write_text
+from fastrcaps_dse.cli.options import DataDirOption, JsonOption, ObjectivesOption, StorageOption, StudyOption
 from fastrcaps_dse.errors import InputError
 
 

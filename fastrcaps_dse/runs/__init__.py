@@ -1,5 +1,1 @@
 """Runs: the trainer bound to the store. Trains a design with a seed, keeps every epoch, and continues what was stopped."""
-
-from fastrcaps_dse.runs.runner import Report, Runner, RunObserver
-
-__all__ = ["Report", "RunObserver", "Runner"]

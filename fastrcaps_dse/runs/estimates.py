@@ -1,11 +1,11 @@
-"""What a study would train, and what that would take: known before anything is trained."""
+"""What a study would train and how long that takes, before and while it is trained."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastrcaps_dse import data, trainer
@@ -35,16 +35,16 @@ class PlannedDesign:
 class Plan:
     """What a study would train."""
 
-    first: tuple[PlannedDesign, ...]  # the named designs, tried first
+    first: tuple[PlannedDesign, ...]  # the designs that are tried first
     designs: int  # how many it would try in all
-    size: int | None  # of the space; None where it is infinite
+    size: int | None  # of the space; None for infinite
     seconds: float  # of training, for all designs and seeds
 
 
-def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None) -> Plan:
+def make_plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None) -> Plan:
     """What the study would train. Measures a few steps of each batch size here. Raises UserErrors."""
-    place = trainer.choose_device(device)
-    work = trainer.choose_precision(place, precision)
+    chosen = trainer.choose_device(device)
+    number_type = trainer.choose_precision(chosen, precision)
     dataset = data.load(spec.dataset, data_dir)
     check_designs(spec, dataset.shape)
     images = len(trainer.split_for(dataset, spec.protocol)[0])
@@ -56,7 +56,8 @@ def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precisio
         for phase in line.phases:
             key = (point.network, point.weight_sharing, phase.batch_size)
             if key not in measured:
-                measured[key] = trainer.measure_step(point, dataset, phase.batch_size, place, work, groups=3).seconds
+                timing = trainer.measure_step(point, dataset, phase.batch_size, chosen, number_type, groups=3)
+                measured[key] = timing.seconds
             seconds += measured[key] * phase.epochs * phase.steps_per_epoch
         return PlannedDesign(point=point, params=parameter_count(point, dataset.shape), steps=line.total_steps, seconds=seconds)
 
@@ -69,39 +70,43 @@ def plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precisio
     return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)
 
 
+@dataclass(kw_only=True)
 class Remaining:
-    """How long an exploration still takes: what its trials took for each second that was foreseen of them."""
+    """Estimates how long an exploration still takes, from the seconds that its trials took for each second that was estimated."""
 
-    def __init__(self, spec: StudySpec, guess: Callable[[DesignPoint], float | None], workers: int) -> None:
-        self.spec, self.guess, self.workers = spec, guess, workers
-        self.begun: dict[int, tuple[DesignPoint, float]] = {}  # trials under way, and since when
-        self.known: set[str] = set()  # keys of designs that have a trial
-        self.took: list[tuple[DesignPoint, float]] = []  # finished here, and their seconds
+    spec: StudySpec
+    estimate: Callable[[DesignPoint], float | None]  # s of training; None while nothing is known
+    workers: int
+    begun: dict[int, tuple[DesignPoint, float]] = field(default_factory=dict)  # trials under way, and since when
+    tried: set[str] = field(default_factory=set)  # keys of designs that have a trial
+    took: list[tuple[DesignPoint, float]] = field(default_factory=list)  # finished here, and their seconds
 
     def begin(self, trial: int, point: DesignPoint, now: float) -> None:
+        """A trial begins."""
         self.begun[trial] = point, now
-        self.known.add(point.key)
+        self.tried.add(point.key)
 
     def end(self, trial: int, now: float) -> None:
+        """A trial ends."""
         point, since = self.begun.pop(trial)
         self.took.append((point, now - since))
 
     def seconds(self, trials: int, now: float) -> float | None:
-        """Of `trials` that are not finished, those under way among them; None before any is finished here."""
+        """Seconds for `trials` that are not finished, those under way among them; None before any is finished here."""
         if not self.took:
             return None
-        guesses = [self.guess(point) for point, _ in self.took]
-        foreseen = math.fsum(g for g in guesses if g is not None)
-        rate = math.fsum(seconds for _, seconds in self.took) / (foreseen or len(self.took))
+        estimates = [self.estimate(point) for point, _ in self.took]
+        total = math.fsum(seconds for seconds in estimates if seconds is not None)
+        rate = math.fsum(seconds for _, seconds in self.took) / (total or len(self.took))
         ahead = [self._of(point) * rate for point in self._next(trials - len(self.begun))]
         begun = [max(0.0, self._of(point) * rate - (now - since)) for point, since in self.begun.values()]
         return max(math.fsum(ahead + begun) / self.workers, max(ahead + begun, default=0.0))
 
     def _of(self, point: DesignPoint) -> float:
-        return self.guess(point) or 1.0
+        return self.estimate(point) or 1.0
 
     def _next(self, count: int) -> list[DesignPoint]:
-        """Designs like those that come next: the named ones, then some spread over the space."""
-        first = [point for point in self.spec.first_designs if point.key not in self.known]
-        new = [point for point in self.spec.space.examples() if point.key not in self.known] or self.spec.space.examples()
+        """Designs like those that come next: the ones to try first, then some spread over the space."""
+        first = [point for point in self.spec.first_designs if point.key not in self.tried]
+        new = [point for point in self.spec.space.examples() if point.key not in self.tried] or self.spec.space.examples()
         return [*first, *itertools.islice(itertools.cycle(new), max(0, count - len(first)))][: max(0, count)]

@@ -1,111 +1,114 @@
-"""The files of a run: checkpoints to continue from, the weights of its best epoch; and the records of its epochs, in step with them."""
+"""The files of a run: checkpoints to continue from and the weights of its best epoch, in step with its records in the store."""
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.problem.objectives import selected_epoch
-from fastrcaps_dse.runs.prefix_cache import Beginnings
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.runs.prefix_cache import PrefixCache
+from fastrcaps_dse.store import EpochRow, Store
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 
 LAST, PREVIOUS, WEIGHTS = "last.safetensors", "previous.safetensors", "weights.safetensors"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The folder of one run, and its rows of the store."""
+    """The folder of one run, and its epochs in the store."""
 
     store: Store
     run_id: int
-    place: Path
-    beginnings: Beginnings
+    folder: Path
+    prefixes: PrefixCache
     step_seconds: Mapping[int, float] | None  # by batch size; None where the clock tells the time objective
-    warned: Callable[[str], None]
 
-    def resume(self, training: Training) -> None:
-        """Load the last checkpoint, or the one before it where that is broken, or begin anew."""
+    def resume(self, training: Training) -> list[EpochRow]:
+        """Load the last checkpoint, or the one before it if that is broken, or begin anew; the epochs that are done."""
+        stored = self.store.epochs(self.run_id)
         for name in (LAST, PREVIOUS):
-            if not (self.place / name).exists():
+            if not (self.folder / name).exists():
                 continue
             try:
-                training.load(self.place / name)
-                if not self._has_best_weights(training.done):
-                    raise CheckpointError(f"the weights that belong to {self.place / name} are gone")
+                training.load(self.folder / name)
+                if not self._has_best_weights(stored, training.done):
+                    raise CheckpointError(f"the weights that belong to {self.folder / name} are gone")
                 break
             except (CheckpointError, KeyError) as error:
                 training.reset()
-                self.warned(f"a checkpoint cannot be used ({error}); going back to the one before it")
+                logger.warning("a checkpoint cannot be used (%s); going back to the one before it", error)
         self.store.drop_epochs(self.run_id, after=training.done)
-        for path in self.place.glob("epoch-*.safetensors"):
+        for path in self.folder.glob("epoch-*.safetensors"):
             if path.name > weights_name(training.done):  # of epochs that will be trained again
                 path.unlink()
+        return [row for row in stored if row.epoch <= training.done]
 
-    def fork(self, training: Training, keys: Sequence[str]) -> None:
-        """Start from the longest beginning that another run has trained, if there is one."""
-        found = self.beginnings.longest(keys)
+    def fork(self, training: Training, keys: Sequence[str]) -> list[EpochRow]:
+        """Start from the longest prefix in the cache, if it has one; the epochs that are done."""
+        found = self.prefixes.longest(keys)
         if found is None:
-            return
+            return []
         try:
             training.load(found.checkpoint, fork=True)
-            best = self._weights_of([epoch["acc"] for epoch in found.epochs])
+            best = self.best_weights(selected_epoch([epoch["acc"] for epoch in found.epochs]))
             best.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found.best, best)
-            for epoch in found.epochs:
-                self._keep_row(epoch)
+            return [self._keep_row(epoch) for epoch in found.epochs]
         except (CheckpointError, KeyError, OSError) as error:
             training.reset()
             self.store.drop_epochs(self.run_id, after=0)
-            self.warned(f"a shared beginning cannot be used ({error}); training it again")
+            logger.warning("a cached prefix cannot be used (%s); training it again", error)
+            return []
 
-    def keep(self, training: Training, epoch: Epoch, *, best: bool) -> None:
-        """Keep an epoch that was just trained; `best` says whether none before was as accurate."""
-        self._keep_row(asdict(epoch))
+    def keep(self, training: Training, epoch: Epoch, *, best: bool) -> EpochRow:
+        """Keep an epoch that was just trained; `best` says whether it is more accurate than all before. Its stored record."""
+        row = self._keep_row(asdict(epoch))
         if best:
-            training.save_weights(self.place / weights_name(epoch.epoch))
-        if (self.place / LAST).exists():
-            (self.place / LAST).replace(self.place / PREVIOUS)
-        training.save(self.place / LAST)
-        for path in sorted(self.place.glob("epoch-*.safetensors"))[:-2]:
+            training.save_weights(self.folder / weights_name(epoch.epoch))
+        if (self.folder / LAST).exists():
+            (self.folder / LAST).replace(self.folder / PREVIOUS)
+        training.save(self.folder / LAST)
+        for path in sorted(self.folder.glob("epoch-*.safetensors"))[:-2]:
             path.unlink()  # the last but one serves a run that falls back to its previous checkpoint
+        return row
 
-    def keep_beginning(self, key: str) -> None:
+    def keep_prefix(self, key: str, rows: Sequence[EpochRow]) -> None:
         """Let other runs begin with what this one has trained so far."""
-        rows = self.store.epochs(self.run_id)
-        self.beginnings.keep(key, self.place / LAST, self._weights_of([row.acc for row in rows]), [asdict(row) for row in rows])
+        best = self.best_weights(selected_epoch([row.acc for row in rows]))
+        self.prefixes.keep(key, self.folder / LAST, best, [asdict(row) for row in rows])
 
     def best_weights(self, epoch: int) -> Path:
         """The weights after a selected epoch."""
-        return self.place / weights_name(epoch)
+        return self.folder / weights_name(epoch)
 
     def select(self, epoch: int) -> Path:
-        """Let the weights of the selected epoch be those of the run; where they are."""
-        return self.best_weights(epoch).replace(self.place / WEIGHTS)
+        """Make the weights of the selected epoch those of the run; their path."""
+        return self.best_weights(epoch).replace(self.folder / WEIGHTS)
 
     def tidy(self) -> None:
-        """Keep the weights of the run only."""
-        for path in self.place.glob("*.safetensors"):
+        """Keep only the weights of the run."""
+        for path in self.folder.glob("*.safetensors"):
             if path.name != WEIGHTS:
                 path.unlink()
 
-    def _keep_row(self, epoch: Mapping[str, Any]) -> None:
-        """The record of an epoch, with the seconds that it adds to the time objective: by steps, or as the clock told."""
+    def _keep_row(self, epoch: Mapping[str, Any]) -> EpochRow:
+        """Store an epoch, with the seconds that it adds to the time objective: by steps, or as the clock measured."""
         by_steps = None if self.step_seconds is None else epoch["steps"] * self.step_seconds[epoch["batch_size"]]
-        self.store.set_epoch(
-            self.run_id, {**epoch, "counted_seconds": epoch["train_seconds"] if by_steps is None else by_steps}
-        )
+        row = EpochRow(**{**epoch, "counted_seconds": epoch["train_seconds"] if by_steps is None else by_steps})
+        self.store.set_epoch(self.run_id, row)
+        return row
 
-    def _has_best_weights(self, done: int) -> bool:
-        rows = [row for row in self.store.epochs(self.run_id) if row.epoch <= done]
-        return len(rows) == done and self._weights_of([row.acc for row in rows]).exists()
-
-    def _weights_of(self, accuracies: Sequence[float]) -> Path:
-        return self.best_weights(selected_epoch(accuracies))
+    def _has_best_weights(self, stored: Sequence[EpochRow], done: int) -> bool:
+        rows = [row for row in stored if row.epoch <= done]
+        return len(rows) == done and self.best_weights(selected_epoch([row.acc for row in rows])).exists()
 
 
 def weights_name(epoch: int) -> str:
+    """The name of the file of weights after an epoch, counted from 1."""
     return f"epoch-{epoch:04d}.safetensors"

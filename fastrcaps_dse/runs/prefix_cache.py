@@ -1,7 +1,7 @@
-"""Shared beginnings: runs whose first epochs are the same training train them once.
+"""The prefix cache: runs whose first epochs are the same training train them once.
 
-A folder beside a storage's runs keeps, under the key of what was trained, the checkpoint at its end, the weights of its best
-epoch and the record of its epochs. It is a cache: what was used longest ago is dropped where it grows too large.
+A folder beside the runs of a storage keeps the checkpoint at the end of such epochs, the weights of the best epoch and the records of
+all, under a key of everything that decides the training. What was used longest ago is dropped when the cache grows too large.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LIMIT_BYTES = 2 * 10**9  # a checkpoint of the full network has 99 MB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginning:
+class Prefix:
     """The first epochs of a run."""
 
     folder: Path
@@ -27,6 +27,7 @@ class Beginning:
 
     @property
     def checkpoint(self) -> Path:
+        """The state of the training at the end of the last of the epochs."""
         return self.folder / CHECKPOINT
 
     @property
@@ -35,52 +36,53 @@ class Beginning:
         return self.folder / BEST
 
 
-class Beginnings:
-    """The kept beginnings of a storage."""
+@dataclass(frozen=True, kw_only=True)
+class PrefixCache:
+    """The prefixes that a storage keeps."""
 
-    def __init__(self, folder: Path, limit: int = LIMIT_BYTES) -> None:
-        self.folder, self.limit = folder, limit
+    folder: Path
+    limit: int = LIMIT_BYTES
 
-    def longest(self, keys: Sequence[str]) -> Beginning | None:
-        """The longest one that is kept whole, of those of 1, 2, ... epochs with these keys."""
+    def longest(self, keys: Sequence[str]) -> Prefix | None:
+        """The longest complete prefix in the cache; `keys` are those of 1, 2, ... epochs."""
         for count in range(len(keys), 0, -1):
-            place = self.folder / keys[count - 1]
+            folder = self.folder / keys[count - 1]
             try:
-                epochs = json.loads((place / EPOCHS).read_text(encoding="utf-8"))
+                epochs = json.loads((folder / EPOCHS).read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
-            if len(epochs) == count and (place / CHECKPOINT).exists() and (place / BEST).exists():
-                os.utime(place)
-                return Beginning(folder=place, epochs=tuple(epochs))
+            if len(epochs) == count and (folder / CHECKPOINT).exists() and (folder / BEST).exists():
+                os.utime(folder)
+                return Prefix(folder=folder, epochs=tuple(epochs))
         return None
 
     def keep(self, key: str, checkpoint: Path, best: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the beginning of a run; a full disk or another process only costs the cache."""
-        place, partial = self.folder / key, self.folder / f"{key}.{os.getpid()}"
-        if place.exists():
+        """Keep the first epochs of a run. A full disk or another process costs no more than the entry."""
+        folder, partial = self.folder / key, self.folder / f"{key}.{os.getpid()}"
+        if folder.exists():
             return
         try:
             partial.mkdir(parents=True, exist_ok=True)
-            _share(checkpoint, partial / CHECKPOINT)
-            _share(best, partial / BEST)
+            _link(checkpoint, partial / CHECKPOINT)
+            _link(best, partial / BEST)
             (partial / EPOCHS).write_text(json.dumps(list(epochs)), encoding="utf-8")
-            partial.rename(place)
+            partial.rename(folder)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
         self._trim()
 
     def _trim(self) -> None:
-        """Drop those that were used longest ago until the rest fits."""
+        """Drop what was used longest ago until the rest fits."""
         total = 0
-        places = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: -p.stat().st_mtime)
-        for place in places:
-            total += sum(path.stat().st_size for path in place.iterdir())
+        entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: -p.stat().st_mtime)
+        for entry in entries:
+            total += sum(path.stat().st_size for path in entry.iterdir())
             if total > self.limit:
-                shutil.rmtree(place, ignore_errors=True)
+                shutil.rmtree(entry, ignore_errors=True)
 
 
-def _share(source: Path, target: Path) -> None:
-    """The same file under another name: a link where the file system has them, else a copy."""
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name: a link if the file system has links, else a copy."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,232 +1,181 @@
-"""Trains designs for one study: a run is claimed, reused, forked or trained, epoch by epoch, and measured."""
+"""Trains the runs of one study: a run is claimed, reused, forked or trained, epoch by epoch, and measured."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-from fastrcaps_dse.capsnet.network import Precision
-from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.errors import BudgetSpent, RunFailed
+from fastrcaps_dse import store
+from fastrcaps_dse.errors import RunFailed
 from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
-from fastrcaps_dse.problem.study_spec import StudySpec
-from fastrcaps_dse.runs.cost_model import Foresight
+from fastrcaps_dse.runs.budget import Budget
+from fastrcaps_dse.runs.context import Context
+from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.files import RunFiles
-from fastrcaps_dse.runs.judging import Judge, measured_so_far
-from fastrcaps_dse.runs.prefix_cache import Beginnings
-from fastrcaps_dse.search.pruning import Stop
-from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
-from fastrcaps_dse.trainer import Epoch, Training, beside_others, device_name, software, translate_device_errors
-
-if TYPE_CHECKING:
-    import torch
+from fastrcaps_dse.runs.prefix_cache import PrefixCache
+from fastrcaps_dse.runs.pruner import make_pruner
+from fastrcaps_dse.search.protocols import EpochFinished, Failed, Measured, Message, OutOfTime, Request, RunStarted
+from fastrcaps_dse.search.pruning import Prune
+from fastrcaps_dse.store import EpochRow, RunRow
+from fastrcaps_dse.trainer import Training, beside_others, device_name, software, translate_device_errors
 
 HEARTBEAT_SECONDS = 20.0
+PREFIXES = "prefixes"  # the folder of the prefix cache
 
-Report = Callable[[int, float], None]
-"""Is told (epoch, accuracy in %) of each epoch."""
-
-
-class RunObserver(Protocol):
-    """What is told of a run as it goes."""
-
-    def run_started(self, trial: int, seed: int, epochs: int, done: int) -> None: ...
-
-    def epoch_finished(self, trial: int, epoch: Epoch) -> None: ...
-
-    def warned(self, message: str) -> None: ...
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Trains designs for one study on one device."""
+    """Trains runs of one study on one device."""
 
-    store: Store
-    study: StudyRow
-    spec: StudySpec
-    dataset: DataSet
-    folder: Path  # of all runs of this storage
-    device: torch.device
-    precision: Precision
-    observer: RunObserver
-    foresight: Foresight
-    fresh: bool = False  # train everything again that an equal run or an equal beginning could give
-    time_is_up: Callable[[], bool] = lambda: False  # asked after each epoch
+    context: Context
+    cost_model: CostModel
+    budget: Budget = field(default_factory=Budget)
+    fresh: bool = False  # train again what an equal run or a cached prefix could give
+    make_training: Callable[..., Training] = Training
 
-    def evaluate(self, point: DesignPoint, seed: int, trial: int, report: Report = lambda *_: None) -> Measurement:
-        """Train, or continue, or just look up the run of this design and seed; `report` each epoch. Raises RunFailed."""
-        run = self.store.claim_run(self.study.study_id, trial, design_to_dict(point), point.key, seed)
-        if run.measurement is not None:
-            return run.measurement
+    def run(self, request: Request) -> Iterator[Message]:
+        """Train, continue, or just look up the run of a request. The last message says how it ended. Raises UserErrors."""
+        run = self._claim(request)
         if run.state == "failed":
-            raise RunFailed(run.reason or "it failed before")
-        if not self.fresh and (measured := self._reuse(run)) is not None:
-            return measured
+            yield Failed(request=request, reason=run.reason or "it failed before")
+            return
+        measured = run.measurement or (None if self.fresh else self._reuse(run))
+        if measured is not None:
+            yield Measured(request=request, measurement=measured)
+            return
         try:
             with self._heart(run.run_id):
-                return self._train(run, point, seed, report)
+                yield from self._train(run, request)
         except RunFailed as failure:
-            self.store.fail_run(run.run_id, str(failure))
-            shutil.rmtree(self._place(run.run_id), ignore_errors=True)
-            raise
+            self._fail(run.run_id, str(failure))
+            yield Failed(request=request, reason=str(failure))
         except RuntimeError as error:
-            known = translate_device_errors(error)
-            if known is None:
+            translated = translate_device_errors(error)
+            if translated is None:
                 raise
-            raise known from None
+            raise translated from None
 
-    def whole(self) -> Runner:
-        """The same, but it stops no run early."""
-        return replace(self, spec=replace(self.spec, pruning="off"))
+    def abandon(self, request: Request, reason: str) -> None:
+        """Fail the run of a request that no living process is training."""
+        self._fail(self._claim(request).run_id, reason)
 
-    def abandon(self, point: DesignPoint, seed: int, trial: int, reason: str) -> None:
-        """Fail the run of this design and seed, that no living process trains."""
-        run = self.store.claim_run(self.study.study_id, trial, design_to_dict(point), point.key, seed)
-        self.store.fail_run(run.run_id, reason)
-        shutil.rmtree(self._place(run.run_id), ignore_errors=True)
+    def _claim(self, request: Request) -> RunRow:
+        here, point = self.context, request.point
+        return here.store.claim_run(here.study.study_id, request.trial, design_to_dict(point), point.key, request.seed)
 
-    def _place(self, run_id: int) -> Path:
-        return self.folder / f"run-{run_id:06d}"
+    def _fail(self, run_id: int, reason: str) -> None:
+        self.context.store.fail_run(run_id, reason)
+        shutil.rmtree(self._folder(run_id), ignore_errors=True)
 
-    def _train(self, run: RunRow, point: DesignPoint, seed: int, report: Report) -> Measurement:
-        training = Training(
-            point,
-            seed,
-            self.dataset,
-            epochs=self.spec.epochs,
-            protocol=self.spec.protocol,
-            device=self.device,
-            precision=self.precision,
-        )
+    def _folder(self, run_id: int) -> Path:
+        return run_folder(store.runs_folder(self.context.store.url), run_id)
+
+    def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
+        here = self.context
+        training = self._training(request)
         files = self._files(run.run_id, training)
-        self.store.start_run(run.run_id, params=training.params, **self._environment(point))
-        files.resume(training)
-        keys = [] if self.fresh else training.beginning_keys()
-        if training.done == 0 and keys:
-            files.fork(training, keys[:-1])
-        self.observer.run_started(run.trial, seed, self.spec.epochs, training.done)
-        earlier = self.store.epochs(run.run_id)
-        for row in earlier:
-            report(row.epoch, row.acc)
-        best = max((row.acc for row in earlier), default=-1.0)
-        judge = self._judge(training, files)
-
-        def judged() -> Stop | None:
-            return judge(self.store.epochs(run.run_id)) if judge else None
-
-        while (stop := judged()) is None and training.done < self.spec.epochs:
-            with beside_others(self.device):
+        here.store.start_run(run.run_id, params=training.params, **self._environment(request.point))
+        rows = files.resume(training)
+        keys = [] if self.fresh else training.prefix_keys()
+        if not rows and keys:
+            rows = files.fork(training, keys[:-1])
+            logger.info("run %d: %d epochs from the prefix cache", run.run_id, len(rows))
+        yield RunStarted(request=request, epochs=here.spec.epochs, accuracies=tuple(row.acc for row in rows))
+        pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
+        while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
+            with beside_others(here.device):
                 epoch = training.run_epoch()
-            report(epoch.epoch, epoch.acc)
-            files.keep(training, epoch, best=epoch.acc > best)
-            best = max(best, epoch.acc)
+            rows.append(files.keep(training, epoch, best=epoch.acc > max((row.acc for row in rows), default=-1.0)))
             if keys and training.done in _ends_of_phases(training):
-                files.keep_beginning(keys[training.done - 1])
-            self.observer.epoch_finished(run.trial, epoch)
-            if epoch.epoch < self.spec.epochs and self.time_is_up():
-                raise BudgetSpent
-        return self._finish(training, files, stop)
+                files.keep_prefix(keys[training.done - 1], rows)
+            yield EpochFinished(request=request, epoch=rows[-1])
+            if training.done < here.spec.epochs and self.budget.over:
+                yield OutOfTime(request=request)
+                return
+        yield Measured(request=request, measurement=self._finish(training, files, rows, prune))
+
+    def _training(self, request: Request) -> Training:
+        here = self.context
+        return self.make_training(
+            request.point,
+            request.seed,
+            here.dataset,
+            epochs=here.spec.epochs,
+            protocol=here.spec.protocol,
+            device=here.device,
+            precision=here.precision,
+        )
 
     def _files(self, run_id: int, training: Training) -> RunFiles:
-        by_steps = self.spec.time == "steps"
+        by_steps = self.context.spec.time == "steps"
         return RunFiles(
-            store=self.store,
+            store=self.context.store,
             run_id=run_id,
-            place=self._place(run_id),
-            beginnings=Beginnings(self.folder / "beginnings"),
-            step_seconds=self.foresight.step_seconds(training.timeline, training.point) if by_steps else None,
-            warned=self.observer.warned,
-        )
-
-    def _judge(self, training: Training, files: RunFiles) -> Judge | None:
-        """What may stop the run early; None where nothing may."""
-        if self.spec.pruning == "off":
-            return None
-        costs, finished = measured_so_far(self.store, self.study)
-        return Judge(
-            point=training.point,
-            timeline=training.timeline,
-            known=self.foresight.fixed(training.point),
-            step_seconds=files.step_seconds,
-            objectives=self.study.objectives,
-            costs=costs,
-            finished=finished,
-            mode=self.spec.pruning,
+            folder=self._folder(run_id),
+            prefixes=PrefixCache(folder=store.runs_folder(self.context.store.url) / PREFIXES),
+            step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point) if by_steps else None,
         )
 
     def _environment(self, point: DesignPoint) -> dict[str, str]:
         """Device, precision and software of a run."""
-        precision = self.precision if point.network == "capsnet" else "float32"
-        return {"device": device_name(self.device), "precision": precision, "software": software()}
+        precision = self.context.precision if point.network == "capsnet" else "float32"
+        return {"device": device_name(self.context.device), "precision": precision, "software": software()}
 
     def _reuse(self, run: RunRow) -> Measurement | None:
-        """The measurement of an equal run of another study of this storage, made this run's too; None where there is none."""
-        wanted = [o.name for o in self.spec.objectives]
-        place = self._environment(run.design)
-        equal = self.store.equal_run(self.study, run, place)
-        if equal is None or equal.measurement is None or not all(name in equal.measurement.values for name in wanted):
+        """The measurement of an equal run of another study of this storage, now also that of this run; None if there is none."""
+        ours, spec = self.context.store, self.context.spec
+        environment = self._environment(run.design)
+        equal = ours.equal_run(self.context.study, run, environment)
+        if equal is None or equal.measurement is None:
+            return None
+        if not all(objective.name in equal.measurement.values for objective in spec.objectives):
             return None
         kept = None
         if equal.weights and Path(equal.weights).exists():
-            self._place(run.run_id).mkdir(parents=True, exist_ok=True)
-            kept = str(shutil.copyfile(equal.weights, self._place(run.run_id) / Path(equal.weights).name))
-        self.store.start_run(run.run_id, params=equal.measurement["params"], **place)
-        for row in self.store.epochs(equal.run_id):
-            self.store.set_epoch(run.run_id, asdict(row))
-        self.store.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
+            self._folder(run.run_id).mkdir(parents=True, exist_ok=True)
+            kept = str(shutil.copyfile(equal.weights, self._folder(run.run_id) / Path(equal.weights).name))
+        ours.start_run(run.run_id, params=int(equal.measurement["params"]), **environment)
+        for row in ours.epochs(equal.run_id):
+            ours.set_epoch(run.run_id, row)
+        ours.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
+        logger.info("run %d: taken over from run %d of another study", run.run_id, equal.run_id)
         return equal.measurement
 
-    def _finish(self, training: Training, files: RunFiles, stop: Stop | None) -> Measurement:
-        """Select the epoch, test it once, keep its weights, and store the measurement; `stop` is why it was pruned."""
-        rows = self.store.epochs(files.run_id)
+    def _finish(self, training: Training, files: RunFiles, rows: list[EpochRow], prune: Prune | None) -> Measurement:
+        """Select the epoch, test it once, keep its weights, and store the measurement."""
         selected = selected_epoch([row.acc for row in rows])
-        acc = rows[selected - 1].acc
-        test_acc = acc
-        if self.spec.protocol == "validation":
+        test_acc = rows[selected - 1].acc
+        if self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))
             test_acc = training.test_accuracy()
         measurement = Measurement(
-            values={
-                "acc": acc,
-                "time": sum(row.counted_seconds for row in rows[:selected]),
-                "params": float(training.params),
-                **self.foresight.others(training.point, rows, selected),
-            },
+            values=self.cost_model.values(training.point, rows, selected),
             test_acc=test_acc,
             selected_epoch=selected,
-            pruned_after=len(rows) if stop and not stop.settled else None,
+            pruned_after=len(rows) if prune and prune.censored else None,
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)
-        self.store.finish_run(files.run_id, measurement, seconds, str(kept), stop.reason if stop else None)
+        self.context.store.finish_run(files.run_id, measurement, seconds, str(kept), prune.reason if prune else None)
         files.tidy()
         return measurement
 
-    def keep_weights_of(self, front: Sequence[TrialRow], trials: Sequence[TrialRow]) -> None:
-        """Delete the weights of designs that are not on the front, and of all but the most accurate seed of those that are."""
-        keep = {
-            max(done_runs(trial), key=lambda run: run.measurement["acc"] if run.measurement else 0).run_id for trial in front
-        }
-        for trial in trials:
-            for run in done_runs(trial):
-                if run.weights and run.run_id not in keep:
-                    self.store.forget_weights(run.run_id)
-                    shutil.rmtree(self._place(run.run_id), ignore_errors=True)
-
     @contextmanager
     def _heart(self, run_id: int) -> Iterator[None]:
-        """Beat while the run is trained, so that other machines see that it lives."""
+        """Beat while the run is trained, so that other machines see that it is alive."""
         stop = threading.Event()
 
         def beat() -> None:
             while not stop.wait(HEARTBEAT_SECONDS):
-                self.store.beat(run_id)
+                self.context.store.beat(run_id)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -237,11 +186,11 @@ class Runner:
             thread.join()
 
 
+def run_folder(runs: Path, run_id: int) -> Path:
+    """The folder of a run, in the folder of all runs of a storage."""
+    return runs / f"run-{run_id:06d}"
+
+
 def _ends_of_phases(training: Training) -> set[int]:
-    """The epochs after which others may begin with what was trained: those of phases, and of the run, for longer ones."""
+    """The epochs after which a prefix is kept: the ends of phases, and of the run, which a longer one may begin with."""
     return {phase.first_epoch + phase.epochs for phase in training.timeline.phases}
-
-
-def done_runs(trial: TrialRow) -> list[RunRow]:
-    """The runs of a design that gave a measurement."""
-    return [run for run in trial.runs if run.measurement is not None]

@@ -1,22 +1,4 @@
-"""The Optuna study around an injected `evaluate`. This room owns Optuna, and knows no torch."""
+"""Which design next: the loop of an exploration, the proposers, pruning and racing.
 
-from fastrcaps_dse.search.explorer import Explorer
-from fastrcaps_dse.search.optuna_storage import find_study, open_storage
-from fastrcaps_dse.search.parameters import draw, make_sampler, parameters, point_of, suggest
-from fastrcaps_dse.search.protocols import Bounds, Evaluate, Foresee, Observer, Report
-
-__all__ = [
-    "Bounds",
-    "Evaluate",
-    "Explorer",
-    "Foresee",
-    "Observer",
-    "Report",
-    "draw",
-    "find_study",
-    "make_sampler",
-    "open_storage",
-    "parameters",
-    "point_of",
-    "suggest",
-]
+This wing owns Optuna and knows no torch: it is handed an executor, which trains, and a forecast of what a design costs.
+"""

@@ -1,9 +1,9 @@
-"""Which design next: a model of what designs reach, of those dimensions that training decides, and what is known beside it.
+"""The guided search: a surrogate of what designs reach, and the acquisition that chooses the next one.
 
-Of a design, parameters and the seconds of every epoch are known before it is trained. What is not known is modeled: the error
-that is left (100 - accuracy, by its logarithm) and the share of the run at which the maximum is reached (by its logarithm), each by a
-Gaussian process over the design's dimensions. A kernel that counts differing dimensions says that designs alike in most
-dimensions do alike. The next design is the one of which the expected gain of hypervolume for a second of training is highest.
+Parameters and the seconds of every epoch are certain before a design is trained. The surrogate models the rest: the error that is
+left (100 - accuracy) and the share of the run after which the maximum is reached, both as logarithms, each by a Gaussian process
+over the design's dimensions. Its kernel counts differing dimensions: designs that are alike in most dimensions do alike. The
+acquisition chooses the design with the highest expected gain of hypervolume for a second of training.
 """
 
 from __future__ import annotations
@@ -37,34 +37,25 @@ FLOOR = 0.05  # % of error: keeps the logarithm finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreseen:
-    """What a machine tells of a design before it is trained."""
-
-    seconds: float  # of the whole run
-    fixed: Mapping[str, float]  # objectives that training does not change
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is known of a design before it is trained."""
+class Candidate:
+    """A design that may be proposed."""
 
     features: Features
     epochs: int  # of a run
-    seconds: float  # of the whole run
-    cost: float  # seconds that training it would take now, what it shares with other runs left out
-    fixed: Mapping[str, float]  # objectives that training does not change
+    seconds: float  # of training, for the whole run
+    fixed: Mapping[str, float]  # objectives that training does not change, by name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Observation:
     """A measured design."""
 
-    known: Known
+    candidate: Candidate
     acc: float  # %
     time: float  # s to max accuracy
 
 
-class Process:
+class GaussianProcess:
     """A Gaussian process over designs; its few parameters are those of the highest likelihood on a small grid."""
 
     def __init__(self, codes: NDArray[np.float64], values: NDArray[np.float64]) -> None:
@@ -128,51 +119,55 @@ def encode(designs: Sequence[Features]) -> NDArray[np.float64]:
     return np.array(columns, dtype=np.float64).T.reshape(len(designs), len(columns))
 
 
-class Guide:
-    """Proposes the next design from what has been measured."""
+class Acquisition:
+    """Chooses the next design from what has been measured."""
 
     def __init__(self, objectives: Sequence[Objective], seed: int) -> None:
         self.objectives = objectives
         self.generator = np.random.default_rng(seed)
 
-    def next(self, seen: Sequence[Seen], candidates: Sequence[Known], pending: Sequence[Known] = ()) -> int:
-        """The index of the candidate that promises most. With nothing seen, the cheapest. Those `pending`
-        are being trained: they are taken to do what is expected of them. Raises ValueError for no candidate.
+    def choose(
+        self, observations: Sequence[Observation], candidates: Sequence[Candidate], pending: Sequence[Candidate] = ()
+    ) -> int:
+        """The index of the candidate that promises the most; with fewer than two observations, the one that is least like what was
+        begun, and of equals the cheapest. Designs that are `pending` are being trained, and are assumed to reach what the surrogate
+        expects. Raises ValueError where there is no candidate.
         """
         if not candidates:
             raise ValueError("there is no design left to propose")
-        if len(seen) < 2:
-            begun = [*(s.known for s in seen), *pending]
+        if len(observations) < 2:
+            begun = [*(o.candidate for o in observations), *pending]
             return min(range(len(candidates)), key=lambda k: self._novelty(begun, candidates[k]))
         if pending:
-            error, share = self._expected(seen, pending)
+            error, share = self._expected(observations, pending)
             accuracies, shares = 100.0 + FLOOR - np.exp(error[0]), np.exp(share[0])
-            told = zip(pending, accuracies.tolist(), shares.tolist(), strict=True)
-            seen = [*seen, *(Seen(known=known, acc=acc, time=part * known.seconds) for known, acc, part in told)]
-        return self._most_promising(seen, candidates, *self._expected(seen, candidates))
+            expected = zip(pending, accuracies.tolist(), shares.tolist(), strict=True)
+            assumed = [Observation(candidate=c, acc=acc, time=part * c.seconds) for c, acc, part in expected]
+            observations = [*observations, *assumed]
+        return self._most_promising(observations, candidates, *self._expected(observations, candidates))
 
-    def _expected(self, seen: Sequence[Seen], designs: Sequence[Known]) -> tuple[Expected, Expected]:
+    def _expected(self, observations: Sequence[Observation], designs: Sequence[Candidate]) -> tuple[Expected, Expected]:
         """(logarithm of the error that is left, logarithm of the share of the run) that designs are expected to reach."""
-        latest = seen[-FITTED:]
-        codes = encode([*(s.known.features for s in latest), *(d.features for d in designs)])
+        latest = observations[-FITTED:]
+        codes = encode([*(o.candidate.features for o in latest), *(d.features for d in designs)])
         here, there = codes[: len(latest)], codes[len(latest) :]
-        error = Process(here, np.log([100.0 - s.acc + FLOOR for s in latest]))
-        share = Process(here, np.log([max(1e-3, s.time / s.known.seconds) for s in latest]))
+        error = GaussianProcess(here, np.log([100.0 - o.acc + FLOOR for o in latest]))
+        share = GaussianProcess(here, np.log([max(1e-3, o.time / o.candidate.seconds) for o in latest]))
         return error.predict(there), share.predict(there)
 
-    def _novelty(self, begun: Sequence[Known], candidate: Known) -> tuple[int, float]:
-        """For the first designs: those that share fewest dimensions with what was begun, the cheapest first."""
-        alike = max((sum(candidate.features.get(k) == v for k, v in known.features.items()) for known in begun), default=0)
-        return alike, candidate.cost
+    def _novelty(self, begun: Sequence[Candidate], candidate: Candidate) -> tuple[int, float]:
+        """Orders the first designs: how many dimensions one has in common with what was begun, then its seconds."""
+        alike = max((sum(candidate.features.get(k) == v for k, v in other.features.items()) for other in begun), default=0)
+        return alike, candidate.seconds
 
-    def _costs(self, known: Sequence[Known], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _costs(self, designs: Sequence[Candidate], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Objectives to be minimized [..., N, K], of accuracies and shares of the run's time [..., N], by their logarithm: of accuracy,
         that of the error left, so that half the error is worth the same from 20 % as from 4 %.
         """
-        epochs = np.array([float(k.epochs) for k in known])
+        epochs = np.array([float(c.epochs) for c in designs])
         share = np.maximum(share, 1 / epochs)  # no maximum is before the end of the first epoch
         values: dict[str, NDArray[np.float64]] = {
-            "time": np.array([k.seconds for k in known]) * share,
+            "time": np.array([c.seconds for c in designs]) * share,
             "epochs": epochs * share,
         }
         columns = []
@@ -181,7 +176,7 @@ class Guide:
                 columns.append(np.log(100.0 + FLOOR - acc))
                 continue
             if wanted.name not in values:
-                values[wanted.name] = np.broadcast_to(np.array([k.fixed[wanted.name] for k in known]), acc.shape)
+                values[wanted.name] = np.broadcast_to(np.array([c.fixed[wanted.name] for c in designs]), acc.shape)
             columns.append(np.log(np.maximum(values[wanted.name], 1e-9)))
         return np.stack(columns, axis=-1)
 
@@ -194,13 +189,13 @@ class Guide:
 
     def _most_promising(
         self,
-        seen: Sequence[Seen],
-        candidates: Sequence[Known],
+        observations: Sequence[Observation],
+        candidates: Sequence[Candidate],
         error: Expected,
         share: Expected,
     ) -> int:
-        reached = np.array([s.acc for s in seen]), np.array([s.time / s.known.seconds for s in seen])
-        measured = self._costs([s.known for s in seen], *reached)
+        reached = np.array([o.acc for o in observations]), np.array([o.time / o.candidate.seconds for o in observations])
+        measured = self._costs([o.candidate for o in observations], *reached)
         front = measured[nondominated(measured)]
         draws = self.generator.standard_normal((2, DRAWS, len(candidates)))
         left = np.exp(np.minimum(error[0] + error[1] * draws[0], math.log(100.0)))
@@ -212,10 +207,10 @@ class Guide:
         reference = [1.1] * scaled.shape[2]
         base = hypervolume(scaled_front, reference)
         best = scaled.min(axis=0)
-        costs = np.maximum([c.cost for c in candidates], 1e-9)
-        optimistic = [hypervolume(np.vstack([scaled_front, outcome]), reference) - base for outcome in best] / costs
+        seconds = np.maximum([c.seconds for c in candidates], 1e-9)
+        optimistic = [hypervolume(np.vstack([scaled_front, outcome]), reference) - base for outcome in best] / seconds
         order = np.argsort(-optimistic, kind="stable")[:SCREENED]
-        gains = [self._gain(scaled_front, scaled[:, k], reference, base) / costs[k] for k in order]
+        gains = [self._gain(scaled_front, scaled[:, k], reference, base) / seconds[k] for k in order]
         return int(order[int(np.argmax(gains))])
 
     def _gain(

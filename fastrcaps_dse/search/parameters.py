@@ -53,18 +53,20 @@ def suggest(trial: optuna.trial.BaseTrial, space: DesignSpace) -> DesignPoint:
     return make_point(**values)
 
 
-def draw(space: DesignSpace, generator: random.Random) -> DesignPoint:
+def sample_design(space: DesignSpace, generator: random.Random) -> DesignPoint:
     """A design at random: choices alike, ranges evenly (by their logarithm where they say so)."""
 
     def part(base: Any) -> Any:
-        return space.with_fields(base, {name: _draw_one(choice, generator) for name, choice in space.fields_of(base).items()})
+        return space.with_fields(
+            base, {name: _sample_field(choice, generator) for name, choice in space.fields_of(base).items()}
+        )
 
     plain = {name: generator.choice(getattr(space, name)) for name in PLAIN_DIMENSIONS}
     policy, schedule = generator.choice(space.lr_policy), generator.choice(space.batch_schedule)
     return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
 
 
-def _draw_one(choice: Range | tuple[float | str, ...], generator: random.Random) -> float | str:
+def _sample_field(choice: Range | tuple[float | str, ...], generator: random.Random) -> float | str:
     if not isinstance(choice, Range):
         return generator.choice(choice)
     if choice.log:
@@ -115,7 +117,5 @@ def make_sampler(name: str, seed: int, *, crowded: bool = False) -> optuna.sampl
         "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=20),
         "gp": lambda: samplers.GPSampler(seed=seed),
         "random": lambda: samplers.RandomSampler(seed=seed),
-        "exhaustive": lambda: samplers.RandomSampler(seed=seed),  # never asked: designs come in their order
-        "guided": lambda: samplers.RandomSampler(seed=seed),  # draws the candidates of an infinite space
     }
     return makers[name]()

@@ -1,32 +1,157 @@
-"""What an exploration asks of those who use it: to train, to foresee, to watch."""
+"""What a search asks of others, as data: requests go to an executor, messages come out; a proposer gives the next design."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.search.guided import Foreseen
+from fastrcaps_dse.store import EpochRow
 
-Report = Callable[[int, float], None]
-"""Is told (epoch, accuracy in %) of each epoch of a run."""
+if TYPE_CHECKING:
+    from fastrcaps_dse.search.history import History
 
-Evaluate = Callable[[DesignPoint, int, int, Report], Measurement]
-"""Trains (design, seed) for a trial number. Raises RunFailed where the run gives no measurement."""
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A run to be trained: one design with one seed, for a trial."""
+
+    trial: int
+    point: DesignPoint
+    seed: int
+    prune: bool = True  # False trains the whole run even in a study that prunes
+
+
+# --- what an executor says of a request -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """A run begins, or goes on after the epochs that it has already."""
+
+    request: Request
+    epochs: int  # of the whole run
+    accuracies: tuple[float, ...]  # %, of the epochs that are done already
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochFinished:
+    """An epoch was trained, evaluated and stored."""
+
+    request: Request
+    epoch: EpochRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A run is complete, or was pruned; this ends its request."""
+
+    request: Request
+    measurement: Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A run gives no measurement, e.g. because its loss is not finite; this ends its request."""
+
+    request: Request
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfTime:
+    """The budget ended before the run did: it goes on from its last epoch another time. This ends its request."""
+
+    request: Request
+
+
+Message = RunStarted | EpochFinished | Measured | Failed | OutOfTime
+
+
+# --- what the loop says of a trial ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted:
+    """A design is about to be trained."""
+
+    trial: int
+    point: DesignPoint
+    finished: int  # trials of the study so far
+    target: int  # trials that the study is to have
+    resumed: bool  # an earlier process had started it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFinished:
+    """All seeds of a design are measured."""
+
+    trial: int
+    point: DesignPoint
+    measurement: Measurement  # the mean over the seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFailed:
+    """A design has no measurement, as one of its runs failed."""
+
+    trial: int
+    point: DesignPoint
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far the exploration is; told before the end of each trial."""
+
+    front: int  # designs on the Pareto front
+    remaining: float | None  # s, estimated; None where nothing is known yet
+
+
+Event = Message | TrialStarted | TrialFinished | TrialFailed | Status
+Tell = Callable[[Event], None]
+"""Whoever follows an exploration: is called with each event, in order."""
+
+
+def ignore(_: Event) -> None:
+    """Follows nothing."""
+
+
+# --- who does the work ------------------------------------------------------------------------------------------------
+
+
+class Executor(Protocol):
+    """Trains what it is asked for: in this process, in a worker pool, or on other machines."""
+
+    @property
+    def workers(self) -> int:
+        """How many requests it runs at once."""
+
+    def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
+        """Run requests until there is none and none is under way; yields what happens to each.
+
+        `next_request` is called in the caller's thread whenever a worker is free; None says that there is nothing to do until
+        another request has ended. Raises UserErrors, which end the exploration.
+        """
+
+
+class Proposer(Protocol):
+    """Says which design comes next."""
+
+    def propose(self, history: History) -> DesignPoint | None:
+        """A design that is new to the history; None where there is none left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What is certain of a design before it is trained."""
+
+    seconds: float  # of training, for the whole run
+    fixed: Mapping[str, float]  # objectives that training does not change, by name
+
+
+Forecaster = Callable[[DesignPoint], Forecast]
 Bounds = Callable[[DesignPoint, str], tuple[float, float] | None]
-"""(least, most) that an objective of a design can reach, where that is known before it is trained."""
-
-Foresee = Callable[[DesignPoint], Foreseen]
-"""What is known of a design before it is trained."""
-
-
-class Observer(Protocol):
-    """What is told of an exploration as it goes."""
-
-    def trial_started(self, trial: int, point: DesignPoint, *, finished: int, target: int, resumed: bool) -> None: ...
-
-    def trial_finished(self, trial: int, point: DesignPoint, measurement: Measurement) -> None: ...
-
-    def trial_failed(self, trial: int, point: DesignPoint, reason: str) -> None: ...
+"""(least, most) that an objective of a design can reach, as far as it is certain before training; None where nothing is."""

@@ -1,13 +1,13 @@
-"""Early stopping for several objectives, of which time is one: whether any future of a run can still enter the front.
+"""Pruning for several objectives, one of which is time: may any future of a run still enter the front?
 
-While a run goes on, what it weighs is known; its accuracy can only rise; its time to max accuracy is right-censored: every
-later rise costs more time. So a run has two kinds of futures: its accuracy stays, and it is measured at the epoch of its
-maximum; or it rises in a later epoch, no sooner than the next. Where designs that are measured already dominate all of them, the
-run is stopped, and what it has reached is kept as a censored measurement. Where its accuracy does not rise in any future, its
-maximum has settled: the rest of the run would measure nothing else, and is spared.
+While a run goes on, its size is certain, its accuracy can only rise, and its time to max accuracy is right-censored: every later
+rise costs more time. So a run has two kinds of futures. Either its accuracy stays, and it is measured at the epoch of its
+maximum; or it rises in a later epoch, the next one at the earliest. Where measured designs already dominate all of these, the run is
+pruned, and what it has reached is kept as a censored measurement. Where its accuracy rises in no future, its maximum is final: the
+rest of the run would measure nothing else, and is spared.
 
 How far accuracy may rise is bounded by 100 % (`safe`: nothing is lost), or by what finished runs did (`on`): the error that was
-left at an epoch, as a share of that at this epoch, at a stated confidence.
+left at an epoch, as a share of the error now, at a stated confidence.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ ENOUGH = 5  # finished runs, before their curves say anything
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """A run under way: what is known of it after some epochs."""
+class PartialRun:
+    """A run under way, after some of its epochs."""
 
     policy: str  # kind of learning-rate policy: curves of one kind are alike
-    known: Mapping[str, float]  # objectives that training does not change, by name
+    fixed: Mapping[str, float]  # objectives that training does not change, by name
     seconds: tuple[float, ...]  # that each epoch of the whole run adds to its time
     accuracies: tuple[float, ...]  # %, of the epochs so far
 
     @property
     def best_epoch(self) -> int:
+        """The first epoch of the highest accuracy, counted from 1."""
         return selected_epoch(self.accuracies)
 
     def outcome(self, epoch: int, accuracy: float) -> dict[str, float]:
         """The objectives if the maximum is this accuracy, first reached in this epoch."""
         time = math.fsum(self.seconds[:epoch])
-        return {**self.known, "acc": accuracy, "time": time, "epochs": float(epoch)}
+        return {**self.fixed, "acc": accuracy, "time": time, "epochs": float(epoch)}
 
     def time_to(self, wanted: float, epoch: int, accuracy: float) -> float:
-        """`time_to:wanted` if, beyond what is known, this epoch reaches this accuracy."""
+        """`time_to:wanted` if, after the epochs so far, this epoch reaches this accuracy."""
         curve = list(self.accuracies)
         if epoch > len(curve):
             curve += [0.0] * (epoch - len(curve) - 1) + [accuracy]
@@ -51,83 +52,87 @@ class Course:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedCurve:
     """A whole run: its kind of policy, and its accuracy after each epoch."""
 
     policy: str
-    accuracies: tuple[float, ...]
+    accuracies: tuple[float, ...]  # %
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stop:
-    """Why a run should stop."""
+class Prune:
+    """The decision to end a run."""
 
     reason: str
-    settled: bool  # its maximum is: what it has reached is its measurement; else that is censored
+    censored: (
+        bool  # the run might have reached more; otherwise its maximum is final, and what it has reached is its measurement
+    )
 
 
-def cost_of(course: Course, objectives: Sequence[Objective], epoch: int, accuracy: float) -> tuple[float, ...]:
+def cost_of(run: PartialRun, objectives: Sequence[Objective], epoch: int, accuracy: float) -> tuple[float, ...]:
     """An outcome as costs of the study's objectives."""
-    values = course.outcome(epoch, accuracy)
+    values = run.outcome(epoch, accuracy)
     for wanted in objectives:
         if wanted.wanted_acc is not None:
-            values[wanted.name] = course.time_to(wanted.wanted_acc, epoch, accuracy)
+            values[wanted.name] = run.time_to(wanted.wanted_acc, epoch, accuracy)
     return costs_of(objectives, values)
 
 
-def judge(
-    course: Course,
+def decide(
+    run: PartialRun,
     objectives: Sequence[Objective],
     front: Sequence[Sequence[float]],
-    finished: Sequence[Finished],
+    finished: Sequence[FinishedCurve],
     mode: Pruning,
     confidence: float = CONFIDENCE,
-) -> Stop | None:
-    """Whether a run should stop after the epochs so far; None where it should go on. `front` holds costs of measured designs."""
-    done, whole = len(course.accuracies), len(course.seconds)
+) -> Prune | None:
+    """Whether a run should end after the epochs so far; None where it should go on.
+
+    `front` holds the costs of measured designs, `finished` the curves of whole runs.
+    """
+    done, whole = len(run.accuracies), len(run.seconds)
     if mode == "off" or not 0 < done < whole:
         return None
-    best = max(course.accuracies)
+    best = max(run.accuracies)
     if best >= 100:
-        return Stop(reason="its accuracy cannot rise further", settled=True)
+        return Prune(reason="its accuracy cannot rise further", censored=False)
     safe = mode == "safe"
     # 100 % in the next epoch is at least as good as all that may follow
-    rises = {done + 1: 100.0} if safe else {e: highest(course, e, finished, confidence) for e in range(done + 1, whole + 1)}
+    rises = {done + 1: 100.0} if safe else {e: accuracy_bound(run, e, finished, confidence) for e in range(done + 1, whole + 1)}
     if rises[max(rises)] <= best:
-        return Stop(reason=f"its maximum has settled: no later rise is plausible ({confidence:.0%})", settled=True)
-    futures = {course.best_epoch: best} | rises
+        return Prune(reason=f"its maximum is final: no later rise is plausible ({confidence:.0%})", censored=False)
+    futures = {run.best_epoch: best} | rises
     for epoch, accuracy in futures.items():
-        if not any(dominates(member, cost_of(course, objectives, epoch, accuracy)) for member in front):
+        if not any(dominates(member, cost_of(run, objectives, epoch, accuracy)) for member in front):
             return None
-    told = (
-        "dominated, whatever its training gives" if safe else f"no future that is plausible ({confidence:.0%}) enters the front"
-    )
-    return Stop(reason=told, settled=False)
+    reason = "dominated, whatever it reaches" if safe else f"no plausible future ({confidence:.0%}) enters the front"
+    return Prune(reason=reason, censored=True)
 
 
-def highest(course: Course, epoch: int, finished: Sequence[Finished], confidence: float = CONFIDENCE) -> float:
+def accuracy_bound(run: PartialRun, epoch: int, finished: Sequence[FinishedCurve], confidence: float = CONFIDENCE) -> float:
     """The highest accuracy (%) that a run plausibly has by an epoch: an upper bound from the curves of finished runs.
 
-    Of each, the error left by that epoch as a share of the error now. The bound is the share that, by its rank among n + 1, a
-    further run undercuts with a probability of at most 1 - confidence: of runs of the same kind of policy where there are enough
-    for that (19 for 95 %), else of all. While all are fewer, the logarithm of the error is taken to fall by an exponentially
-    distributed amount, that of one run more by a factor of 2; the bound is the quantile of the next, and no less than the least.
+    Each curve gives the error that is left by that epoch, as a share of the error now. The bound is the share that a further run
+    undercuts with a probability of at most 1 - confidence, by its rank among n + 1. It is taken from the runs with the same kind of
+    policy if they are enough for that (19 for 95 %), else from all runs. If even those are too few, the logarithm of the error is
+    assumed to fall by an exponentially distributed amount, with one further run that falls by a factor of 2; the bound is the quantile
+    of the next run, but at most the smallest share seen.
     """
-    done = len(course.accuracies)
-    runs = [run for run in finished if len(run.accuracies) >= epoch]
-    if len(runs) < ENOUGH:
+    done = len(run.accuracies)
+    curves = [curve for curve in finished if len(curve.accuracies) >= epoch]
+    if len(curves) < ENOUGH:
         return 100.0
-    alike = [run for run in runs if run.policy == course.policy]
+    alike = [curve for curve in curves if curve.policy == run.policy]
     if _rank(len(alike), confidence):
-        runs = alike
-    shares = sorted(_share(run.accuracies, done, epoch) for run in runs)
+        curves = alike
+    shares = sorted(_share(curve.accuracies, done, epoch) for curve in curves)
     rank = _rank(len(shares), confidence)
     share = shares[rank - 1] if rank else min(shares[0], math.exp(-_next_fall([-math.log(s) for s in shares], confidence)))
-    return 100.0 - (100.0 - max(course.accuracies)) * share
+    return 100.0 - (100.0 - max(run.accuracies)) * share
 
 
 def _rank(count: int, confidence: float) -> int:
-    """The rank, counted from 1, of the least of `count` values that one more undercuts with 1 - confidence; 0 where there are too few."""
+    """The rank, counted from 1, of the value that a further one undercuts with probability 1 - confidence; 0 for too few values."""
     return math.floor((1 - confidence) * (count + 1) + 1e-9)
 
 

@@ -231,12 +231,12 @@ class Store:
 
     # --- epochs -------------------------------------------------------------------------------------------------------
 
-    def set_epoch(self, run_id: int, epoch: Mapping[str, Any]) -> None:
+    def set_epoch(self, run_id: int, epoch: EpochRow) -> None:
         """Keep an epoch; one that was trained again replaces the earlier record."""
         with self._write() as connection:
-            where = (tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch == epoch["epoch"])
+            where = (tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch == epoch.epoch)
             connection.execute(tables.epoch.delete().where(where))
-            connection.execute(tables.epoch.insert().values(run_id=run_id, **epoch))
+            connection.execute(tables.epoch.insert().values(run_id=run_id, **asdict(epoch)))
             connection.execute(tables.run.update().where(tables.run.c.run_id == run_id).values(heartbeat=time.time()))
 
     def epochs(self, run_id: int) -> list[EpochRow]:

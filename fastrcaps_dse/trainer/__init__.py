@@ -1,4 +1,4 @@
-"""The shared trainer: one design point and one seed, epoch by epoch."""
+"""The trainer: one design point, trained with one seed, epoch by epoch."""
 
 from fastrcaps_dse.trainer.checkpoint import CheckpointError
 from fastrcaps_dse.trainer.device import (
@@ -13,13 +13,15 @@ from fastrcaps_dse.trainer.device import (
 from fastrcaps_dse.trainer.device_locks import all_threads, alone, beside_others, take_share
 from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
-from fastrcaps_dse.trainer.stopwatch import Timing, measure_latency, measure_step, step_key
+from fastrcaps_dse.trainer.stopwatch import StepKey, Timing, latency_key, measure_latency, measure_step, step_key
 from fastrcaps_dse.trainer.training import Epoch, Training
+from fastrcaps_dse.trainer.weights import load_network
 
 __all__ = [
     "CheckpointError",
     "Epoch",
     "RangeTest",
+    "StepKey",
     "Timing",
     "Training",
     "all_like",
@@ -31,6 +33,8 @@ __all__ = [
     "derive_seed",
     "device_name",
     "epoch_images",
+    "latency_key",
+    "load_network",
     "measure_latency",
     "measure_step",
     "memory_of",

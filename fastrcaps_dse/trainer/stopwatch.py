@@ -1,4 +1,4 @@
-"""How long a step and a classification take, measured alone and several times: what time objectives are counted with."""
+"""How long a training step and a classification take, measured alone and several times. Time objectives count with these."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
 
-GROUPS = 7  # timings, of which the median counts
-GROUP_SECONDS = 0.25  # a timing takes at least so long
-NOISY = 0.15  # interquartile range by the median, above which a measurement is repeated, and marked if it stays so
+GROUPS = 7  # timings of a measurement, whose median counts
+GROUP_SECONDS = 0.25  # least duration of a timing
+NOISY = 0.15  # spread above which a measurement is repeated, and reported as noisy if it stays so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +36,48 @@ class Timing:
         return self.spread > NOISY
 
 
-def step_key(point: DesignPoint, shape: ImageShape, batch_size: int, precision: Precision) -> str:
-    """What decides how long a step takes on a device, in words: designs of one key share a measurement."""
-    images = f"{shape.channels}x{shape.height}x{shape.width}, {shape.classes} classes"
+@dataclass(frozen=True, kw_only=True)
+class StepKey:
+    """What decides how long a training step takes on a device: designs with the same key share a measurement."""
+
+    network: str
+    variant: str  # weight sharing, decoder, routing iterations, in words; empty for LeNet5
+    shape: ImageShape
+    batch_size: int
+    precision: Precision
+
+    def __str__(self) -> str:
+        """The key as the store has it."""
+        images = f"{self.shape.channels}x{self.shape.height}x{self.shape.width}, {self.shape.classes} classes"
+        parts = (self.network, self.variant, images, f"batch {self.batch_size}", self.precision)
+        return ", ".join(part for part in parts if part)
+
+    def same_but_for_variant(self, other: StepKey) -> bool:
+        """Whether both are steps of the same network, but for its variant, on the same images."""
+        return replace(self, variant="") == replace(other, variant="")
+
+
+def step_key(point: DesignPoint, shape: ImageShape, batch_size: int, precision: Precision) -> StepKey:
+    """The key of a design's steps of this batch size."""
     if point.network == "lenet5":
-        return f"lenet5, {images}, batch {batch_size}, float32"
+        return StepKey(network="lenet5", variant="", shape=shape, batch_size=batch_size, precision="float32")
     sharing = "weight sharing, " if point.weight_sharing else ""
-    return f"capsnet, {sharing}{point.decoder} decoder, {point.routing_iterations} iterations, {images}, batch {batch_size}, {precision}"
+    variant = f"{sharing}{point.decoder} decoder, {point.routing_iterations} iterations"
+    return StepKey(network="capsnet", variant=variant, shape=shape, batch_size=batch_size, precision=precision)
+
+
+def latency_key(point: DesignPoint, shape: ImageShape, precision: Precision) -> str:
+    """The key under which the store has the seconds of classifying one image."""
+    return f"latency: {step_key(point, shape, 1, precision)}"
 
 
 def measure_step(
     point: DesignPoint, dataset: DataSet, batch_size: int, device: torch.device, precision: Precision, *, groups: int = GROUPS
 ) -> Timing:
-    """The seconds of a training step of this batch size, after a warm-up. A noisy measurement is made twice."""
+    """The seconds of a training step of this batch size, after a warm-up.
+
+    `groups` is the number of timings. A noisy measurement is repeated once.
+    """
     alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
     training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
     training.warm_up(batch_size, steps=CAPTURE_FROM)
@@ -56,17 +85,17 @@ def measure_step(
     full = max(1, count // batch_size)
 
     def take(steps: int) -> None:
-        shown = epoch_images(training.train_split, 0, 0, point.shift)
+        images = epoch_images(training.train_split, 0, 0, point.shift)
         for done in range(0, steps, full):
             now = min(full, steps - done)
-            few = Split(images=shown.images[: now * batch_size], labels=shown.labels[: now * batch_size])
+            few = Split(images=images.images[: now * batch_size], labels=images.labels[: now * batch_size])
             training.train_on(few, batch_size, [1e-3] * now).tolist()
 
     return _repeated(take, groups)
 
 
 def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, precision: Precision) -> Timing:
-    """The seconds in which one image gets its class scores, the image already on the device."""
+    """The seconds of computing the class scores of one image that is on the device already."""
     network = build_network(point, dataset.shape, precision)
     network.initialize(generator(0, "latency"))
     network = network.to(device).eval()
@@ -82,7 +111,7 @@ def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, 
 
 
 def _repeated(act: Callable[[int], None], groups: int) -> Timing:
-    """The seconds of one of `act`'s repetitions."""
+    """The seconds of one repetition of `act`, which takes their number."""
     act(1)
     count = max(1, round(GROUP_SECONDS / max(1e-6, _seconds(act, 1))))
     timing = _timing([_seconds(act, count) / count for _ in range(groups)])

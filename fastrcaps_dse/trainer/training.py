@@ -1,8 +1,8 @@
-"""The shared trainer: one design point and one seed, epoch by epoch.
+"""The training of one design point with one seed, epoch by epoch.
 
-Randomness has one root, the run's seed. From it one generator each for the initial weights (per network variant) and, per
-epoch, for shuffle and shift: designs of one seed see the same weights and the same images in the same order, and an epoch
-can be trained again from the checkpoint before it, bit for bit on CPU.
+Randomness has one root, the seed of the run. From it come one generator for the initial weights (of each network variant) and,
+for each epoch, one for the shuffle and one for the shift. Designs trained with one seed therefore see the same weights and the
+same images in the same order, and an epoch can be trained again from the checkpoint before it, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVALUATION_BATCH = 500  # images
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What one epoch of a run did."""
+    """What one epoch of a run did, and how long it took."""
 
     epoch: int  # counted from 1
     batch_size: int  # images
@@ -43,14 +43,21 @@ class Epoch:
     lr_last: float  # learning rate of the last step
     margin_loss: float  # mean over the images (cross-entropy for LeNet5)
     reconstruction_loss: float  # mean over the images, weighted as it is trained
-    acc: float  # %, on the split that selects the epoch
-    warm_up_seconds: float  # before the first epoch of a batch size; no training, so no part of train_seconds
+    acc: float  # %, on the images that select the epoch
+    warm_up_seconds: float  # before the first epoch of a batch size; not part of train_seconds, because nothing is trained
     train_seconds: float
     eval_seconds: float
 
 
 class Training:
-    """One run: a design, a seed, a data set. `epochs()` trains and yields each epoch as it ends."""
+    """One run: a design trained with a seed on a data set. `epochs()` trains, and yields each epoch as it ends.
+
+    `epochs` is the length of the run. `protocol` says which images select the epoch: held-out training images, or with
+    "paper" the test set. `device` is chosen if it is None. `precision` is that of the convolutions; LeNet5 uses float32.
+    Raises InputError for a data set that the network does not admit, or that has too few images to hold some out.
+    """
+
+    # More than seven attributes: those of the run as it was asked for, and those of the network that is being trained.
 
     def __init__(
         self,
@@ -75,7 +82,7 @@ class Training:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: initial weights, a fresh optimizer."""
+        """Start from the beginning: initial weights, a fresh optimizer."""
         variant = (self.point.network, self.point.weight_sharing, self.point.decoder)
         start = build_network(self.point, self.dataset.shape)
         start.initialize(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
@@ -84,22 +91,23 @@ class Training:
         self.done = 0  # epochs
 
     def _make_steps(self) -> None:
-        """An optimizer without a past, and nothing warm."""
+        """Set a fresh optimizer, with no batch size warmed up."""
         self.steps = make_steps(self.network, self.device, self.train_split)
         self.optimizer = self.steps.optimizer
         self.warm: set[int] = set()  # batch sizes
 
     @property
     def params(self) -> int:
+        """The number of trainable parameters."""
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train the epochs that are left. Raises RunFailed where the loss is no longer finite."""
+        """Train the epochs that are left, and yield each. Raises RunFailed for a loss that is not finite."""
         while self.done < self.timeline.epochs:
             yield self.run_epoch()
 
     def run_epoch(self) -> Epoch:
-        """Train and evaluate the next epoch. Raises RunFailed."""
+        """Train and evaluate the next epoch. Raises RunFailed for a loss that is not finite."""
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
         rates = self._rates(epoch)
@@ -132,15 +140,15 @@ class Training:
         first, steps = self.timeline.first_step(epoch), self.timeline.phase_of_epoch(epoch).steps_per_epoch
         return [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(steps)]
 
-    def beginning_keys(self) -> list[str]:
-        """A key for each epoch: runs that share it have trained the same up to that epoch's end.
+    def prefix_keys(self) -> list[str]:
+        """A key for each epoch: runs with the same key have trained the same up to the end of that epoch, bit for bit.
 
-        It digests all that decides the bits: network, seed, images, batch sizes, every learning rate, precision, device, software.
+        The key digests all that decides the bits: network, seed, images, batch sizes, learning rates, precision, device, software.
         """
         point = self.point
         network = (point.network, point.weight_sharing, point.decoder, point.routing_iterations, point.shift)
-        place = (self.precision, device_name(self.device), software())
-        digest = hashlib.blake2b(repr((network, self.seed, self.dataset.fingerprint(), place)).encode(), digest_size=16)
+        machine = (self.precision, device_name(self.device), software())
+        digest = hashlib.blake2b(repr((network, self.seed, self.dataset.fingerprint(), machine)).encode(), digest_size=16)
         digest.update(str((len(self.train_split), len(self.select_split))).encode())  # the protocol
         keys = []
         for epoch in range(self.timeline.epochs):
@@ -150,7 +158,10 @@ class Training:
         return keys
 
     def warm_up(self, batch_size: int, *, steps: int) -> float:
-        """Make ready for so many steps of a batch size, once; the weights stay as they are. Seconds."""
+        """Prepare for `steps` steps of a batch size, unless that is done; the weights stay as they are.
+
+        Returns the seconds that it took.
+        """
         start = time.perf_counter()
         if batch_size not in self.warm:
             self.steps.warm_up(self.train_split, batch_size, steps)
@@ -159,12 +170,15 @@ class Training:
         return time.perf_counter() - start
 
     def train_on(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
-        """A step for each learning rate, on batch after batch; the sums of both losses over the images [2], on the device."""
+        """Take a step for each learning rate, on one batch after the other.
+
+        Returns the sums of the (classification loss, reconstruction loss) over the images, [2], on the device.
+        """
         return self.steps.run(images, batch_size, rates)
 
     @torch.no_grad()
     def accuracy(self, split: Split) -> float:
-        """Accuracy in percent; only the capsule lengths are computed, no decoder."""
+        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run."""
         self.network.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for start in range(0, len(split), EVALUATION_BATCH):
@@ -173,7 +187,7 @@ class Training:
         return 100.0 * int(correct) / len(split)
 
     def test_accuracy(self) -> float:
-        """Accuracy in percent on the test set."""
+        """The accuracy on the test set, in percent."""
         return self.accuracy(self.dataset.test.to(self.device))
 
     def _synchronize(self) -> None:
@@ -182,21 +196,21 @@ class Training:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
-    # --- checkpoints: safetensors, never a pickle ---------------------------------------------------------------------
+    # --- checkpoints: safetensors, never a pickle -----------------------------------------------------------------------
 
     def save_weights(self, path: Path) -> None:
-        """Write the weights. Raises MachineError, e.g. for a full disk."""
+        """Write the weights to a file. Raises MachineError, e.g. for a full disk."""
         write_tensors(path, {name: p.detach() for name, p in self.network.named_parameters()}, {"design": self.point.key})
 
     def load_weights(self, path: Path) -> None:
-        """Read the weights of `save_weights`. Raises CheckpointError."""
+        """Read the weights from a file of `save_weights`. Raises CheckpointError for a missing or broken one."""
         tensors = read_tensors(path)[0]
         with torch.no_grad():
             for name, p in self.network.named_parameters():
                 p.copy_(tensors[name])
 
     def save(self, path: Path) -> None:
-        """Write weights, optimizer state and the number of epochs done. Raises MachineError, e.g. for a full disk."""
+        """Write a checkpoint: weights, optimizer state and the number of epochs done. Raises MachineError, e.g. for a full disk."""
         tensors: dict[str, Tensor] = {}
         for name, p in self.network.named_parameters():
             tensors[f"weights.{name}"] = p.detach()
@@ -205,8 +219,9 @@ class Training:
         write_tensors(path, tensors, {"design": self.point.key, "seed": str(self.seed), "epochs": str(self.done)})
 
     def load(self, path: Path, *, fork: bool = False) -> None:
-        """Continue from a checkpoint of this design and seed, or `fork` another run's. Raises CheckpointError for a broken one, or
-        a foreign one that is not to be forked.
+        """Continue from a checkpoint of this design and seed; with `fork`, from that of any run of the same network.
+
+        Raises CheckpointError for a checkpoint that is missing or broken, or that belongs to another run and is not forked.
         """
         tensors, metadata = read_tensors(path)
         if not fork and (metadata.get("design"), metadata.get("seed")) != (self.point.key, str(self.seed)):

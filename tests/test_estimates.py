@@ -36,7 +36,7 @@ def phases(point: DesignPoint, spec: StudySpec) -> list[tuple[int, int]]:
 
 
 def step(point: DesignPoint, size: int) -> float:
-    return float(RECORD["steps"][step_key(point, SHAPE, size, "float32")]["seconds"])
+    return float(RECORD["steps"][str(step_key(point, SHAPE, size, "float32"))]["seconds"])
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -55,7 +55,7 @@ def test_the_estimated_rest(seed: int, workers: int) -> None:
     def guess(point: DesignPoint) -> float:
         return sum(n * (known.get(b) or on_the_line(known, b)) for b, n in phases(point, spec))
 
-    remaining = Remaining(spec, guess, workers)
+    remaining = Remaining(spec=spec, estimate=guess, workers=workers)
     # the true schedule: each design goes to the worker that is free first, and takes what its steps take, with some noise
     free = [0.0] * workers
     events: list[tuple[float, int, str]] = []
@@ -83,10 +83,10 @@ def test_the_estimated_rest(seed: int, workers: int) -> None:
 
 def test_nothing_is_said_before_a_trial_is_finished() -> None:
     spec = parse_study(STUDY, default_name="s")
-    remaining = Remaining(spec, lambda _: 10.0, 2)
+    remaining = Remaining(spec=spec, estimate=lambda _: 10.0, workers=2)
     remaining.begin(0, spec.first_designs[0], 0.0)
     assert remaining.seconds(4, 5.0) is None
-    remaining.end(0, 20.0)  # twice as long as foreseen
+    remaining.end(0, 20.0)  # twice as long as estimated
     assert remaining.seconds(0, 20.0) == 0
     assert remaining.seconds(3, 20.0) == pytest.approx(30.0)  # three of 20 s by two workers
     remaining.begin(1, spec.first_designs[1], 20.0)

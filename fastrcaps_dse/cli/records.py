@@ -1,0 +1,89 @@
+"""Rows as the JSON that the command line prints; docs/storage.md says which keys can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fastrcaps_dse.analysis.picks import Limit, Pick
+from fastrcaps_dse.analysis.results import front_of, values_of, weights_of
+from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.problem.objectives import Objective
+from fastrcaps_dse.problem.space import design_to_dict
+from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+
+
+def design_record(trial: TrialRow) -> dict[str, Any]:
+    """One design with its values."""
+    return {
+        "trial": trial.trial,
+        "label": trial.design.label,
+        "design": design_to_dict(trial.design),
+        "values": values_of(trial),
+        "seeds": trial.seeds,
+        "test_acc": trial.measurement.test_acc if trial.measurement else None,
+        "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
+        "weights": weights_of(trial),
+    }
+
+
+def front_record(
+    study: StudyRow,
+    objectives: Sequence[Objective],
+    members: Sequence[TrialRow],
+    tied: Sequence[TrialRow],
+    sure: Mapping[int, Standing],
+) -> dict[str, Any]:
+    """The Pareto front of a study, and the designs that are statistically tied with it."""
+    stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in objectives]
+
+    def record(trial: TrialRow) -> dict[str, Any]:
+        standing = sure[trial.trial]
+        sureness = {"errors": standing.errors(objectives), "on_front": standing.on_front, "tied": standing.doubtful}
+        return design_record(trial) | sureness
+
+    return {
+        "study": study.name,
+        "objectives": stated,
+        "designs": [record(t) for t in members],
+        "tied": [record(t) for t in tied],
+    }
+
+
+def pick_record(study: StudyRow, limits: Sequence[Limit], result: Pick, trials: Mapping[int, TrialRow]) -> dict[str, Any]:
+    """A pick, or the nearest miss."""
+
+    def design(number: int | None) -> dict[str, Any] | None:
+        return None if number is None else design_record(trials[number])
+
+    return {
+        "study": study.name,
+        "limits": [asdict(limit) for limit in limits],
+        "pick": design(result.trial),
+        "why": list(result.why),
+        "nearest_miss": design(result.nearest_miss),
+    }
+
+
+def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, Sequence[EpochRow]]]) -> dict[str, Any]:
+    """One design in full, with every epoch of its runs."""
+    details = [
+        {name: getattr(run, name) for name in ("seed", "state", "reason", "device", "precision", "software", "weights")}
+        | {"measurement": asdict(run.measurement) if run.measurement else None, "epochs": [asdict(epoch) for epoch in epochs]}
+        for run, epochs in runs
+    ]
+    return {"study": study.name, **design_record(trial), "state": trial.state, "runs": details}
+
+
+def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
+    """A study in a line."""
+    stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
+    return {
+        "study": study.name,
+        **stated,
+        "objectives": ",".join(study.identity["objectives"]),
+        "designs": len(trials),
+        "failed": sum(t.state == "failed" for t in trials),
+        "front": len(front_of(trials, study.objectives)),
+    }

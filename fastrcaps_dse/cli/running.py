@@ -1,0 +1,88 @@
+"""A study run with its progress shown."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fastrcaps_dse.cli.app import INTERRUPTED, hint
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.analysis.picks import Limit
+    from fastrcaps_dse.problem.study_spec import StudySpec
+    from fastrcaps_dse.session import OpenStudy, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowToRun:
+    """Where a study runs and how long, as the command line says."""
+
+    storage: str | None = None
+    data_dir: Path | None = None
+    device: str | None = None
+    precision: str | None = None
+    workers: int | None = 1  # None for as many as the GPUs have use for
+    fresh: bool = False
+    budget: float | None = None  # s
+
+
+def run_study(
+    spec: StudySpec,
+    how: HowToRun,
+    trials: int | None,
+    *,
+    limits: Sequence[Limit] = (),
+    max_seeds: int = 0,
+    each_epoch: bool = False,
+) -> tuple[Outcome, int]:
+    """Explore, then race; (how it ended, how many runs were raced). An interruption prints the command that continues."""
+    from fastrcaps_dse import session, trainer
+    from fastrcaps_dse.cli.progress import ExplorationProgress
+    from fastrcaps_dse.runs.budget import start_budget
+    from fastrcaps_dse.runs.devices import check_workers
+    from fastrcaps_dse.runs.executors import open_executor
+    from fastrcaps_dse.search.optuna_storage import quiet_optuna
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    quiet_optuna()
+    budget = start_budget(how.budget)
+    check_workers(how.workers, trainer.choose_device(how.device), spec)  # before anything is written
+    try:
+        with (
+            ExplorationProgress(spec.objectives, each_epoch=each_epoch) as progress,
+            session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
+            open_executor(
+                study.cost_model, workers=how.workers, data_dir=how.data_dir, budget=budget, fresh=how.fresh
+            ) as executor,
+        ):
+            if not each_epoch:
+                progress.say(_first_line(study, executor.workers))
+            outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=progress.tell)
+            raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=progress.tell) if max_seeds else 0
+            return outcome, raced
+    except KeyboardInterrupt:
+        command = ["fastrcaps-dse", *sys.argv[1:]]
+        hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _first_line(study: OpenStudy, workers: int) -> str:
+    from fastrcaps_dse.problem.quantities import counted
+
+    spec, context = study.spec, study.context
+    return (
+        f"study {spec.name}: {spec.dataset}, {counted(spec.epochs, 'epoch')}, {counted(spec.seeds, 'seed')}, "
+        f"sampler {spec.sampler}, on {context.device.type} in {context.precision}"
+        + (f", {workers} workers" if workers > 1 else "")
+    )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

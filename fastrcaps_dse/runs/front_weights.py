@@ -1,0 +1,30 @@
+"""The weights that a study keeps: those of the designs on its Pareto front."""
+
+from __future__ import annotations
+
+import shutil
+
+from fastrcaps_dse import store
+from fastrcaps_dse.analysis.results import front_of
+from fastrcaps_dse.runs.runner import run_folder
+from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
+
+
+def keep_front_weights(ours: Store, study: StudyRow) -> int:
+    """Delete the weights of all runs but the most accurate one of each design on the front; how many designs are on the front."""
+    trials = ours.trials(study)
+    front = front_of(trials, study.objectives)
+    keep = {
+        max(measured_runs(trial), key=lambda run: run.measurement["acc"] if run.measurement else 0).run_id for trial in front
+    }
+    for trial in trials:
+        for run in measured_runs(trial):
+            if run.weights and run.run_id not in keep:
+                ours.forget_weights(run.run_id)
+                shutil.rmtree(run_folder(store.runs_folder(ours.url), run.run_id), ignore_errors=True)
+    return len(front)
+
+
+def measured_runs(trial: TrialRow) -> list[RunRow]:
+    """The runs of a design that gave a measurement."""
+    return [run for run in trial.runs if run.measurement is not None]

@@ -1,0 +1,151 @@
+"""The proposers: designs in a given order, a sampler of Optuna, the guided search. `make_proposers` chooses them for a study."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from fastrcaps_dse.analysis.picks import Limit
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.search.guided import Acquisition, Candidate, Observation, features_of
+from fastrcaps_dse.search.history import FinishedTrial, History
+from fastrcaps_dse.search.optuna_storage import constraints_of, directions_of
+from fastrcaps_dse.search.parameters import make_sampler, parameters, sample_design, suggest
+from fastrcaps_dse.search.protocols import Forecaster, Proposer
+
+CANDIDATES = 128  # designs that the guided search chooses from, at most
+PROPOSALS = 20  # of a sampler; if all of them have a trial already, a random new design takes their place
+RANDOM_TRIES = 1000  # random designs of an infinite space, before it is called exhausted
+
+
+def make_proposers(
+    spec: StudySpec, forecast: Forecaster, limits: Sequence[Limit] = (), *, workers: int = 1
+) -> tuple[Proposer, ...]:
+    """The proposers of a study, in the order in which they are asked: the designs to try first, then the study's sampler.
+
+    With several `workers` a sampler proposes while other designs of its are being trained.
+    """
+    first = InOrder(designs=lambda: spec.first_designs)
+    if spec.sampler == "guided":
+        return first, Guided(spec=spec, forecast=forecast)
+    if spec.sampler == "exhaustive":
+        return first, InOrder(designs=spec.space.designs)
+    view = optuna.create_study(directions=directions_of(spec))
+    return first, OptunaSampler(spec=spec, limits=limits, view=view, crowded=workers > 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InOrder:
+    """Designs in a given order."""
+
+    designs: Callable[[], Iterable[DesignPoint]]
+
+    def propose(self, history: History) -> DesignPoint | None:
+        """The first design that is new."""
+        return next((point for point in self.designs() if history.is_new(point)), None)
+
+
+@dataclass(kw_only=True)
+class OptunaSampler:
+    """A sampler of Optuna that proposes no design twice.
+
+    It works on `view`, a study in memory that holds the measured designs. A proposal that has a trial already is told to the view as
+    failed and never reaches the database.
+    """
+
+    spec: StudySpec
+    limits: Sequence[Limit]
+    view: optuna.Study
+    crowded: bool
+    asked: dict[str, optuna.Trial] = field(default_factory=dict)  # trials of the view that are being trained, by design
+    told: int = 0  # finished trials that the view holds already
+
+    def propose(self, history: History) -> DesignPoint | None:
+        """What the sampler proposes, or a random design where it proposes none that is new."""
+        for trial in history.finished[self.told :]:
+            self._tell(trial)
+        self.told = len(history.finished)
+        space = self.spec.space
+        new = [point for point in space.designs() if history.is_new(point)] if space.finite else None
+        if new == []:
+            return None
+        seed = history.generator(self.spec.seed).getrandbits(32)
+        sampler = make_sampler(self.spec.sampler, seed, crowded=self.crowded)
+        point = next(self._new_proposals(sampler, PROPOSALS, history), None)
+        if point is not None:
+            return point
+        if new is not None:
+            return random.Random(seed).choice(new)
+        return next(self._new_proposals(make_sampler("random", seed), RANDOM_TRIES, history), None)
+
+    def _new_proposals(self, sampler: optuna.samplers.BaseSampler, tries: int, history: History) -> Iterator[DesignPoint]:
+        """The new designs among so many proposals."""
+        self.view.sampler = sampler
+        for _ in range(tries):
+            asked = self.view.ask()
+            point = suggest(asked, self.spec.space)
+            if history.is_new(point):
+                self.asked[point.key] = asked
+                yield point
+                return
+            self.view.tell(asked, state=TrialState.FAIL)
+
+    def _tell(self, trial: FinishedTrial) -> None:
+        """Let the view hold a finished trial; one that failed only if the sampler had proposed it."""
+        asked = self.asked.pop(trial.point.key, None)
+        if trial.measurement is None:
+            if asked is not None:
+                self.view.tell(asked, state=TrialState.FAIL)
+            return
+        values = [trial.measurement[objective.name] for objective in self.spec.objectives]
+        constraints = constraints_of(self.limits, trial.measurement)
+        if asked is not None:
+            for name, violation in constraints.items():
+                asked.set_constraint(name, violation)
+            self.view.tell(asked, values)
+            return
+        chosen, distributions = parameters(trial.point, self.spec.space)
+        self.view.add_trial(create_trial(values=values, params=chosen, distributions=distributions, constraints=constraints))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided:
+    """The design that promises the most hypervolume for a second of training, by the surrogate of `guided`."""
+
+    spec: StudySpec
+    forecast: Forecaster
+
+    def propose(self, history: History) -> DesignPoint | None:
+        """The most promising new design; of a large or infinite space, of a random selection."""
+        generator = random.Random(history.generator(self.spec.seed).getrandbits(32))
+        new = self._selection(history, generator)
+        if not new:
+            return None
+        acquisition = Acquisition(self.spec.objectives, generator.getrandbits(32))
+        observations = [
+            self._observation(trial.point, trial.measurement) for trial in history.finished if trial.measurement is not None
+        ]
+        pending = [self._candidate(trial.point) for trial in history.under_way.values()]
+        return new[acquisition.choose(observations, [self._candidate(point) for point in new], pending)]
+
+    def _selection(self, history: History, generator: random.Random) -> list[DesignPoint]:
+        space = self.spec.space
+        if space.finite:
+            new = [point for point in space.designs() if history.is_new(point)]
+        else:
+            sampled = (sample_design(space, generator) for _ in range(CANDIDATES))
+            new = list({point.key: point for point in sampled if history.is_new(point)}.values())
+        return generator.sample(new, CANDIDATES) if len(new) > CANDIDATES else new
+
+    def _candidate(self, point: DesignPoint) -> Candidate:
+        forecast = self.forecast(point)
+        return Candidate(features=features_of(point), epochs=self.spec.epochs, seconds=forecast.seconds, fixed=forecast.fixed)
+
+    def _observation(self, point: DesignPoint, measured: Measurement) -> Observation:
+        return Observation(candidate=self._candidate(point), acc=measured["acc"], time=measured["time"])
