@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -132,9 +134,9 @@ def test_names_of_designs_policies_schedules_and_objectives() -> None:
 
 
 @pytest.mark.parametrize("part", [*LR_POLICIES, *BATCH_SCHEDULES], ids=lambda part: str(part.__name__))
-def test_fields_of_policies_and_schedules(part: type) -> None:
-    for name in part.__dataclass_fields__:
-        assert f"`{name}`" in TEXTS["docs/study-files.md"], name
+def test_fields_of_policies_and_schedules(part: Any) -> None:
+    for field in dataclasses.fields(part):
+        assert f"`{field.name}`" in TEXTS["docs/study-files.md"], field.name
 
 
 def test_defaults_of_study_files() -> None:
@@ -167,7 +169,7 @@ def test_parameter_counts_are_those_of_the_network() -> None:
     shape = ImageShape(channels=1, height=28, width=28, classes=10)
     for shared in (False, True):
         for decoder in ("full", "small"):
-            count = parameter_count(DesignPoint(weight_sharing=shared, decoder=decoder), shape)  # type: ignore[arg-type]
+            count = parameter_count(DesignPoint(weight_sharing=shared, decoder=decoder), shape)
             assert f"{count:,}" in TEXTS["docs/objectives.md"]
 
 
