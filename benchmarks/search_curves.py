@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from benchmarks import record
-from fastrcaps_dse.figures.export import ImageSize, draw, for_print
+from fastrcaps_dse.figures.export import ImageSize, for_print, render_images
 from fastrcaps_dse.figures.plots import COLORS
 
 DRAWN = {  # method: (name, color)
@@ -46,7 +46,7 @@ def curves(methods: dict[str, Any]) -> go.Figure:
 def main() -> None:
     found = json.loads((record.PLACE / "search.json").read_text(encoding="utf-8"))
     path = record.PLACE / "search.svg"
-    path.write_bytes(draw({"search": curves(found["methods"])}, "svg", ImageSize(width=1600, height=1000))["search"])
+    path.write_bytes(render_images({"search": curves(found["methods"])}, "svg", ImageSize(width=1600, height=1000))["search"])
     print(path)
 
 

@@ -1,7 +1,8 @@
-"""Figures: what they draw is tested exactly, in the browser and on paper."""
+"""Figures: what they show, in the browser and on paper, is tested exactly."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,17 +19,23 @@ OBJECTIVES = parse_objectives("acc,time,params")
 
 
 def run_row(trial: int, point: DesignPoint, measured: Measurement | None, **changes: Any) -> RunRow:
-    fields = {"run_id": trial, "trial": trial, "design": point, "seed": 0, "state": "done", "reason": None}
-    fields |= {
-        "device": "cpu",
-        "precision": "float32",
-        "software": "x",
-        "weights": None,
-        "wall_time": None,
-        "started": 0.0,
-        "ended": 1.0,
-    }
-    return RunRow(measurement=measured, **(fields | changes))
+    row = RunRow(
+        run_id=trial,
+        trial=trial,
+        design=point,
+        seed=0,
+        state="done",
+        reason=None,
+        device="cpu",
+        precision="float32",
+        software="x",
+        weights=None,
+        wall_time=None,
+        started=0.0,
+        ended=1.0,
+        measurement=measured,
+    )
+    return replace(row, **changes)
 
 
 def trial_row(trial: int, design: str, acc: float, time: float, params: int) -> TrialRow:
@@ -53,11 +60,21 @@ TRIALS = [
 
 
 def epochs_of(accuracies: list[float]) -> list[EpochRow]:
-    constant = {"batch_size": 16, "steps": 3, "lr_first": 1e-3, "lr_last": 1e-4, "margin_loss": 0.1, "reconstruction_loss": 0.1}
     return [
         EpochRow(
-            epoch=k + 1, acc=acc, warm_up_seconds=0.0, train_seconds=1.0, eval_seconds=0.1, counted_seconds=1.0, **constant
-        )  # type: ignore[arg-type]
+            epoch=k + 1,
+            acc=acc,
+            batch_size=16,
+            steps=3,
+            lr_first=1e-3,
+            lr_last=1e-4,
+            margin_loss=0.1,
+            reconstruction_loss=0.1,
+            warm_up_seconds=0.0,
+            train_seconds=1.0,
+            eval_seconds=0.1,
+            counted_seconds=1.0,
+        )
         for k, acc in enumerate(accuracies)
     ]
 
@@ -80,7 +97,7 @@ def study_row(name: str = "s") -> StudyRow:
     )
 
 
-def test_what_the_scatter_draws() -> None:
+def test_what_the_scatter_shows() -> None:
     front = front_of(TRIALS, OBJECTIVES)
     assert [t.trial for t in front] == [1]
     info = plots.pareto_info(TRIALS, front, OBJECTIVES)
@@ -98,13 +115,13 @@ def test_what_the_scatter_draws() -> None:
 
 
 @pytest.mark.parametrize(("names", "kind"), [("acc,time,params", "scatter3d"), ("params,acc", "scatter"), ("time", "scatter")])
-def test_two_objectives_are_drawn_flat(names: str, kind: str) -> None:
+def test_two_objectives_are_plotted_flat(names: str, kind: str) -> None:
     objectives = parse_objectives(names)
     figure = plots.pareto_figure(plots.pareto_info(TRIALS, front_of(TRIALS, objectives), objectives))
     assert {trace.type for trace in figure.data} == {kind}
 
 
-def test_what_the_curves_draw() -> None:
+def test_what_the_curves_show() -> None:
     info = plots.curves_info(TRIALS, EPOCHS, epochs=2, images=48)
     assert [(c.name, c.x, c.y) for c in info.accuracy][1] == ("1: wab+ws", (1, 2), (95.0, 99.2))
     wab = info.rate[1]
@@ -120,9 +137,9 @@ def test_axes_of_times_are_logarithmic() -> None:
     logarithmic = [plots.is_logarithmic(o) for o in parse_objectives("acc,time,time_to:99,params,latency")]
     assert logarithmic == [False, True, True, False, False]
     one = plots.pareto_info(TRIALS, [], parse_objectives("acc"))
-    assert [o.name for o in plots.drawn_axes(one)] == ["acc", "time"]
+    assert [o.name for o in plots.plotted_axes(one)] == ["acc", "time"]
     four = plots.pareto_info([], [], parse_objectives("acc,time,params,macs"))
-    assert [o.name for o in plots.drawn_axes(four)] == ["acc", "time", "params"]
+    assert [o.name for o in plots.plotted_axes(four)] == ["acc", "time", "params"]
 
 
 def test_no_mark_in_3d_lies_on_the_end_of_an_axis() -> None:
@@ -199,7 +216,7 @@ def test_speed_of_the_named_designs() -> None:
     )
 
 
-def test_speed_without_the_baseline_and_of_a_stopped_run() -> None:
+def test_speed_without_the_baseline_and_of_a_pruned_run() -> None:
     info = paper_info_of(WAB, named_row(2, "ws", [[80.0, 85.0]], 8.0, pruned_after=2))
     assert [(s.relative_time, s.epochs_to_baseline, s.pruned_after) for s in info.speeds] == [
         (None, None, None),
@@ -221,13 +238,13 @@ def test_speed_without_the_baseline_and_of_a_stopped_run() -> None:
 def test_runs_that_have_not_ended_are_not_in_the_papers_figures() -> None:
     trial, epochs = FIXED
     running = run_row(0, trial.design, None, run_id=9, seed=2, state="running")
-    more = trial.__class__(**{**vars(trial), "runs": (*trial.runs, running)})
+    more = replace(trial, runs=(*trial.runs, running))
     assert paper_info_of((more, epochs | {9: epochs_of([1.0])})).named == paper_info_of(FIXED).named
     info = paper_info_of((FAILED, {3: epochs_of([1.0, 2.0])}))
-    assert info.named == info.speeds == info.accuracy == info.rate == () and len(info.missing) == 8
+    assert not any((info.named, info.speeds, info.accuracy, info.rate)) and len(info.missing) == 8
 
 
-def test_designs_with_one_learning_rate_share_a_curve() -> None:
+def test_designs_with_equal_learning_rates_have_one_curve() -> None:
     names = [
         "fixed",
         "ws",
@@ -237,8 +254,8 @@ def test_designs_with_one_learning_rate_share_a_curve() -> None:
     ]
     names += ["exp-decay", "lr_policy=exp-decay batch_schedule=128", "warm-restarts", "wab"]
     trials = [named_row(k, name, [[1.0]], 1.0)[0] for k, name in enumerate(names)]
-    drawn = paper.shared_rates(trials, 30, 1600)
-    assert [(d.curve.name, d.color) for d in drawn] == [
+    merged = paper.merged_rates(trials, 30, 1600)
+    assert [(d.curve.name, d.color) for d in merged] == [
         ("0, 1: fixed", 0),
         ("2, 3: one-cycle", 2),
         ("4: one-cycle / adabatch", 4),
@@ -247,17 +264,17 @@ def test_designs_with_one_learning_rate_share_a_curve() -> None:
         ("7: warm-restarts", 7),
         ("8: wab", 8),
     ]
-    assert drawn[1].curve.y == plots.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
+    assert merged[1].curve.y == plots.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
 
 
-def test_the_front_is_drawn_first_in_the_curves() -> None:
+def test_the_curves_are_those_of_the_front_first() -> None:
     rows = [named_row(k, f"lr_policy=fixed(lr={k + 1}e-4)", [[50.0 + k, 60.0 + k]], 1.0) for k in range(12)]
     info = paper_info_of(*rows, epochs=2)
     assert [d.curve.name.split(":")[0] for d in info.accuracy] == ["0", "1", "2", "3", "4", "5", "6", "11"]
     assert [d.color for d in info.accuracy] == [d.color for d in info.rate] == list(range(8))
 
 
-def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> None:
+def test_the_range_of_the_accuracies_leaves_out_the_start_of_long_runs() -> None:
     def curve(*y: float) -> plots.Curve:
         return plots.Curve(name="c", x=tuple(range(1, len(y) + 1)), y=y)
 
@@ -265,13 +282,11 @@ def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> 
     long = curve(20.0, 30.0, *(90.0 + k / 2 for k in range(18)))  # of 20 epochs the first two are left out: 90 to 98.5
     assert paper.accuracy_range([long]) == pytest.approx((90 - 0.425, 98.5 + 0.425))
     assert paper.accuracy_range([curve(*[99.9] * 10)]) == pytest.approx((99.4, 100.0))
-    assert paper.accuracy_range([long, curve(95.0)]) == pytest.approx(
-        (90 - 0.425, 98.5 + 0.425)
-    )  # one that was stopped at once
+    assert paper.accuracy_range([long, curve(95.0)]) == pytest.approx((90 - 0.425, 98.5 + 0.425))  # one that was pruned at once
 
 
 @pytest.mark.parametrize(
-    ("designs", "said"),
+    ("designs", "text"),
     [
         (["fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab", "ws", "wab+ws"], ""),
         (
@@ -286,9 +301,9 @@ def test_the_range_of_the_accuracies_leaves_out_the_beginning_of_long_runs() -> 
         (["lr_policy=one-cycle batch_schedule=128"], "figure 4a and table 4b are left out"),
     ],
 )
-def test_what_a_study_lacks_is_said(designs: list[str], said: str) -> None:
+def test_what_a_study_lacks_is_said(designs: list[str], text: str) -> None:
     lacking = paper.lacking(paper_info_of(*(named_row(k, name, [[90.0]], 1.0) for k, name in enumerate(designs))))
-    assert lacking.endswith(said) and bool(lacking) == bool(said)
+    assert lacking.endswith(text) and bool(lacking) == bool(text)
 
 
 def test_figures_for_print_stand_alone() -> None:

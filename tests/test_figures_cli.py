@@ -6,7 +6,7 @@ import csv
 import re
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,30 +18,43 @@ from fastrcaps_dse.figures.export import ImageSize
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, selected_epoch
 from fastrcaps_dse.problem.space import design_to_dict, parse_design
 from fastrcaps_dse.problem.study_spec import parse_study
-from fastrcaps_dse.search import find_study, open_storage
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
+from fastrcaps_dse.store import EpochRow, Store
 from tests.conftest import Command
 
-EPOCH = {"steps": 3, "lr_first": 1e-3, "lr_last": 1e-4, "margin_loss": 0.1, "reconstruction_loss": 0.1}
-SECONDS = {"warm_up_seconds": 0.0, "eval_seconds": 0.1}
+
+def epoch_row(epoch: int, acc: float, seconds: float) -> EpochRow:
+    return EpochRow(
+        epoch=epoch,
+        acc=acc,
+        batch_size=16,
+        steps=3,
+        lr_first=1e-3,
+        lr_last=1e-4,
+        margin_loss=0.1,
+        reconstruction_loss=0.1,
+        warm_up_seconds=0.0,
+        train_seconds=seconds,
+        eval_seconds=0.1,
+        counted_seconds=seconds,
+    )
 
 
-def write_study(path: Path, curves: dict[str, Sequence[Sequence[float]]], seconds: dict[str, float]) -> None:
+def write_study(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], seconds: Mapping[str, float]) -> None:
     """A study in the database `path`: for each design the accuracies of each seed's epochs, and the seconds of an epoch."""
     epochs = max((len(run) for runs in curves.values() for run in runs), default=1)
     spec = parse_study(f"epochs = {epochs}\nseeds = {max(map(len, curves.values()), default=1)}\n", default_name="small")
     url = store.parse_url(str(path))
-    study, _ = find_study(spec, open_storage(url))
+    study = open_optuna_study(spec, open_storage(url))
     ours = Store(url, create=True)
     row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": {}}
-    ours.add_study(row | {"study_id": study._study_id, "train_images": 1600})
+    ours.add_study(row | {"study_id": study.study_id, "train_images": 1600})
     for trial, (design, runs) in enumerate(curves.items()):
         point = parse_design(design)
         for seed, accuracies in enumerate(runs):
-            run = ours.claim_run(study._study_id, trial, design_to_dict(point), point.key, seed)
-            spent = {"train_seconds": seconds[design], "counted_seconds": seconds[design]}
+            run = ours.claim_run(study.study_id, trial, design_to_dict(point), point.key, seed)
             for k, acc in enumerate(accuracies):
-                ours.set_epoch(run.run_id, EPOCH | SECONDS | spent | {"epoch": k + 1, "batch_size": 16, "acc": acc})
+                ours.set_epoch(run.run_id, epoch_row(k + 1, acc, seconds[design]))
             selected = selected_epoch(accuracies)
             params = 6_708_400 if point.weight_sharing else 8_215_728
             measured = Measurement(
@@ -61,7 +74,7 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-DRAWN = ["fig4a-accuracy", "fig8ab-pareto", "fig8ab-pareto-flat", "fig8c-accuracy", "fig8d-learning-rate"]
+FIGURES = ["fig4a-accuracy", "fig8ab-pareto", "fig8ab-pareto-flat", "fig8c-accuracy", "fig8d-learning-rate"]
 TABLES = ["fig4b-speed.csv", "fig4b-speed.md"]
 
 
@@ -98,13 +111,13 @@ def test_a_plot_of_nothing(command: Command, tmp_path: Path) -> None:
 
 def test_figures_as_html(command: Command, small: Path, tmp_path: Path) -> None:
     said = command("report", "--figures", "out", "--format", "html", "--storage", small)
-    names = [f"{name}.html" for name in DRAWN] + TABLES
+    names = [f"{name}.html" for name in FIGURES] + TABLES
     assert said.code == 0 and said.out.splitlines() == [f"out/{name}" for name in names]
     assert said.err == (
         "small has not measured exp-decay, one-cycle, warm-restarts, adabatch, wab+ws: "
         "figure 4a and table 4b are without them\n"
     )
-    for name in DRAWN:
+    for name in FIGURES:
         page = (tmp_path / "out" / f"{name}.html").read_text(encoding="utf-8")
         assert "Plotly.newPlot" in page and not re.search(r"<(?:script|link)[^>]+(?:src|href)=", page)
     assert not (tmp_path / "reports").exists()  # the report itself is not what was asked for
@@ -138,7 +151,7 @@ def test_a_study_without_named_designs(command: Command, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["front", "--plot", "--json"], 2, "--plot draws for a person"),
+        (["front", "--plot", "--json"], 2, "--plot is for a person"),
         (["report", "--figures", "out", "--format", "pgn"], 2, "unknown format 'pgn'"),
         (["report", "--format", "png"], 2, "are of figures"),
         (["report", "--width", "300"], 2, "are of figures"),
@@ -162,10 +175,10 @@ def test_without_a_browser_nothing_is_written(
     monkeypatch.delenv(export.BROWSER, raising=False)
     monkeypatch.setattr(export, "BROWSERS", ("no-such-browser",))
     said = command("report", "--figures", "out", "--storage", small)
-    assert said.code == 1 and "drawn by a browser, and none was found" in said.err and "--format html" in said.err
+    assert said.code == 1 and "rendered by a browser, and none was found" in said.err and "--format html" in said.err
     monkeypatch.setenv(export.BROWSER, "no-such-browser")
     said = command("report", "--figures", "out", "--storage", small)
-    assert said.code == 2 and "FASTRCAPS_BROWSER names no-such-browser, which is no program" in said.err
+    assert said.code == 2 and "FASTRCAPS_BROWSER names no-such-browser, which is not a program" in said.err
     assert not said.out and not (tmp_path / "out").exists()
 
 
@@ -187,7 +200,7 @@ def fake_browser(path: Path, script: str) -> str:
 def test_what_a_page_says_is_read() -> None:
     said = '<pre data-figure="a">data:image/png;base64,aGk=</pre><pre data-figure="b">data:image/svg+xml,%3Csvg%2F%3E</pre>'
     assert export.images_in(f"<body>{said}</body>") == {"a": b"hi", "b": b"<svg/>"}
-    with pytest.raises(MachineError, match="c was not drawn: failed: no <WebGL>"):
+    with pytest.raises(MachineError, match="c was not rendered: failed: no <WebGL>"):
         export.images_in('<pre data-figure="c">failed: no &lt;WebGL&gt;</pre>')
 
 
@@ -202,16 +215,18 @@ def test_the_page_holds_all_and_no_text_of_a_figure_ends_it() -> None:
     ("script", "message"),
     [
         ("exit 7", "ended with code 7"),
-        ("echo '<html></html>'", "did not draw one"),
-        ("sleep 60", "drew nothing within 0 s"),
-        ("sleep 60 & sleep 60", "drew nothing within 0 s"),  # with a child that would hold the pipe open
+        ("echo '<html></html>'", "did not render one"),
+        ("sleep 60", "rendered nothing within 0 s"),
+        ("sleep 60 & sleep 60", "rendered nothing within 0 s"),  # with a child that would hold the pipe open
     ],
 )
-def test_a_browser_that_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
+def test_a_browser_that_renders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
     monkeypatch.setenv(export.BROWSER, fake_browser(tmp_path / "browser", script))
     began = time.monotonic()
     with pytest.raises(MachineError, match=message) as error:
-        export.draw({"one": plots.pareto_figure(scatter())}, "png", ImageSize(), patience=0.3 if "sleep" in script else 30)
+        export.render_images(
+            {"one": plots.pareto_figure(scatter())}, "png", ImageSize(), patience=0.3 if "sleep" in script else 30
+        )
     assert "--format html" in error.value.hint and time.monotonic() - began < 30
 
 
@@ -221,7 +236,7 @@ def test_a_program_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.Monkey
     broken.chmod(0o755)
     monkeypatch.setenv(export.BROWSER, str(broken))
     with pytest.raises(MachineError, match="cannot be started"):
-        export.draw({"one": plots.pareto_figure(scatter())}, "png", ImageSize())
+        export.render_images({"one": plots.pareto_figure(scatter())}, "png", ImageSize())
     with pytest.raises(InputError, match="width must be 100 to 10,000 pixels, got 1"):
         ImageSize(width=1)
 
@@ -229,8 +244,8 @@ def test_a_program_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("browser")
 def test_figures_as_png_have_the_size_that_was_asked_for(command: Command, small: Path, tmp_path: Path) -> None:
     said = command("report", "--figures", "out", "--format", "png", "--width", 601, "--height", 403, "--storage", small)
-    assert said.code == 0 and said.out.splitlines() == [f"out/{name}" for name in [*(f"{n}.png" for n in DRAWN), *TABLES]]
-    for name in DRAWN:
+    assert said.code == 0 and said.out.splitlines() == [f"out/{name}" for name in [*(f"{n}.png" for n in FIGURES), *TABLES]]
+    for name in FIGURES:
         data = (tmp_path / "out" / f"{name}.png").read_bytes()
         assert data[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", data[16:24]) == (601, 403)
         assert len(data) > 4000
@@ -240,12 +255,12 @@ def test_figures_as_png_have_the_size_that_was_asked_for(command: Command, small
 def test_figures_as_svg_are_vectors_with_their_texts(command: Command, small: Path, tmp_path: Path) -> None:
     said = command("report", "--figures", "out", "--storage", small)
     assert said.code == 0
-    drawn = {name: (tmp_path / "out" / f"{name}.svg").read_text(encoding="utf-8") for name in DRAWN}
-    for text in drawn.values():
+    texts = {name: (tmp_path / "out" / f"{name}.svg").read_text(encoding="utf-8") for name in FIGURES}
+    for text in texts.values():
         assert re.match(r'<svg [^>]*width="1600" height="1000"', text) and text.rstrip().endswith("</svg>")
         assert "</svg>" in text and "http://www.w3.org/2000/svg" in text
     for name in ("fixed", "wab", "accuracy (%)", "epoch"):
-        assert f">{name}</t" in drawn["fig4a-accuracy"]
-    assert "time to max accuracy (s)" in drawn["fig8ab-pareto-flat"] and "<image" not in drawn["fig8ab-pareto-flat"]
-    assert "<image" in drawn["fig8ab-pareto"]  # a scene in 3D is a picture, whatever the format
-    assert "0, 2: fixed" in drawn["fig8d-learning-rate"]
+        assert f">{name}</t" in texts["fig4a-accuracy"]
+    assert "time to max accuracy (s)" in texts["fig8ab-pareto-flat"] and "<image" not in texts["fig8ab-pareto-flat"]
+    assert "<image" in texts["fig8ab-pareto"]  # a scene in 3D is a picture, whatever the format
+    assert "0, 2: fixed" in texts["fig8d-learning-rate"]

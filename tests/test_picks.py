@@ -94,7 +94,11 @@ def test_limits_as_texts() -> None:
         Limit(objective="acc", bound="min", value=99.0),
         Limit(objective="time_to:95", bound="max", value=60.0),
     ]
-    for text, message in (("acc=99", "'acc=99' is not a limit"), ("tme<=3", "unknown objective"), ("params<=7Q", "not a quantity")):
+    for text, message in (
+        ("acc=99", "'acc=99' is not a limit"),
+        ("tme<=3", "unknown objective"),
+        ("params<=7Q", "not a quantity"),
+    ):
         with pytest.raises(InputError, match=message):
             picks.parse_limits([text])
 

@@ -1,6 +1,6 @@
-"""Figures for print: laid out to stand alone, and drawn as PNG or SVG.
+"""Figures for print: laid out to stand alone, and rendered as PNG or SVG.
 
-An installed browser draws them, from a page of ours that asks nothing of any network.
+An installed browser renders them from a local page, without any network.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import unquote_to_bytes
 
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.figures.plots import COLORS, ParetoInfo, drawn_axes, escape, library, pareto_figure, shortened
+from fastrcaps_dse.figures.plots import COLORS, ParetoInfo, escape, pareto_figure, plotly_js, plotted_axes, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-PRINT_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # letters that a machine without a desktop has, too
+PRINT_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # fonts that a machine without a desktop has, too
 ImageFormat = Literal["svg", "png"]
 BROWSER = "FASTRCAPS_BROWSER"
 BROWSERS = (
@@ -38,20 +38,20 @@ BROWSERS = (
     "chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-LAID_OUT = 800  # pixels across, whatever the image has: letters keep their share of it
-LEAST, MOST = 100, 10_000  # pixels a side; what a canvas of a browser can be
-PATIENCE = 120.0  # s for all figures of a call, of a browser on a busy machine
+LAYOUT_WIDTH = 800  # pixels, whatever the width of the image, so that letters keep their size relative to it
+LEAST, MOST = 100, 10_000  # pixels a side that the canvas of a browser can have
+PATIENCE = 120.0  # s for all figures of a call, on a busy machine
 HINT = "install chromium, name a browser with FASTRCAPS_BROWSER, or use --format html"
 
 SCRIPT = """
 (async () => {
   const {figures, image} = JSON.parse(document.getElementById('work').textContent);
   for (const [name, figure] of Object.entries(figures)) {
-    const said = document.createElement('pre');
-    said.dataset.figure = name;
-    try { said.textContent = await Plotly.toImage(figure, image); }
-    catch (error) { said.textContent = 'failed: ' + (error && error.message || error); }
-    document.body.append(said);
+    const result = document.createElement('pre');
+    result.dataset.figure = name;
+    try { result.textContent = await Plotly.toImage(figure, image); }
+    catch (error) { result.textContent = 'failed: ' + (error && error.message || error); }
+    document.body.append(result);
   }
 })();
 """
@@ -59,7 +59,7 @@ SCRIPT = """
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSize:
-    """How large an image is."""
+    """The size of an image. Raises InputError for a size that a browser cannot render."""
 
     width: int = 1600  # pixels
     height: int = 1000  # pixels
@@ -71,7 +71,7 @@ class ImageSize:
 
 
 def for_print(figure: go.Figure) -> go.Figure:
-    """The figure as it stands alone on paper: larger letters, axes all round, the legend below."""
+    """The figure, changed to stand alone on paper: larger letters, axes on all sides, the legend below."""
     legend = {"y": 0, "yref": "container", "yanchor": "bottom", "x": 0.5, "xanchor": "center"}
     figure.update_layout(
         font={"size": 16, "family": PRINT_FONT, "color": "black"},
@@ -95,14 +95,18 @@ def for_print(figure: go.Figure) -> go.Figure:
 def curves_for_print(
     figure: go.Figure, names: Sequence[str], colors: Sequence[int], y_range: tuple[float, float] | None = None
 ) -> go.Figure:
-    """Curves as they stand alone on paper: their names in full as far as the page has room, and these colors."""
+    """The figure of curves, changed to stand alone on paper.
+
+    `names` and `colors` are those of the curves; a name is cut if the page has no room for it, and a color is an index of the
+    palette. `y_range` is the range of the y axis, by default that of the values.
+    """
     for_print(figure)
     for trace, name, color in zip(figure.data, names, colors, strict=True):
         trace.update(name=escape(shortened(name, 44)), line={"color": COLORS[color % len(COLORS)]})
-    if max(map(len, names), default=0) > 20:  # two columns, which hold the longest
+    if max(map(len, names), default=0) > 20:  # two columns, which have room for the longest name
         figure.update_layout(legend={"entrywidth": 0.46, "entrywidthmode": "fraction", "font": {"size": 13}})
     last = max((trace.x[-1] for trace in figure.data), default=0)
-    if figure.data and figure.data[0].x[0] == 0:  # within epochs, from the start of the run to its end
+    if figure.data and figure.data[0].x[0] == 0:  # steps within epochs: show the run from its start to its end
         figure.update_xaxes(range=[0, math.ceil(last)])
     if y_range:
         figure.update_yaxes(range=y_range)
@@ -110,8 +114,11 @@ def curves_for_print(
 
 
 def flat_pareto(info: ParetoInfo) -> go.Figure:
-    """The first two axes of the scatter: on paper nobody can turn one in 3D. The front is that of all objectives."""
-    figure = pareto_figure(info._replace(objectives=tuple(drawn_axes(info)[:2])))
+    """The figure of the first two axes of the scatter, because a scatter in 3D cannot be turned on paper.
+
+    The front that it shows is still that of all objectives.
+    """
+    figure = pareto_figure(info._replace(objectives=tuple(plotted_axes(info)[:2])))
     members = sum(point.on_front for point in info.points)
     figure.data[-1].name = f"Pareto front of {', '.join(o.name for o in info.objectives)} ({members})"
     return figure
@@ -121,59 +128,66 @@ def flat_pareto(info: ParetoInfo) -> go.Figure:
 
 
 def find_browser() -> str:
-    """The browser that draws: FASTRCAPS_BROWSER, or the first that is installed. Raises InputError, MachineError."""
+    """The program of the browser: the one that FASTRCAPS_BROWSER names, or the first of `BROWSERS` that is installed.
+
+    Raises InputError for a name that is not a program, MachineError if no browser is installed.
+    """
     named = os.environ.get(BROWSER)
     if named:
         found = shutil.which(named)
         if found is None:
-            raise InputError(f"{BROWSER} names {named}, which is no program", HINT)
+            raise InputError(f"{BROWSER} names {named}, which is not a program", HINT)
         return found
     for name in BROWSERS:
         found = shutil.which(name)
         if found:
             return found
-    raise MachineError("PNG and SVG are drawn by a browser, and none was found", HINT)
+    raise MachineError("PNG and SVG are rendered by a browser, and none was found", HINT)
 
 
-def draw(
+def render_images(
     figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize, *, patience: float = PATIENCE
 ) -> dict[str, bytes]:
-    """The images of these figures, by their names. Raises InputError, MachineError."""
+    """The images of these figures, by their names, as the bytes of files.
+
+    `kind` is the format, and `patience` the most seconds that the browser may take.
+    Raises ValueError for another format; for the browser see `find_browser`; MachineError if it does not render a figure.
+    """
     if kind not in get_args(ImageFormat):
         raise ValueError(f"no image format {kind!r}")
     browser = find_browser()
     with tempfile.TemporaryDirectory(prefix="fastrcaps-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "figures.html"
         path.write_text(image_page(figures, kind, size), encoding="utf-8")
-        drawn = images_in(_dump(browser, path, patience))
+        images = images_in(_dump(browser, path, patience))
     for name in figures:
-        if name not in drawn:
-            raise MachineError(f"{browser} did not draw {name}", HINT)
-    return {name: drawn[name] for name in figures}
+        if name not in images:
+            raise MachineError(f"{browser} did not render {name}", HINT)
+    return {name: images[name] for name in figures}
 
 
 def image_page(figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize) -> str:
-    """A page that draws the figures and says each as a data URL."""
-    # a canvas has whole pixels, rounded down: a billionth more keeps those that a product lacks by its last digit
-    across = LAID_OUT * (1 + 1e-9) if kind == "png" else LAID_OUT
-    image = {"format": kind, "width": across, "height": size.height * across / size.width, "scale": size.width / LAID_OUT}
+    """The HTML page that renders the figures, and contains each as a data URL once its scripts have run."""
+    # a canvas has whole pixels, rounded down: a billionth more keeps the pixel that a product misses by its last digit
+    width = LAYOUT_WIDTH * (1 + 1e-9) if kind == "png" else LAYOUT_WIDTH
+    image = {"format": kind, "width": width, "height": size.height * width / size.width, "scale": size.width / LAYOUT_WIDTH}
     work = json.dumps({"figures": {name: json.loads(figure.to_json()) for name, figure in figures.items()}, "image": image})
-    work = work.replace("<", "\\u003c")  # so that no text in it ends the element it stands in
+    work = work.replace("<", "\\u003c")  # so that no text in it ends the script element
     return (
         "<!doctype html><html><head><meta charset='utf-8'>"
-        f"<script>{library()}</script></head><body>"
+        f"<script>{plotly_js()}</script></head><body>"
         f"<script id='work' type='application/json'>{work}</script>"
         f"<script>{SCRIPT}</script></body></html>"
     )
 
 
 def images_in(document: str) -> dict[str, bytes]:
-    """The images that a page has drawn, by name. Raises MachineError with what the page says went wrong."""
+    """The images in the document of an `image_page`, by name. Raises MachineError, with its reason, for one that failed."""
     images = {}
     for name, text in re.findall(r'<pre data-figure="([^"]*)">([^<]*)</pre>', document):
         head, comma, data = html.unescape(text).partition(",")
         if not comma or not head.startswith("data:image/"):
-            raise MachineError(f"{html.unescape(name)} was not drawn: {html.unescape(text)[:200]}", HINT)
+            raise MachineError(f"{html.unescape(name)} was not rendered: {html.unescape(text)[:200]}", HINT)
         images[html.unescape(name)] = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
     return images
 
@@ -183,23 +197,23 @@ def _dump(browser: str, page: Path, patience: float) -> str:
     command = [
         browser,
         "--headless",
-        "--no-sandbox",  # a container or root has no use of it, and the page is ours
+        "--no-sandbox",  # it does not work for root or in a container, and the page is our own
         "--disable-gpu",
-        "--enable-unsafe-swiftshader",  # WebGL, of the scatter in 3D, without a GPU
+        "--enable-unsafe-swiftshader",  # WebGL without a GPU, for the scatter in 3D
         f"--user-data-dir={page.parent / 'profile'}",
         "--virtual-time-budget=15000",
         "--dump-dom",
         page.as_uri(),
     ]
     try:
-        # in a session of its own, so that none of its many processes outlives it
+        # in a session of its own, so that all its processes can be ended together
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         raise MachineError(f"{browser} cannot be started: {error.strerror}", HINT) from None
     try:
         out, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        raise MachineError(f"{browser} drew nothing within {patience:.0f} s", HINT) from None
+        raise MachineError(f"{browser} rendered nothing within {patience:.0f} s", HINT) from None
     finally:
         _end(process)
     if process.returncode != 0:

@@ -1,6 +1,6 @@
-"""What the paper shows of its designs, of any study that has them: accuracy over epochs (Fig. 4a) and speed (Fig. 4b).
+"""The figures of the paper, for any study: its named designs (Fig. 4) and the curves of its front (Fig. 8c, 8d).
 
-Only measured designs and finished runs count here: these figures are printed.
+Only measured designs and finished runs are included, because these figures are for print.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE = "fixed"
 COMPARED = ("fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab")  # the curves of Fig. 4a
-SHOWN_CURVES = 8  # of Fig. 8c/d: as many as there are colors
-LONG_RUN = 10  # epochs; of a run so long the first tenth is left out of the range of the accuracies
+MOST_CURVES = 8  # in Fig. 8c/d: as many as there are colors
+LONG_RUN = 10  # epochs; the axis of accuracies leaves out the first tenth of a run of this length
 
 
 class Speed(NamedTuple):
-    """How accurate a named design becomes, and how fast (Fig. 4b): means over its seeds."""
+    """How accurate a named design becomes, and how fast (Fig. 4b). Values are means over its seeds."""
 
-    design: str
-    trial: int
+    design: str  # its name
+    trial: int  # its number
     seeds: int
     acc: float  # %, the highest of a run
-    epochs: float  # to the first epoch of that accuracy
-    time: float  # s of training up to its end
-    relative_time: float | None  # by that of the baseline; None without it
-    epochs_to_baseline: int | None  # until the mean accuracy first reaches the highest of the baseline's; None for never
-    pruned_after: int | None  # epochs, where a run was pruned: it might have reached more
+    epochs: float  # up to the first epoch with that accuracy
+    time: float  # s of training up to the end of that epoch
+    relative_time: float | None  # as a multiple of the baseline's time; None if the baseline is missing
+    epochs_to_baseline: int | None  # until the mean accuracy first reaches the highest of the baseline; None if it never does
+    pruned_after: int | None  # epochs; None if no run was pruned
 
 
-class Drawn(NamedTuple):
-    """A curve and its color, so that the same thing has the same one in every figure."""
+class ColoredCurve(NamedTuple):
+    """A curve and its color: a design has the same color in every figure."""
 
     curve: Curve
-    color: int  # place in the palette
+    color: int  # index of the palette
 
 
 class PaperInfo(NamedTuple):
-    """What the paper's figures of a study draw."""
+    """What the figures of the paper show of a study."""
 
-    named: tuple[Drawn, ...]  # Fig. 4a
+    named: tuple[ColoredCurve, ...]  # Fig. 4a
     speeds: tuple[Speed, ...]  # Fig. 4b
-    accuracy: tuple[Drawn, ...]  # Fig. 8c
-    rate: tuple[Drawn, ...]  # Fig. 8d
+    accuracy: tuple[ColoredCurve, ...]  # Fig. 8c
+    rate: tuple[ColoredCurve, ...]  # Fig. 8d
     missing: tuple[str, ...]  # named designs that the study has not measured
 
 
@@ -70,56 +70,63 @@ def paper_info(
     epochs: int,
     images: int,
 ) -> PaperInfo:
-    """The paper's figures of a study: its named designs, and the curves of its front, filled up with further designs."""
+    """What the figures of the paper show of a study: its named designs, and the curves of its front.
+
+    Further designs fill up the curves. `epochs_of` has the stored epochs by run; `epochs` is the length of a run, and `images`
+    the number of training images.
+    """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
     by_name = {trial.design.label: trial for trial in done if trial.design.label in NAMED_DESIGNS}
     order = [name for name in NAMED_DESIGNS if name in by_name]
     curves = {name: _mean_curve(name, by_name[name], epochs_of, epochs, images) for name in order}
     members = {trial.trial for trial in front}
-    chosen = sorted(sorted(done, key=lambda t: (t.trial not in members, t.trial))[:SHOWN_CURVES], key=lambda t: t.trial)
-    shown = curves_info(chosen, epochs_of, epochs=epochs, images=images)
+    chosen = sorted(sorted(done, key=lambda t: (t.trial not in members, t.trial))[:MOST_CURVES], key=lambda t: t.trial)
+    curves_of_front = curves_info(chosen, epochs_of, epochs=epochs, images=images)
     return PaperInfo(
-        named=tuple(Drawn(c, k) for k, name in enumerate(COMPARED) if (c := curves.get(name)) is not None),
+        named=tuple(ColoredCurve(c, k) for k, name in enumerate(COMPARED) if (c := curves.get(name)) is not None),
         speeds=tuple(_speed(name, by_name, curves) for name in order),
-        accuracy=tuple(Drawn(curve, k) for k, curve in enumerate(shown.accuracy)),
-        rate=shared_rates([trial for trial in chosen if any(epochs_of.get(r.run_id) for r in trial.runs)], epochs, images),
+        accuracy=tuple(ColoredCurve(curve, k) for k, curve in enumerate(curves_of_front.accuracy)),
+        rate=merged_rates([trial for trial in chosen if any(epochs_of.get(r.run_id) for r in trial.runs)], epochs, images),
         missing=tuple(name for name in NAMED_DESIGNS if name not in by_name),
     )
 
 
 def _finished(trial: TrialRow) -> TrialRow:
-    """The trial without runs that are under way or have failed."""
+    """The trial without the runs that have not finished or that failed."""
     return replace(trial, runs=tuple(run for run in trial.runs if run.measurement is not None))
 
 
 def _mean_curve(
     name: str, trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]], epochs: int, images: int
 ) -> Curve | None:
-    """Accuracy over epochs, the mean of the seeds; None where no epoch is stored."""
-    drawn = curves_info([trial], epochs_of, epochs=epochs, images=images).accuracy
-    return drawn[0]._replace(name=name) if drawn else None
+    """Accuracy over epochs, the mean over the seeds; None if no epoch is stored."""
+    found = curves_info([trial], epochs_of, epochs=epochs, images=images).accuracy
+    return found[0]._replace(name=name) if found else None
 
 
-def shared_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[Drawn, ...]:
-    """The learning rates over the epochs; designs whose rates are the same share a curve, for one would hide the other."""
+def merged_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[ColoredCurve, ...]:
+    """The learning rates of these trials over the epochs. Designs with equal rates have one curve, or one would hide the other.
+
+    `epochs` is the length of a run, and `images` the number of training images.
+    """
     groups: dict[tuple[LrPolicy, str], list[int]] = defaultdict(list)
-    for place, trial in enumerate(trials):
-        groups[trial.design.lr_policy, _schedule_told(trial.design)].append(place)
-    drawn = []
-    for (policy, schedule), places in groups.items():
-        names = f"{', '.join(str(trials[place].trial) for place in places)}: "
-        one = trials[places[0]].design.label
-        names += one if len(places) == 1 else " / ".join(filter(None, [to_text(policy), schedule]))
-        curves = [rate_curve(trials[place].design, name=names, epochs=epochs, images=images) for place in places]
-        drawn.append(Drawn(max(curves, key=lambda c: len(c.x)), places[0]))
-    return tuple(drawn)
+    for index, trial in enumerate(trials):
+        groups[trial.design.lr_policy, _relevant_schedule(trial.design)].append(index)
+    merged = []
+    for (policy, schedule), group in groups.items():
+        name = f"{', '.join(str(trials[index].trial) for index in group)}: "
+        label = trials[group[0]].design.label
+        name += label if len(group) == 1 else " / ".join(filter(None, [to_text(policy), schedule]))
+        curves = [rate_curve(trials[index].design, name=name, epochs=epochs, images=images) for index in group]
+        merged.append(ColoredCurve(max(curves, key=lambda c: len(c.x)), group[0]))
+    return tuple(merged)
 
 
-def _schedule_told(point: DesignPoint) -> str:
-    """The batch-size schedule where the learning rate over the epochs depends on it, else nothing.
+def _relevant_schedule(point: DesignPoint) -> str:
+    """The batch-size schedule if the curve of the learning rate over the epochs depends on it, else nothing.
 
-    A rate that is constant, or restarts with every epoch, is the same in all schedules; one that follows the share of the
-    run that is done, in all fixed batch sizes; exponential decay counts steps.
+    A rate that is constant, or that restarts with every epoch, is the same with all schedules. A rate that follows the progress
+    of the run is the same with all fixed batch sizes. Exponential decay counts steps, so it depends on the batch size.
     """
     policy, schedule = point.lr_policy, point.batch_schedule
     restarts = isinstance(policy, (WarmRestarts, WarmRestartsPolynomial)) and policy.cycle == 1
@@ -153,7 +160,10 @@ def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curv
 
 
 def accuracy_range(curves: Sequence[Curve]) -> tuple[float, float] | None:
-    """The accuracies (%) that a printed figure shows: of long runs without the first tenth, which would leave the rest no room."""
+    """The range of accuracies (%) of a printed figure, or None for plotly's own.
+
+    The first tenth of long runs is left out, because it would leave no room for the rest.
+    """
     if not curves or max(len(curve.y) for curve in curves) < LONG_RUN:
         return None
     kept = [acc for curve in curves for acc in (curve.y[len(curve.y) // 10 :] or curve.y)]
@@ -162,23 +172,23 @@ def accuracy_range(curves: Sequence[Curve]) -> tuple[float, float] | None:
 
 
 def lacking(info: PaperInfo) -> str:
-    """What the figures go without, in words; empty where the study has all."""
+    """In words, which named designs the figures lack and what follows; empty if they lack none."""
     if not info.missing:
         return ""
-    said = f"has not measured {', '.join(info.missing)}: "
+    text = f"has not measured {', '.join(info.missing)}: "
     if not info.speeds:
-        return said + "figure 4a and table 4b are left out"
+        return text + "figure 4a and table 4b are left out"
     if not info.named:
-        said += "figure 4a is left out, table 4b is without them"
+        text += "figure 4a is left out, table 4b is without them"
     elif set(COMPARED) & set(info.missing):
-        said += "figure 4a and table 4b are without them"
+        text += "figure 4a and table 4b are without them"
     else:
-        said += "table 4b is without them"
-    return said + (f", and has no times relative to {BASELINE}" if BASELINE in info.missing else "")
+        text += "table 4b is without them"
+    return text + (f", and has no times relative to {BASELINE}" if BASELINE in info.missing else "")
 
 
 def caption(identity: Mapping[str, Any]) -> str:
-    """What the table was measured on."""
+    """The caption of the table: what was measured, and how. `identity` is that of the study."""
     measured = {"validation": "held-out training images", "paper": "the test set"}[identity["protocol"]]
     return (
         f"{identity['dataset']}, {counted(identity['epochs'], 'epoch')}; accuracy on {measured}, means over the seeds. "
@@ -191,7 +201,7 @@ def caption(identity: Mapping[str, Any]) -> str:
 
 
 def speed_rows(speeds: Sequence[Speed]) -> Iterator[list[Any]]:
-    """Fig. 4b as CSV: the head, then a row for each design, exact; empty where there is no value."""
+    """Fig. 4b as the rows of a CSV file: a head, then a row for each design, exact. A missing value is an empty cell."""
     yield [
         "design",
         "trial",
@@ -208,7 +218,7 @@ def speed_rows(speeds: Sequence[Speed]) -> Iterator[list[Any]]:
 
 
 def speed_markdown(speeds: Sequence[Speed], caption: str) -> str:
-    """Fig. 4b as a Markdown table, rounded for reading."""
+    """Fig. 4b as a Markdown table with a caption, rounded for reading."""
     heads = ["design", "max accuracy (%)", "epochs to it", "time to it (s)", "time / fixed's", "epochs to fixed's max accuracy"]
     heads.append("seeds")
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]

@@ -1,6 +1,6 @@
-"""Plots in two steps: `..._info` gathers what is drawn, exactly; `..._figure` draws it with plotly.
+"""Plots in two steps: `..._info` gathers what a plot shows, exactly; `..._figure` renders it with plotly.
 
-The info functions know no plotly; the figures add nothing to what the info says.
+The info functions do not need plotly, and the figures add nothing to what the info says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastrcaps_dse.store import EpochRow, TrialRow
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Okabe and Ito's palette, which the color-blind tell apart
+# the palette of Okabe and Ito, whose colors color-blind people can tell apart
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
 FRONT, DOMINATED = "#D55E00", "#9AA5B1"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -29,36 +29,36 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 class ParetoPoint(NamedTuple):
     """A design in the Pareto scatter."""
 
-    trial: int
+    trial: int  # its number
     label: str
     values: dict[str, float]  # by objective name
     on_front: bool
 
 
 class ParetoInfo(NamedTuple):
-    """What the Pareto scatter draws (Fig. 8a/b)."""
+    """What the Pareto scatter shows (Fig. 8a/b of the paper)."""
 
     objectives: tuple[Objective, ...]
     points: tuple[ParetoPoint, ...]
 
 
 class Curve(NamedTuple):
-    """One run, epoch by epoch."""
+    """A named curve over the epochs, or another axis."""
 
     name: str
     x: tuple[float, ...]
-    y: tuple[float, ...]
+    y: tuple[float, ...]  # as many as `x`
 
 
 class CurvesInfo(NamedTuple):
-    """What the curves draw: accuracy (Fig. 4a, 8c) and learning rate (Fig. 8d) over epochs."""
+    """What the curves show: accuracy (Fig. 4a and 8c of the paper) and learning rate (Fig. 8d) over epochs."""
 
     accuracy: tuple[Curve, ...]  # x: epochs, y: %
     rate: tuple[Curve, ...]  # x: epochs, fractions within an epoch included; y: learning rate
 
 
 def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objectives: Sequence[Objective]) -> ParetoInfo:
-    """The measured designs, those on the front told apart."""
+    """What the Pareto scatter of these trials shows: the measured designs, and which of them are on the `front`."""
     members = {trial.trial for trial in front}
     points = tuple(
         ParetoPoint(
@@ -76,7 +76,10 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
 def curves_info(
     trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[EpochRow]], *, epochs: int, images: int
 ) -> CurvesInfo:
-    """Accuracy per epoch (mean over the seeds) and the learning rate over the run, for each design."""
+    """What the curves of these trials show: accuracy per epoch, the mean over the seeds, and the learning rate over the run.
+
+    `epochs_of` has the stored epochs by run; trials without any are left out. `epochs` and `images` are those of a run.
+    """
     accuracy, rates = [], []
     for trial in trials:
         runs = [epochs_of[run.run_id] for run in trial.runs if epochs_of.get(run.run_id)]
@@ -91,7 +94,10 @@ def curves_info(
 
 
 def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int, samples: int = 24) -> Curve:
-    """The learning rate over the epochs of a run, `samples` times an epoch."""
+    """The learning rate of a design over the epochs of a run, at up to `samples` steps of an epoch and at its last step.
+
+    `images` is the number of training images, on which the number of steps depends.
+    """
     line = build_timeline(point.batch_schedule, epochs=epochs, images=images)
     xs, ys = [], []
     for epoch in range(epochs):
@@ -106,16 +112,17 @@ def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int, sampl
 
 
 def axis_title(objective: Objective) -> str:
+    """The title of the axis of an objective, with its unit."""
     return f"{objective.title} ({objective.unit})" if objective.name != "params" else objective.title
 
 
 def is_logarithmic(objective: Objective) -> bool:
-    """Whether its axis is logarithmic: designs take times of different magnitudes."""
+    """Whether the axis of an objective is logarithmic: the times of designs differ by orders of magnitude."""
     return objective.name.partition(":")[0] in ("time", TIME_TO)
 
 
-def drawn_axes(info: ParetoInfo) -> list[Objective]:
-    """The two or three objectives that have an axis; where there is but one, a second is added."""
+def plotted_axes(info: ParetoInfo) -> list[Objective]:
+    """The two or three objectives that have an axis. If the study has only one, a second is added."""
     axes = [*info.objectives[:3]]
     return axes if len(axes) > 1 else [*axes, next(o for o in shown() if o not in axes)]
 
@@ -137,12 +144,15 @@ def _hover(point: ParetoPoint) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that plotly must not take for markup."""
+    """The text with its markup characters escaped, because plotly interprets markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def range_3d(values: Sequence[float], logarithmic: bool) -> list[float] | None:
-    """The range of an axis in 3D, which cuts off marks that lie on its ends; in logarithms where it is logarithmic."""
+    """The range of an axis in 3D that has a margin around the values, because plotly cuts off marks at its ends.
+
+    A logarithmic axis has its range in logarithms to base 10. Returns None if plotly's own range will do.
+    """
     if not values or min(values) == max(values) or (logarithmic and min(values) <= 0):
         return None
     ends = [math.log10(v) if logarithmic else v for v in (min(values), max(values))]
@@ -151,32 +161,14 @@ def range_3d(values: Sequence[float], logarithmic: bool) -> list[float] | None:
 
 
 def pareto_figure(info: ParetoInfo) -> go.Figure:
-    """The Pareto scatter: in 3D for three objectives and more, else in 2D."""
+    """The figure of the Pareto scatter: in 3D for three objectives and more, else in 2D."""
     import plotly.graph_objects as go
 
-    axes = drawn_axes(info)
+    axes = plotted_axes(info)
     figure = go.Figure()
-    for on_front, name, color, size, opacity in (
-        (False, "dominated", DOMINATED, 5, 0.45),
-        (True, "Pareto front", FRONT, 8, 1.0),
-    ):
-        points = [p for p in info.points if p.on_front == on_front]
-        columns = {letter: [p.values[o.name] for p in points] for letter, o in zip("xyz", axes, strict=False)}
-        marker = {"size": size if len(axes) == 3 else 2 * size, "color": color, "line": {"width": 1, "color": "white"}}
-        common = {
-            "name": f"{name} ({len(points)})",
-            "marker": marker | {"symbol": "diamond" if on_front else "circle"},
-            "opacity": opacity,
-            "mode": "markers+text" if on_front else "markers",
-            "text": [str(p.trial) for p in points] if on_front else None,
-            "textposition": "top center",
-            "textfont": {"size": 12},
-            "hovertext": [_hover(p) for p in points],
-            "hoverinfo": "text",
-            "customdata": [p.trial for p in points],
-        }
-        scatter = go.Scatter3d if len(axes) == 3 else go.Scatter
-        figure.add_trace(scatter(**columns, **common))
+    scatter = go.Scatter3d if len(axes) == 3 else go.Scatter
+    for on_front in (False, True):
+        figure.add_trace(scatter(**_pareto_trace([p for p in info.points if p.on_front == on_front], axes, on_front)))
     settings: list[dict[str, Any]] = [
         {"title": {"text": axis_title(o)}} | ({"type": "log"} if is_logarithmic(o) else {}) for o in axes
     ]
@@ -189,6 +181,30 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
     else:
         figure.update_layout(**_layout(xaxis=settings[0], yaxis=settings[1]))
     return figure
+
+
+def _pareto_trace(points: Sequence[ParetoPoint], axes: Sequence[Objective], on_front: bool) -> dict[str, Any]:
+    """The trace of the designs on the front, which carry the numbers of their trials, or of the others."""
+    size = 8 if on_front else 5
+    marker = {
+        "size": size if len(axes) == 3 else 2 * size,
+        "color": FRONT if on_front else DOMINATED,
+        "line": {"width": 1, "color": "white"},
+        "symbol": "diamond" if on_front else "circle",
+    }
+    return {
+        **{letter: [p.values[o.name] for p in points] for letter, o in zip("xyz", axes, strict=False)},
+        "name": f"{'Pareto front' if on_front else 'dominated'} ({len(points)})",
+        "marker": marker,
+        "opacity": 1.0 if on_front else 0.45,
+        "mode": "markers+text" if on_front else "markers",
+        "text": [str(p.trial) for p in points] if on_front else None,
+        "textposition": "top center",
+        "textfont": {"size": 12},
+        "hovertext": [_hover(p) for p in points],
+        "hoverinfo": "text",
+        "customdata": [p.trial for p in points],
+    }
 
 
 def _lines(curves: Sequence[Curve], *, x_title: str, y: dict[str, Any], markers: bool) -> go.Figure:
@@ -206,37 +222,37 @@ def _lines(curves: Sequence[Curve], *, x_title: str, y: dict[str, Any], markers:
 
 
 def shortened(text: str, most: int = 22) -> str:
-    """The text, cut where a legend has no place for more."""
+    """The text, cut to `most` characters, because a legend has no room for more."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def accuracy_figure(info: CurvesInfo) -> go.Figure:
-    """Accuracy over epochs (Fig. 4a and 8c)."""
+    """The figure of accuracy over epochs (Fig. 4a and 8c of the paper)."""
     y = {"title": {"text": "accuracy (%)"}}
     return _lines(info.accuracy, x_title="epoch", y=y, markers=True)
 
 
 def rate_figure(info: CurvesInfo) -> go.Figure:
-    """Learning rate over epochs (Fig. 8d)."""
+    """The figure of learning rate over epochs (Fig. 8d of the paper)."""
     y = {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "power", "dtick": 1}
     figure = _lines(info.rate, x_title="epoch", y=y, markers=False)
-    figure.update_layout(showlegend=False)  # it stands beside the accuracies, in the same colors
+    figure.update_layout(showlegend=False)  # the figure is shown beside the accuracies, which have the same colors and a legend
     return figure
 
 
 @cache
-def library() -> str:
-    """plotly.js, as the installed plotly brings it; read without importing all of plotly."""
+def plotly_js() -> str:
+    """The script plotly.js of the installed plotly, read without importing plotly itself."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def page_of(figure: go.Figure) -> str:
-    """A figure as an HTML page of its own, plotly inside."""
+def html_page(figure: go.Figure) -> str:
+    """The HTML page of a figure, which includes plotly.js and opens offline."""
     return str(figure.to_html(include_plotlyjs=True, config={"displaylogo": False, "showSendToCloud": False}))
 
 
 def range_test_figure(rates: Sequence[float], losses: Sequence[float], suggestion: tuple[float, float] | None) -> go.Figure:
-    """Loss over learning rate of a range test, the suggested range shaded."""
+    """The figure of loss over learning rate of a range test, with the suggested (lr_min, lr_max) shaded."""
     curve = Curve(name="loss of each step", x=tuple(rates), y=tuple(losses))
     figure = _lines([curve], x_title="learning rate", y={"title": {"text": "loss"}}, markers=False)
     ends = [math.log10(rates[0]), math.log10(rates[-1])]

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fastrcaps_dse.figures.plots import library
+from fastrcaps_dse.figures.plots import plotly_js
 
 SCRIPTS = (
     "quantities.js",
@@ -50,7 +50,7 @@ def live_page(name: str) -> str:
 def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
     """The page with its data inside: it opens offline and asks nobody for anything."""
     data = base64.b64encode(gzip.compress(json.dumps([content, curves], separators=(",", ":")).encode(), mtime=0)).decode()
-    scripts = [library().replace("</script", "<\\/script"), script()]
+    scripts = [plotly_js().replace("</script", "<\\/script"), script()]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     end = f'<script type="text/plain" id="data">{data}</script>' + "".join(f"<script>{s}</script>" for s in scripts)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.figures.plots import library
+from fastrcaps_dse.figures.plots import plotly_js
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.content import curves_content, study_content
 from fastrcaps_dse.problem.objectives import Objective
@@ -203,7 +203,7 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
         Route("/", text("text/html", page)),
         Route("/page.css", text("text/css", lambda: document.asset("page.css"))),
         Route("/page.js", text("text/javascript", document.script)),
-        Route("/plotly.js", text("text/javascript", library)),
+        Route("/plotly.js", text("text/javascript", plotly_js)),
         Route("/data", data),
         Route("/curves", curves),
         Route("/events", events),

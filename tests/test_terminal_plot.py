@@ -22,8 +22,8 @@ def info_of(names: str, *points: tuple[tuple[float, ...], bool]) -> ParetoInfo:
     objectives = parse_objectives(names)
     made = []
     for trial, (values, on_front) in enumerate(points):
-        known = {"acc": 90.0, "time": 10.0, "params": 5.0} | {o.name: v for o, v in zip(objectives, values, strict=True)}
-        made.append(ParetoPoint(trial=trial, label=f"d{trial}", values=known, on_front=on_front))
+        by_name = {"acc": 90.0, "time": 10.0, "params": 5.0} | {o.name: v for o, v in zip(objectives, values, strict=True)}
+        made.append(ParetoPoint(trial=trial, label=f"d{trial}", values=by_name, on_front=on_front))
     return ParetoInfo(objectives=objectives, points=tuple(made))
 
 
@@ -166,11 +166,12 @@ def test_colors_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(name, raising=False)
 
     def printed(encoding: str = "utf-8") -> str:
-        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding)
         monkeypatch.setattr("sys.stdout", stream)
         console.print_plot(info)
         stream.flush()
-        return stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+        return raw.getvalue().decode(encoding)
 
     assert "\x1b[" in printed()
     monkeypatch.setenv("NO_COLOR", "1")
