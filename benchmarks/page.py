@@ -1,7 +1,7 @@
 """The page: seconds until it is ready, milliseconds of an interaction, size of the file, memory of the server.
 
-In headless Chromium without a GPU (its 3D is drawn by the processor), over studies without training. An interaction is timed until
-the browser has drawn table, parallel view and pick; the scene in 3D follows, and is timed apart.
+It opens synthetic studies in headless Chromium without a GPU, so that the processor renders the scene in 3D. An interaction is timed
+until the browser has drawn the pick, the table and the parallel view. The scene in 3D follows, and is timed on its own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.synthetic import write_study
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 INTERACTIONS = {
-    "hover": "app.setHover(app.done[k % 9].t)",
-    "select": "app.toggle(app.done[k % 9].t)",
+    "hover": "app.update({ hover: app.study.measured[k % 9].trial })",
+    "select": "app.toggle(app.study.measured[k % 9].trial)",
     "limit": "app.setLimit('params', `${7 + k / 100}M`)",
-    "range": "app.setBrush('params', [6.6e6, 7e6 + 1e5 * k], true)",
-    "sort": "app.setSort(k % 2 ? 'acc' : 'time')",
-    "filter": "(app.state.filter = k % 2 ? 'one-cycle' : '', app.table.draw(), app.parallel.draw(), app.drawScatter())",
+    "range": "app.update({ ranges: { params: [6.6e6, 7e6 + 1e5 * k] } })",
+    "sort": "app.update({ sort: [k % 2 ? 'acc' : 'time', 'up'] })",
+    "filter": "app.update({ filter: k % 2 ? 'one-cycle' : '' })",
 }
 TIMED = """async ({ act, times }) => {
   const app = fastrcaps; const found = [];
@@ -69,7 +69,7 @@ def measure(designs: int, passes: int) -> dict[str, Any]:
                 complete.append(time.perf_counter() - begun)
                 if len(ready) == passes:
                     times = {name: page.evaluate(TIMED, {"act": act, "times": 7}) for name, act in INTERACTIONS.items()}
-                    scene = page.evaluate(TIMED, {"act": "app.scatter.mark('hover')", "times": 7})
+                    scene = page.evaluate(TIMED, {"act": "app.views.scatter.mark('hover')", "times": 7})
                 page.close()
             memory = int(Path(f"/proc/{server.pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
             server.terminate()

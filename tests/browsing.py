@@ -1,4 +1,4 @@
-"""What the tests of the page in a browser share."""
+"""Helpers of the tests that open the page in a browser."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ Open = Callable[..., Any]
 
 
 def file_of(ours: Store) -> str:
+    """The page of the only study of a database, as one file."""
     row = ours.study()
     return render(row, ours.trials(row), ours.epochs_of(row.study_id), row.objectives)
 
@@ -22,13 +23,14 @@ def texts(page: Any, selector: str) -> list[str]:
 
 
 def marked(page: Any, kind: str) -> list[int]:
-    """The trials that a small trace of the scatter marks."""
+    """The trials that a trace of the scatter marks: "selected", "hover" or "pick"."""
     found: list[int] = page.evaluate(f"document.querySelector('#scatter').data.find(t => t.name === {kind!r}).customdata")
     return found
 
 
 def eventually(check: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fail after a minute."""
     deadline = time.monotonic() + 60
     while not check():
-        assert time.monotonic() < deadline, "it did not come to be"
+        assert time.monotonic() < deadline, "the condition does not hold after 60 s"
         time.sleep(0.05)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,68 @@ def test_a_link_shows_the_same(open_page: Open, studies: Any) -> None:
     eventually(lambda: marked(again, "selected") == marked(page, "selected"))
     broken = open_page(studies()[1] + "#x=nothing&limit.params=abc&sel=a,999&sort=nothing.up&range.params=1..x&prefer=<b>")
     assert broken.locator("#axis-x").input_value() == "acc"
+
+
+PATCHES = [
+    "{ limits: { params: '7M' } }",
+    "{ limits: { acc: '99.9', params: '6.8M' } }",
+    "{ limits: { time: '3m' }, prefer: 'acc' }",
+    "{ prefer: 'knee' }",
+    "{ prefer: '' }",
+    "{ filter: 'one-cycle' }",
+    "{ filter: '' }",
+    "{ ranges: { params: [6.6e6, 7e6] } }",
+    "{ ranges: {} }",
+    "{ sort: ['time', 'down'] }",
+    "{ sort: ['', ''] }",
+    "{ columns: { macs: true, seeds: false } }",
+    "{ columns: {} }",
+    "{ selected: [3, 17] }",
+    "{ selected: [] }",
+    "{ x: 'macs', z: '' }",
+    "{ x: 'acc', z: 'params' }",
+    "{ theme: 'dark' }",
+    "{ theme: 'light' }",
+]
+SHOWN = """() => JSON.stringify({
+  text: document.body.innerText,
+  rows: [...document.querySelectorAll('#table tr')].map((row) => row.className),
+  fields: [...document.querySelectorAll('input, select')].map((field) => [field.value, field.checked]),
+  theme: document.documentElement.dataset.theme,
+  axes: document.querySelector('#parallel svg').innerHTML,
+  lines: document.querySelector('#parallel canvas').toDataURL(),
+  marks: document.querySelectorAll('#parallel canvas')[1].toDataURL(),
+  plots: [...document.querySelectorAll('.plot')].map((plot) => plot.data.map((t) => [t.name, t.customdata, t.x, t.line?.color])),
+  titles: [...document.querySelectorAll('.plot')].map((plot) => Object.values(plot.layout.scene ?? plot.layout).map((a) => a?.title?.text)),
+})"""
+
+
+def shows(page: Any, expected: dict[str, Any]) -> bool:
+    return bool(json.loads(page.evaluate(SHOWN)) == expected)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_change_draws_all_that_a_new_page_draws(open_page: Open, studies: Any, seed: int) -> None:
+    """After any changes of the state, the page is that which its address opens: no view was left behind."""
+    page = open_page(studies(seeds=2)[1])
+    generator = random.Random(seed)
+    for _ in range(5):
+        patches = [generator.choice(PATCHES) for _ in range(4)]
+        for patch in patches:
+            page.evaluate(f"fastrcaps.update({patch})")
+        fresh = open_page(page.url)
+        expected = json.loads(fresh.evaluate(SHOWN))
+        eventually(partial(shows, page, expected))
+        fresh.close()
+
+
+def test_the_state_changes_by_updates_alone(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1])
+    error = "(() => { 'use strict'; try { fastrcaps.state.hover = 3; } catch (error) { return error.name; } })()"
+    assert page.evaluate(error) == "TypeError"
+    page.evaluate("location.hash = 'limit.params=7M&filter=small&sort=time.up'")
+    eventually(lambda: page.locator("#limit-text-params").input_value() == "7M")
+    assert page.locator("#filter").input_value() == "small" and "--max-params 7M" in page.locator("#command").inner_text()
 
 
 def test_exports(open_page: Open, studies: Any) -> None:

@@ -24,11 +24,11 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
     page = open_page(address)
     row = ours.study()
     trials = ours.trials(row)
-    known = results.standings_of(trials, row.objectives)
-    candidates = [results.candidate(t, row.objectives, known[t.trial]) for t in trials if t.measurement is not None]
+    standings = results.standings_of(trials, row.objectives)
+    candidates = [results.candidate(t, row.objectives, standings[t.trial]) for t in trials if t.measurement is not None]
     generator = random.Random(3)
     basic = ["params", "time", "acc"]  # in the order in which the command line takes them
-    names = basic + [n for n in page.evaluate("fastrcaps.columns.map(c => c.name)") if n not in basic]
+    names = basic + [n for n in page.evaluate("fastrcaps.study.columns.map(c => c.name)") if n not in basic]
     nothing = 0
     for _ in range(40):
         given: dict[str, str] = {}
@@ -43,7 +43,7 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
         ]
         expected = picks.pick(candidates, row.objectives, limits, prefer)
         page.evaluate(
-            "([limits, prefer]) => { Object.assign(fastrcaps.state, {limits, prefer}); fastrcaps.picking(); }",
+            "([limits, prefer]) => fastrcaps.update({ limits, prefer })",
             [given, prefer or ""],
         )
         assert tuple(texts(page, "#picked li")) == expected.why, (given, prefer)
@@ -83,7 +83,7 @@ def test_a_pick_by_keyboard_alone(open_page: Open, studies: Any) -> None:
             page.keyboard.press("Tab")
             if page.evaluate(f"document.activeElement.matches({selector!r})"):
                 return
-        raise AssertionError(f"Tab never comes to {selector}")
+        raise AssertionError(f"Tab never reaches {selector}")
 
     walk_to("#limit-text-params")
     page.keyboard.type("7M")

@@ -121,7 +121,7 @@ def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
         const place = { bubbles: true, clientX: x, clientY: y };
         const act = (Kind, name) => document.elementFromPoint(x, y).dispatchEvent(new Kind(name, place));
         act(PointerEvent, 'pointerdown'); act(MouseEvent, 'mousedown');
-        fastrcaps.scatter.mark('hover'); await new Promise((done) => setTimeout(done, 0));
+        fastrcaps.views.scatter.draw(); await new Promise((done) => setTimeout(done, 0));
         act(PointerEvent, 'pointerup'); act(MouseEvent, 'mouseup'); }""",
         [x, y],
     )
@@ -165,7 +165,8 @@ def test_lines_of_the_parallel_view_mark_too(open_page: Open, studies: Any) -> N
     box = page.locator("#parallel").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 100)
     place = page.evaluate(
-        "(() => { const p = [...fastrcaps.parallel.points.values()][0]; return [(p[0][0] + p[1][0]) / 2, (p[0][1] + p[1][1]) / 2]; })()"
+        """(() => { const p = [...fastrcaps.views.parallel.points.values()][0];
+        return [(p[0][0] + p[1][0]) / 2, (p[0][1] + p[1][1]) / 2]; })()"""
     )
     page.mouse.move(box["x"] + place[0], box["y"] + place[1])
     eventually(lambda: marked(page, "hover") == [0])

@@ -1,4 +1,4 @@
-"""What the page carries, its server's guard, and its file: without a browser."""
+"""The page without a browser: what it holds, its server with its guard, and its file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.page import content, document
 from fastrcaps_dse.page.report import render
 from fastrcaps_dse.page.serve import PageServer, _bind, check_address
-from fastrcaps_dse.page.server import News, Watched, make_app
+from fastrcaps_dse.page.server import News, make_app
+from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.objectives import parse_objectives
+from fastrcaps_dse.problem.quantities import parse_quantity
 from fastrcaps_dse.store import Store
 from tests.conftest import Command
 from tests.synthetic import add_designs, make_spec, write_study
@@ -46,23 +48,28 @@ def inside(page: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return study, curves
 
 
-# --- what is shown ----------------------------------------------------------------------------------------------------
+# --- the content ----------------------------------------------------------------------------------------------------
 
 
-def test_a_design_in_the_short_form(tmp_path: Path) -> None:
+def test_a_design_on_the_page(tmp_path: Path) -> None:
     write_study(tmp_path / "s.db", 12, seeds=2, failed=1, running=1)
     shown = content_of(tmp_path / "s.db")
-    assert [d["t"] for d in shown["designs"]] == [*range(14)]
-    assert [d["s"] for d in shown["designs"]] == ["done"] * 12 + ["failed", "running"]
+    assert [d["trial"] for d in shown["designs"]] == [*range(14)]
+    assert [d["state"] for d in shown["designs"]] == ["done"] * 12 + ["failed", "running"]
     first = shown["designs"][0]
-    assert first["n"] == 2 and first["d"].keys() >= {"lr_policy", "batch_schedule", "decoder"} and 0 <= first["p"] <= 1
-    assert first["v"].keys() == {"acc", "time", "params", "epochs", "macs", "memory"} and first["e"]["params"] == 0
-    assert "v" not in shown["designs"][12] and shown["designs"][12]["r"] == "the loss is not finite after epoch 2"
+    assert first["seeds"] == 2 and first["design"].keys() >= {"lr_policy", "batch_schedule", "decoder"}
+    assert 0 <= first["probability"] <= 1 and first["tied"] == (0.05 < first["probability"] < 0.95)
+    assert first["values"].keys() == {"acc", "time", "params", "epochs", "macs", "memory"} and first["errors"]["params"] == 0
+    failed = shown["designs"][12]
+    assert failed.keys().isdisjoint({"values", "test_acc", "pruned_after", "probability", "errors", "weights"})
+    assert failed["reason"] == "the loss is not finite after epoch 2" and failed["on_front"] is False
+    best = max((d for d in shown["designs"] if "values" in d), key=lambda d: d["values"]["acc"])
+    assert best["on_front"] is True
     assert shown["study"]["summary"].endswith(
         "12 of 14 designs measured, 1 running, 1 failed, " + shown["study"]["summary"][-14:]
     )
     assert [c["name"] for c in shown["columns"]] == ["acc", "time", "params", "epochs", "macs", "memory"]
-    assert [c["better"] for c in shown["columns"]][:2] == ["more", "less"] and shown["columns"][1]["log"]
+    assert [c["direction"] for c in shown["columns"]][:2] == ["maximize", "minimize"] and shown["columns"][1]["log"]
 
 
 def test_the_command_names_what_is_not_the_default(tmp_path: Path) -> None:
@@ -105,7 +112,7 @@ def test_curves_of_a_design(tmp_path: Path) -> None:
 def test_the_file_asks_nobody_for_anything() -> None:
     page = render(study_row(), TRIALS, EPOCHS, OBJECTIVES)
     study, curves = inside(page)
-    assert [d["l"] for d in study["designs"]][1] == "wab+ws" and curves["1"][0]["acc"] == [95.0, 99.2]
+    assert [d["label"] for d in study["designs"]][1] == "wab+ws" and curves["1"][0]["acc"] == [95.0, 99.2]
     scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
     assert len(scripts) == 2
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
@@ -181,7 +188,8 @@ class Server:
 
 def watched_of(ours: Store) -> Watched:
     reading = Store(ours.url, read_only=True)
-    return Watched(store=reading, study=reading.study(), objectives=reading.study().objectives)
+    study = reading.study()
+    return Watched(source=Source(store=reading, study=study, objectives=study.objectives))
 
 
 @pytest.fixture
@@ -213,7 +221,7 @@ def test_only_what_changed_is_sent_again(tmp_path: Path) -> None:
     assert len(watched.since(0)["designs"]) == 6 and watched.since(1)["designs"] == []
     add_designs(ours, ours.study(), make_spec("synthetic"), 1)
     assert watched.look()
-    changed = {d["t"] for d in watched.since(1)["designs"]}
+    changed = {d["trial"] for d in watched.since(1)["designs"]}
     assert 6 in changed and 5 not in changed and watched.since(1)["revision"] == 2
 
 
@@ -296,7 +304,7 @@ def test_a_port_that_is_taken() -> None:
         taken.close()
 
 
-def test_the_data_base_is_opened_read_only(tmp_path: Path) -> None:
+def test_the_database_is_opened_read_only(tmp_path: Path) -> None:
     ours = write_study(tmp_path / "a b%20c.db", 2)
     reading = Store(ours.url, read_only=True)
     assert len(reading.trials(reading.study())) == 2
@@ -304,34 +312,34 @@ def test_the_data_base_is_opened_read_only(tmp_path: Path) -> None:
         reading.set_target(1, 5)
 
 
-def test_a_data_base_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_the_page_says_when_its_database_goes_away(tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 2)
     watched = watched_of(ours)
     assert watched.look()
-    watched.store.engine.dispose()
+    watched.source.store.engine.dispose()
     (tmp_path / "s.db").rename(tmp_path / "gone.db")
     assert watched.look() and watched.error and not watched.look()
     (tmp_path / "gone.db").rename(tmp_path / "s.db")
     assert watched.look() and watched.error is None
 
 
-def test_changes_are_told_as_they_come(served: tuple[Server, Store]) -> None:
+def test_changes_are_sent_as_they_come(served: tuple[Server, Store]) -> None:
     server, ours = served
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.request("GET", "/events", headers={"host": server.host})
     events = connection.getresponse()
     assert events.getheader("content-type", "").startswith("text/event-stream")
 
-    def told() -> dict[str, Any]:
+    def next_event() -> dict[str, Any]:
         while not (line := events.readline()).startswith(b"data: "):
             assert line, "the stream has ended"
         return dict(json.loads(line[6:]))
 
-    first = told()
+    first = next_event()
     while first["revision"] == 0:
-        first = told()
+        first = next_event()
     add_designs(ours, ours.study(), make_spec("synthetic"), 1)
-    second = told()
+    second = next_event()
     assert second["revision"] == 2 and second["error"] is None and second["server"] == first["server"]
     connection.close()
 
@@ -360,3 +368,18 @@ def test_view_serves_until_it_is_interrupted(tmp_path: Path) -> None:
 def test_assets_are_all_there() -> None:
     for name in ("page.html", "page.css", *document.SCRIPTS):
         assert document.asset(name)
+    folder = Path(document.__file__).parent / "assets"
+    assert {path.name for path in folder.glob("*.js")} == set(document.SCRIPTS)
+
+
+def test_the_script_has_the_constants_of_python_and_no_others() -> None:
+    head = re.search(r"const \{ ([\w, ]+) \} = (\{.*\});\n", document.script())
+    assert head is not None
+    sent = json.loads(head[2])
+    assert list(sent) == head[1].split(", ")
+    assert sent["SURE"] == 0.95 and sent["NEVER"] == 1e9 and sent["FACTORS"]["time"]["h"] == 3600
+    assert parse_quantity("time", sent["EXAMPLES"]["time"][1]) == 10 * sent["FACTORS"]["time"]["m"]
+    written = "".join(map(document.asset, document.SCRIPTS))
+    for text in (*sent["SUPERLATIVES"].values(), *(example for some in sent["EXAMPLES"].values() for example in some)):
+        assert f"'{text}'" not in written and f'"{text}"' not in written
+    assert all(re.search(rf"\b{name}\b", written) for name in sent)

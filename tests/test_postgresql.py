@@ -17,7 +17,7 @@ import pytest
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.errors import MachineError
-from fastrcaps_dse.page.server import Watched
+from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.store import Store
 from tests.sessions import Heard, explored, spec_of
@@ -68,15 +68,15 @@ def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt), session.open_study(spec, url, device="cpu", precision="float32") as stopped:
         explored(stopped, Heard(stop_after=3), None)
     reading = Store(url, read_only=True)
-    watched = Watched(store=reading, study=reading.study("elsewhere"), objectives=spec.objectives)
+    watched = Watched(source=Source(store=reading, study=reading.study("elsewhere"), objectives=spec.objectives))
     assert watched.look() and not watched.look()
-    assert [design["s"] for design in watched.since(0)["designs"]] == ["running"]
+    assert [design["state"] for design in watched.since(0)["designs"]] == ["running"]
     heard = Heard()
     with session.open_study(spec, url, device="cpu", precision="float32") as study:
         explored(study, heard, None)
     assert heard.begun == [3, 0]
-    assert watched.look() and [design["s"] for design in watched.since(1)["designs"]] == ["done", "done"]
-    assert len(watched.curves([0])[0][0]["acc"]) == 4
+    assert watched.look() and [design["state"] for design in watched.since(1)["designs"]] == ["done", "done"]
+    assert len(watched.source.curves([0])[0][0]["acc"]) == 4
     with pytest.raises(MachineError, match="read-only"):
         reading.set_target(1, 5)
     reading.close()

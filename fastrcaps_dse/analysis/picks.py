@@ -13,6 +13,17 @@ from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.objectives import Objective, costs_of, find_objective
 from fastrcaps_dse.problem.quantities import counted, format_value, parse_quantity
 
+SUPERLATIVES = {
+    "acc": "most accurate",
+    "time": "fastest to its maximum accuracy",
+    "params": "smallest",
+    "epochs": "one with the fewest epochs to its maximum accuracy",
+    "macs": "cheapest to compute",
+    "memory": "one with the least memory",
+    "latency": "fastest to classify an image",
+}
+"""What the extreme of an objective is called. That of `time_to:ACC` has the accuracy in it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
@@ -230,16 +241,7 @@ def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) 
 
 
 def _superlative(name: str) -> str:
-    words = {
-        "acc": "most accurate",
-        "time": "fastest to its maximum accuracy",
-        "params": "smallest",
-        "epochs": "one with the fewest epochs to its maximum accuracy",
-        "macs": "cheapest to compute",
-        "memory": "one with the least memory",
-        "latency": "fastest to classify an image",
-    }
-    return words.get(name) or f"fastest to {name.partition(':')[2]} %"
+    return SUPERLATIVES.get(name) or f"fastest to {name.partition(':')[2]} %"
 
 
 def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the page shows of a study, as plain values: the same for the live page and for the file."""
+"""What the page shows of a study, as plain values that JSON can hold: the same for the live page and for the file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
 
 PROTOCOLS = {
-    "validation": "Accuracy is measured on training images held out to select the epoch; test accuracy once, at that epoch.",
-    "paper": "Accuracy is the highest over the epochs on the test set, as the paper measures it.",
+    "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
+    "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
 }
 CLOCKS = {
-    "steps": "Time is steps times the seconds of a step measured alone, up to the end of the epoch of the highest accuracy.",
-    "measured": "Time is by the clock, up to the end of the epoch of the highest accuracy, evaluation excluded.",
+    "steps": "Time is counted up to the end of the most accurate epoch: the number of steps times the seconds of a step measured alone.",
+    "measured": "Time is counted up to the end of the most accurate epoch, by the clock, without evaluation.",
 }
 
 
 class HypervolumeInfo(NamedTuple):
-    """How the front grew: its hypervolume after each measured trial, as a share of the last."""
+    """How the front grew: its hypervolume after each measured trial, as a share of the last one."""
 
     trials: tuple[int, ...]
     seconds: tuple[float, ...]  # of training that all runs so far took
@@ -37,8 +37,10 @@ class HypervolumeInfo(NamedTuple):
 def hypervolume_info(
     trials: Sequence[TrialRow], objectives: Sequence[Objective], seconds: Mapping[int, float]
 ) -> HypervolumeInfo:
-    """In the order in which trials ended. Objectives are scaled to the range that the study measured, time by its logarithm; what is
-    worst in one is 1.1 times the range from the best. `seconds` of training by trial.
+    """The hypervolume after each measured trial, in the order in which the trials ended.
+
+    Each objective is scaled to the range that the study measured, training time by its logarithm. The reference point lies at 1.1 times
+    this range from the best value. `seconds` maps trials to seconds of training.
     """
     done = [trial for trial in trials if trial.measurement is not None]
     done.sort(key=lambda trial: (max((run.ended or 0.0) for run in trial.runs), trial.trial))
@@ -69,7 +71,7 @@ def hypervolume_info(
 
 
 def _is_logarithmic(objective: Objective) -> bool:
-    """Whether an objective is drawn on a logarithmic axis: as in every figure, and latency too."""
+    """Whether the page gives an objective a logarithmic axis: as all figures do, and latency too."""
     return is_logarithmic(objective) or objective.name == "latency"
 
 
@@ -81,33 +83,33 @@ def study_content(
     *,
     storage: str | None = None,
 ) -> dict[str, Any]:
-    """The study as the page shows it, its curves apart. `seconds` of training by trial; `storage` as a person names it."""
+    """What the page shows of a study, without the curves.
+
+    `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
+    """
     members = {trial.trial for trial in front_of(trials, objectives)}
-    known = standings_of(trials, objectives)
-    done = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
-    columns = [o for o in _columns(objectives) if all(o.name in values for values in done)]
-    grown = hypervolume_info(trials, objectives, seconds)
+    standings = standings_of(trials, objectives)
+    measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
+    columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
     return {
         "study": {
             "name": study.name,
             "summary": _summary(study, trials, members),
             "notes": [PROTOCOLS[study.identity["protocol"]], CLOCKS[study.identity.get("time", "steps")]],
-            "epochs": study.identity["epochs"],
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
         },
         "columns": [
-            {"name": o.name, "title": o.title, "unit": o.unit, "better": "more" if o.direction == "maximize" else "less"}
-            | {"log": _is_logarithmic(o)}
+            {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
             for o in columns
         ],
-        "designs": [_design(trial, trial.trial in members, known.get(trial.trial), objectives) for trial in trials],
-        "hypervolume": grown._asdict(),
+        "designs": [_design(trial, trial.trial in members, standings.get(trial.trial), objectives) for trial in trials],
+        "hypervolume": hypervolume_info(trials, objectives, seconds)._asdict(),
     }
 
 
 def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | None) -> str:
-    """The command that picks from what the page shows, without limits; a page may be shared, so no password is in it."""
+    """The command that picks from what the page shows, without limits. It has no password in it, since a page may be passed on."""
     parts = ["fastrcaps-dse", "pick", "--study", study.name]
     if tuple(objectives) != study.objectives:
         parts += ["--objectives", ",".join(o.name for o in objectives)]
@@ -115,7 +117,7 @@ def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | No
 
 
 def _columns(objectives: Sequence[Objective]) -> list[Objective]:
-    """The study's objectives first, then what else is measured of every design without asking."""
+    """The study's objectives, then all others that are measured of every design."""
     named = [*objectives, *(o for o in shown(objectives) if o not in objectives)]
     return [*named, *(o for o in OBJECTIVES.values() if o not in named and not needs_asking(o.name))]
 
@@ -133,27 +135,33 @@ def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]
 
 
 def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives: Sequence[Objective]) -> dict[str, Any]:
-    """One design in the page's short form; what is not there is left out."""
-    plain = design_to_dict(trial.design)
+    """One design. What it does not have (values, a reason, weights, ...) is left out."""
     measured = trial.measurement
-    record: dict[str, Any] = {"t": trial.trial, "l": trial.design.label, "s": trial.state, "d": plain, "n": trial.seeds}
-    if member:
-        record["f"] = 1
+    record: dict[str, Any] = {
+        "trial": trial.trial,
+        "label": trial.design.label,
+        "state": trial.state,
+        "design": design_to_dict(trial.design),
+        "seeds": trial.seeds,
+        "on_front": member,
+    }
     if measured is not None:
-        record["v"] = {name: round(value, 6) for name, value in (values_of(trial) or {}).items()}
-        record |= {k: v for k, v in (("ta", measured.test_acc), ("stopped", measured.pruned_after)) if v is not None}
+        record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
+        record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
     if standing is not None and standing.on_front is not None:
-        record |= {"p": round(standing.on_front, 4), "e": standing.errors(objectives)}
-    reason = next((run.reason for run in trial.runs if run.reason), None)
-    if reason:
-        record["r"] = reason
-    if (weights := weights_of(trial)) is not None:
-        record["w"] = weights
-    return record
+        record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful, "errors": standing.errors(objectives)}
+    record |= {
+        "reason": next((run.reason for run in trial.runs if run.reason), None),
+        "weights": weights_of(trial),
+    }
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def curves_content(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> list[dict[str, Any]]:
-    """The runs of a design, epoch by epoch: accuracy, and the learning rate of the first and the last step."""
+    """The runs of a design, epoch by epoch: the accuracy in percent, and the learning rates of the first and the last step.
+
+    `epochs_of` maps run ids to epochs. A run without an epoch is left out.
+    """
     return [_curve(run, epochs_of[run.run_id]) for run in trial.runs if epochs_of.get(run.run_id)]
 
 
@@ -162,5 +170,4 @@ def _curve(run: RunRow, epochs: Sequence[EpochRow]) -> dict[str, Any]:
         "seed": run.seed,
         "acc": [round(epoch.acc, 3) for epoch in epochs],
         "lr": [float(f"{rate:.4g}") for epoch in epochs for rate in (epoch.lr_first, epoch.lr_last)],
-        "batch": [epoch.batch_size for epoch in epochs],
     }

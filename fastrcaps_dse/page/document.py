@@ -13,42 +13,52 @@ from importlib.resources import files
 from typing import Any
 
 from fastrcaps_dse.figures.plots import plotly_js
+from fastrcaps_dse.page.constants import constants
 
 SCRIPTS = (
     "quantities.js",
     "pick.js",
     "helpers.js",
+    "study.js",
+    "address.js",
     "scatter.js",
     "parallel.js",
     "lines.js",
     "table.js",
+    "pick_card.js",
     "controls.js",
     "live.js",
+    "source.js",
     "app.js",
 )
-"""Of the page, in the order in which they run."""
+"""The page's scripts, in the order in which they run. They share one scope: what one of them declares, the later ones use."""
 
 
 @cache
 def asset(name: str) -> str:
-    """A file of the page."""
+    """The text of a file in `assets/`."""
     return (files("fastrcaps_dse.page") / "assets" / name).read_text(encoding="utf-8")
 
 
 def script() -> str:
-    """The page's own script: one function, so that it names nothing outside."""
-    return "(() => {\n'use strict';\n" + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
+    """The page's own script: the constants, then all scripts, in one function, so that they declare nothing outside it."""
+    values = constants()
+    head = f"const {{ {', '.join(values)} }} = {json.dumps(values)};\n".replace("<", "\\u003c")  # it may stand in HTML
+    return "(() => {\n'use strict';\n" + head + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
 
 
 def live_page(name: str) -> str:
-    """The page that takes its script, style and data from the server that it came from."""
+    """The page that loads its scripts, style and data from its server. `name` is the study's."""
     head = '<link rel="stylesheet" href="page.css">'
     end = '<script src="plotly.js"></script><script src="page.js"></script>'
     return _page(name, head, end, policy=None)
 
 
 def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
-    """The page with its data inside: it opens offline and asks nobody for anything."""
+    """The page with scripts, style and data inside: it opens offline and sends no request.
+
+    `content` is what `study_content` gives; `curves` maps trials to what `curves_content` gives.
+    """
     data = base64.b64encode(gzip.compress(json.dumps([content, curves], separators=(",", ":")).encode(), mtime=0)).decode()
     scripts = [plotly_js().replace("</script", "<\\/script"), script()]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)

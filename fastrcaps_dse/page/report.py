@@ -19,7 +19,10 @@ def render(
     *,
     storage: str | None = None,
 ) -> str:
-    """The page of a study with its data inside, curves too. `epochs_of` maps run ids to epochs."""
+    """The page of a study as one HTML file.
+
+    `epochs_of` maps run ids to epochs. `storage` is the database as the user wrote it; it becomes part of the command to copy.
+    """
     seconds = {
         trial.trial: math.fsum(e.counted_seconds for run in trial.runs for e in epochs_of.get(run.run_id, ()))
         for trial in trials

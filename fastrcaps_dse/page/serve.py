@@ -1,4 +1,4 @@
-"""`view`: the live page on a port of this machine."""
+"""The live page on a port of this machine, as the command `view` serves it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.page.server import News, Watched, make_app
+from fastrcaps_dse.page.server import News, make_app
+from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import Store, StudyRow
 
@@ -22,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class PageServer(uvicorn.Server):
-    """uvicorn, that ends the streams of events before it waits for connections to close."""
+    """uvicorn, but it ends the streams of events before it waits for connections to close."""
 
     def __init__(self, app: ASGIApp, news: News) -> None:
         config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=3)
@@ -45,14 +46,19 @@ def serve(
     open_browser: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve the page until interrupted. Raises InputError, MachineError."""
+    """Serve the page until interrupted.
+
+    `port` 0 takes a free port. `expose` is the address of this machine by which other machines reach the page; without it, only this
+    machine does. `storage` is the database as the user wrote it. `say` prints a line to the user. Raises InputError if `expose` names no
+    single address of this machine, MachineError if the port cannot be opened.
+    """
     bound = _bind(check_address(expose) if expose else LOOPBACK, port)
     port = bound.getsockname()[1]
     token = secrets.token_urlsafe(24) if expose else None
     names = [expose] if expose else [LOOPBACK, "localhost"]
     hosts = [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names]
     address = f"http://{hosts[0]}/" + (f"?token={token}" if token else "")
-    watched = Watched(store=store, study=study, objectives=objectives, storage=storage)
+    watched = Watched(source=Source(store=store, study=study, objectives=objectives, storage=storage))
     news = News()
     app = make_app(
         watched, news, hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))], token=token
@@ -64,7 +70,7 @@ def serve(
 
 
 def check_address(text: str) -> str:
-    """An address of this machine by which others name it, exactly one. Raises InputError."""
+    """The text, if it names one single address by which others reach this machine. Raises InputError otherwise."""
     try:
         unspecified = ipaddress.ip_address(text).is_unspecified
     except ValueError:
@@ -75,14 +81,15 @@ def check_address(text: str) -> str:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens. It is opened here, not by uvicorn, so that a port that is taken is a message and not a traceback."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
         raise InputError(f"{host!r} is no address that this machine knows", "name one of its own addresses") from None
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(place)
+        bound.bind(address)
         bound.listen(128)
     except OSError as error:
         bound.close()

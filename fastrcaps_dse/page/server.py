@@ -1,4 +1,4 @@
-"""The live page: a small read-only server, and a watcher that tells its pages what changed in a study."""
+"""The live page: a small read-only server that notifies its pages whenever the study changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,13 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.figures.plots import plotly_js
 from fastrcaps_dse.page import document
-from fastrcaps_dse.page.content import curves_content, study_content
-from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow
+from fastrcaps_dse.page.constants import BEAT_SECONDS
+from fastrcaps_dse.page.watch import Watched
 
 LOOK_SECONDS = 0.5  # between two looks at the database
-BEAT_SECONDS = 5.0  # between two signs of life to a page
-MOST_CURVES = 50  # designs whose curves one request may ask for
+MAX_CURVES = 50  # designs whose curves one request may ask for
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data: blob:; "
@@ -43,59 +40,11 @@ HEADERS = {
 }
 
 
-@dataclass(kw_only=True)
-class Watched:
-    """A study as it was seen last, and when each part of it changed."""
-
-    store: Store
-    study: StudyRow
-    objectives: Sequence[Objective]
-    storage: str | None = None  # as a person names it
-    revision: int = 0
-    pulse: tuple[Any, ...] = ()
-    rest: dict[str, Any] = field(default_factory=dict)  # all but the designs
-    designs: dict[int, tuple[int, dict[str, Any]]] = field(
-        default_factory=dict
-    )  # (revision of its last change, design) by trial
-    error: str | None = None
-    server: str = field(default_factory=lambda: secrets.token_hex(4))  # revisions of another server mean nothing here
-
-    def look(self) -> bool:
-        """Read what changed; whether anything did."""
-        try:
-            pulse = self.store.pulse(self.study.study_id)
-            if pulse == self.pulse and self.error is None:
-                return False
-            seconds = self.store.train_seconds(self.study.study_id)
-            content = study_content(self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage)
-        except UserError as error:
-            changed, self.error = self.error != error.message, error.message
-            return changed
-        self.revision, self.pulse, self.error = self.revision + 1, pulse, None
-        for design in content.pop("designs"):
-            known = self.designs.get(design["t"])
-            if known is None or known[1] != design:
-                self.designs[design["t"]] = self.revision, design
-        self.rest = content
-        return True
-
-    def since(self, revision: int) -> dict[str, Any]:
-        """The study, with the designs that changed after a revision."""
-        designs = [design for changed, design in self.designs.values() if changed > revision]
-        return {**self.rest, "designs": designs, "revision": self.revision, "server": self.server}
-
-    def curves(self, trials: Sequence[int]) -> dict[int, Any]:
-        """The curves of some designs, by trial."""
-        wanted = set(trials)
-        found = {}
-        for trial in self.store.trials(self.study):
-            if trial.trial in wanted:
-                found[trial.trial] = curves_content(trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
-        return found
-
-
 class Guard:
-    """Lets only known hosts, GET and HEAD, and where there is a token its owners, through; sets the headers of every answer."""
+    """Refuses requests with another host, another method than GET and HEAD, or without the token if there is one.
+
+    It also sets the security headers of every answer.
+    """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str | None) -> None:
         self.app, self.hosts, self.token = app, hosts, token
@@ -116,7 +65,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["type"] != "http":
-            return PlainTextResponse("only HTTP is spoken here", 400)
+            return PlainTextResponse("this server speaks only HTTP", 400)
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
             return PlainTextResponse("unknown host", 421)
@@ -132,33 +81,38 @@ class Guard:
 
 
 def make_app(watched: Watched, news: News, *, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
-    """The server's application: every route checks the Host header against `hosts` exactly. `news` ends its streams."""
+    """The server's application.
+
+    `hosts` are the values of the Host header that it answers, compared exactly. `news` wakes its streams of events, and ends them.
+    `token`, if given, is what each request must carry.
+    """
 
     @asynccontextmanager
-    async def living(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(_watch(watched, news))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    app = Starlette(routes=_routes(watched, news, token), lifespan=living)
+    app = Starlette(routes=_routes(watched, news, token), lifespan=lifespan)
     return Guard(app, frozenset(host.lower() for host in hosts), token)
 
 
 class News:
-    """Wakes those who wait for a change, or for the end."""
+    """Wakes those who wait for the study to change, or for the server to end."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
         self.ended = False
 
     def end(self) -> None:
-        """Let every stream of events come to its end."""
+        """End every stream of events."""
         self.ended = True
-        self.tell()
+        self.wake()
 
-    def tell(self) -> None:
+    def wake(self) -> None:
+        """Wake all who wait now; who waits from now on waits for the next change."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -166,7 +120,7 @@ class News:
 async def _watch(watched: Watched, news: News) -> None:
     while True:
         if await run_in_threadpool(watched.look):
-            news.tell()
+            news.wake()
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -177,7 +131,7 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
         return lambda _: Response(make(), media_type=kind)
 
     def page() -> str:
-        made = document.live_page(watched.study.name)
+        made = document.live_page(watched.source.study.name)
         for name in ("page.css", "page.js", "plotly.js"):
             made = made.replace(f'"{name}"', f'"{name}{query}"')
         return made
@@ -190,9 +144,9 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
         return _json(watched.since(_number(request.query_params.get("since", "0"))))
 
     async def curves(request: Request) -> Response:
-        trials = [_number(part) for part in request.query_params.get("trials", "").split(",")][:MOST_CURVES]
+        trials = [_number(part) for part in request.query_params.get("trials", "").split(",")][:MAX_CURVES]
         try:
-            return _json(await run_in_threadpool(watched.curves, trials))
+            return _json(await run_in_threadpool(watched.source.curves, trials))
         except UserError as error:
             return PlainTextResponse(error.message, 503)
 
@@ -211,9 +165,9 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
 
 
 async def _events(watched: Watched, news: News) -> AsyncIterator[str]:
-    """The number of the newest revision whenever it changes, and a sign of life between."""
+    """The newest revision whenever it changes, and at least every few seconds as a sign of life."""
     while not news.ended:
-        changed = news.changed  # before the state is told, so that no change between is missed
+        changed = news.changed  # taken before the state is sent, so that no change in between is missed
         message: Mapping[str, Any] = {"revision": watched.revision, "error": watched.error, "server": watched.server}
         yield f"data: {json.dumps(message)}\n\n"
         with suppress(TimeoutError):

@@ -1,4 +1,7 @@
-"""Quantities as people write and read them: "7M", "90s", "99.2%". The page has the same in quantities.js."""
+"""Quantities as people write and read them: "7M", "90s", "99.2%".
+
+The page's quantities.js has the same functions; it takes the tables from here.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ NEVER = 1e9
 The value is 1 % higher for each percent that the run stays below ACC. So it is worse than any time that is reached, and of two
 runs that do not reach ACC the nearer one is better.
 """
-_UNITS = {"latency": "ms", "memory": "MB"}
+UNITS = {"time": "s", TIME_TO: "s", "latency": "ms", "memory": "MB"}
+"""The unit that a quantity is written with, by what it measures."""
 _NUMBER = r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "B": 1e9}
 _SECONDS = {"": 1, "s": 1, "ms": 1e-3, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_FACTORS: dict[str, dict[str, float]] = {
+FACTORS: dict[str, dict[str, float]] = {
     "params": _COUNT,
     "macs": _COUNT,
     "epochs": {"": 1},
@@ -29,21 +33,29 @@ _FACTORS: dict[str, dict[str, float]] = {
     "memory": {"": 1, "MB": 1, "M": 1, "kB": 1e-3, "KB": 1e-3, "GB": 1e3},
     "acc": {"": 1, "%": 1},
 }
-_EXAMPLES = {
-    "params": "7M, 6.7e6 or 500k",
-    "macs": "200M",
-    "epochs": "12",
-    "time": "90s, 10m or 2h",
-    TIME_TO: "90s, 10m or 2h",
-    "latency": "5ms",
-    "memory": "20MB",
-    "acc": "99.2 or 99.2% (percent)",
+"""What a number is multiplied by for each suffix that it may have, by what it measures."""
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "params": ("7M", "6.7e6", "500k"),
+    "macs": ("200M",),
+    "epochs": ("12",),
+    "time": ("90s", "10m", "2h"),
+    TIME_TO: ("90s", "10m", "2h"),
+    "latency": ("5ms",),
+    "memory": ("20MB",),
+    "acc": ("99.2", "99.2% (percent)"),
 }
+"""How a quantity may be written, by what it measures; the page shows the first."""
 
 
 def _kind(name: str) -> str:
     """The key of an objective in the tables above."""
     return name.partition(":")[0]
+
+
+def _examples(kind: str) -> str:
+    """The examples in one line: "90s, 10m or 2h"."""
+    *others, last = EXAMPLES[kind]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def parse_quantity(objective: str, text: str) -> float:
@@ -53,12 +65,12 @@ def parse_quantity(objective: str, text: str) -> float:
     """
     kind = _kind(objective)
     match = re.fullmatch(_NUMBER + r"\s*([A-Za-z%]*)", text.strip())
-    factor = _FACTORS[kind].get(match[2]) if match else None
+    factor = FACTORS[kind].get(match[2]) if match else None
     if match is None or factor is None:
-        raise InputError(f"{text!r} is not a quantity for {objective}", f"write it as {_EXAMPLES[kind]}")
+        raise InputError(f"{text!r} is not a quantity for {objective}", f"write it as {_examples(kind)}")
     value = float(match[1]) * factor
     if not math.isfinite(value) or value < 0 or (kind == "acc" and value > 100):
-        raise InputError(f"{text!r} is out of range for {objective}", f"write it as {_EXAMPLES[kind]}")
+        raise InputError(f"{text!r} is out of range for {objective}", f"write it as {_examples(kind)}")
     return value
 
 
@@ -72,7 +84,7 @@ def format_value(objective: str, value: float) -> str:
     if kind in ("time", TIME_TO):
         return format_seconds(value)
     if kind in ("latency", "memory"):
-        return f"{value:.3g} {_UNITS[kind]}"
+        return f"{value:.3g} {UNITS[kind]}"
     return f"{value:,.0f}" if value == round(value) or value > 1000 else f"{value:,.1f}"
 
 

@@ -1,258 +1,178 @@
-// The page: one state, of which every view shows its part, and which the address keeps.
-const SCENE_MILLISECONDS = 40;
+// The page: one state, of which every view shows its part and which the address keeps.
+const SCENE_MILLISECONDS = 40; // a scene in 3D takes its time: it is drawn once for many moves of the pointer
+const MAX_COMPARED = 24; // designs whose curves are drawn
+const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
+
+// The views to draw anew when a part of the state changes. The last two parts are derived from the others.
+const REDRAWN = {
+  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots'],
+  theme: ['theme', 'parallel', 'plots'],
+  x: ['axes', 'scatter'],
+  y: ['axes', 'scatter'],
+  z: ['axes', 'scatter'],
+  filter: ['filter', 'parallel', 'table', 'scatter'],
+  ranges: ['parallel', 'table', 'scatter'],
+  dragging: [],
+  limits: ['limits', 'pick'],
+  invalid: ['limits'],
+  prefer: ['preference', 'pick'],
+  sort: ['table'],
+  columns: ['table', 'menu'],
+  rows: ['table'],
+  hover: ['hovered row', 'parallel marks', 'hovered point'],
+  selected: ['table', 'parallel marks', 'selected points'],
+  picked: ['table marks', 'parallel marks', 'picked point'],
+  compared: ['curves'],
+};
+
+// How each view is drawn, in the order of drawing. `within` names views that draw it too; `soon`: it may wait a moment.
+// The parallel view has the axes of the ranges, so it comes before the other views of designs.
+const VIEWS = {
+  header: { draw: (app) => app.views.controls.showHeader() },
+  theme: { draw: (app) => app.views.controls.showTheme() },
+  axes: { draw: (app) => app.views.controls.showAxes() },
+  preference: { draw: (app) => app.views.controls.showPreference() },
+  filter: { draw: (app) => app.views.controls.showFilter() },
+  limits: { draw: (app) => app.views.controls.showLimits() },
+  pick: { draw: (app) => app.views.pick.draw() },
+  parallel: { draw: (app) => app.views.parallel.draw() },
+  'parallel marks': { draw: (app) => app.views.parallel.mark(), within: ['parallel'] },
+  table: { draw: (app) => app.views.table.draw() },
+  'table marks': { draw: (app) => app.views.table.mark(), within: ['table'] },
+  'hovered row': { draw: (app) => app.views.table.markHovered(), within: ['table', 'table marks'] },
+  menu: { draw: (app) => app.views.table.drawMenu() },
+  plots: { draw: (app) => app.scheduler.later('plots', 0, () => app.drawPlots()) },
+  scatter: { draw: (app) => app.views.scatter.draw(), within: ['plots'], soon: true },
+  'hovered point': { draw: (app) => app.views.scatter.mark('hover'), within: ['plots', 'scatter'], soon: true },
+  'selected points': { draw: (app) => app.views.scatter.mark('selected'), within: ['plots', 'scatter'], soon: true },
+  'picked point': { draw: (app) => app.views.scatter.mark('pick'), within: ['plots', 'scatter'], soon: true },
+  curves: { draw: (app) => app.drawCurves(), within: ['plots'] },
+};
+
+// What follows from the state: the answer to the pick, and the trials whose curves are drawn. A pick takes time, so the earlier
+// answer is kept while what it depends on stays.
+function derivedFrom({ study, limits, prefer, selected }, earlier) {
+  const question = [study, limits, prefer];
+  const isSame = question.every((part, k) => part === earlier?.question[k]);
+  const answer = isSame ? earlier.answer : pickOf(study.measured, study.objectives, limitsOf(study, limits), prefer);
+  const picked = answer.design ? [answer.design.trial] : [];
+  const front = study.measured.filter((d) => d.on_front).map((d) => d.trial);
+  const byDefault = [...new Set([...picked, ...front])].slice(0, COMPARED_BY_DEFAULT);
+  return { question, answer, compared: selected.length ? selected.slice(0, MAX_COMPARED) : byDefault };
+}
 
 class App {
   constructor() {
-    this.curves = new Map();
-    this.byTrial = new Map();
-    this.hover = null;
-    this.revision = 0;
-    this.wrong = {};
+    this.source = $('data') ? new FileSource($('data')) : new ServerSource();
+    this.curves = new Map(); // by trial, of those that have been drawn
+    this.scheduler = new Scheduler();
+  }
+
+  get study() {
+    return this.state.study;
+  }
+
+  get answer() {
+    return this.derived.answer;
   }
 
   async start() {
-    const inside = $('data');
-    this.token = new URLSearchParams(location.search).get('token');
-    let content;
-    if (inside) {
-      const [data, curves] = JSON.parse(await unzipped(inside.textContent));
-      content = data;
-      for (const [trial, runs] of Object.entries(curves)) this.curves.set(Number(trial), runs);
-    } else {
-      content = await this.get('data?since=0');
+    const study = new Study(await this.source.content());
+    this.state = Object.freeze({
+      ...readAddress(study),
+      study,
+      hover: null, // a trial
+      invalid: {}, // by objective: what is wrong with the text of its limit
+      rows: PAGE_ROWS, // that the table shows at most
+      dragging: false, // whether a range is being dragged; the address waits for the end
+    });
+    this.derived = derivedFrom(this.state);
+    this.views = {
+      scatter: new Scatter(this),
+      parallel: new Parallel(this),
+      lines: new Lines(this),
+      table: new Table(this),
+      pick: new PickCard(this),
+      controls: new Controls(this),
+    };
+    this.redraw(Object.keys(REDRAWN));
+    window.ready = performance.now();
+    window.addEventListener('hashchange', () => this.update({ ...readAddress(this.study), invalid: {} }));
+    this.source.follow(this);
+  }
+
+  // Change the state, and draw the views of what changed. `patch` holds new values by key. They are compared by identity, so
+  // that a value changed in place goes unnoticed.
+  update(patch) {
+    const changed = Object.keys(patch).filter((key) => patch[key] !== this.state[key]);
+    if (!changed.length) return;
+    const earlier = this.derived;
+    this.state = Object.freeze({ ...this.state, ...patch });
+    this.derived = derivedFrom(this.state, earlier);
+    if (this.answer.design !== earlier.answer.design) changed.push('picked');
+    if (this.derived.compared.join() !== earlier.compared.join()) changed.push('compared');
+    this.redraw(changed);
+  }
+
+  redraw(changed) {
+    const names = new Set(changed.flatMap((key) => REDRAWN[key]));
+    for (const [name, { draw, within = [], soon = false }] of Object.entries(VIEWS)) {
+      if (!names.has(name) || within.some((other) => names.has(other))) continue;
+      if (soon) this.scheduler.later(name, SCENE_MILLISECONDS, () => draw(this));
+      else draw(this);
     }
-    this.live = !inside;
-    this.take(content);
-    this.names = content.study.objectives;
-    this.state = readState(this);
-    this.scatter = new Scatter(this);
-    this.parallel = new Parallel(this);
-    this.lines = new Lines(this);
-    this.table = new Table(this);
-    this.controls = new Controls(this);
-    this.refresh();
-    window.addEventListener('hashchange', () => { this.state = readState(this); this.controls.setTheme(); this.controls.fillAxes(); this.controls.fillLimits(); this.refresh(); });
-    if (this.live) follow(this);
-    else status('a file', '');
+    if (!this.state.dragging) writeAddress(this.study, this.state);
   }
 
-  async get(path) {
-    const answer = await fetch(path + (this.token ? `${path.includes('?') ? '&' : '?'}token=${encodeURIComponent(this.token)}` : ''));
-    if (!answer.ok) throw new Error(await answer.text());
-    return answer.json();
+  async drawPlots() {
+    this.views.scatter.draw();
+    await new Promise((done) => setTimeout(done, 0)); // the pointer and the keys come first
+    this.views.lines.drawHypervolume();
+    await this.drawCurves();
+    window.complete ||= performance.now();
   }
 
-  // Take in the study, or what changed of it.
-  take(content) {
-    this.study = content.study;
-    this.columns = content.columns;
-    this.hypervolume = content.hypervolume;
-    this.revision = content.revision || 0;
-    this.server = content.server;
-    for (const design of content.designs) this.byTrial.set(design.t, design);
-    this.designs = [...this.byTrial.values()].sort((a, b) => a.t - b.t);
-    this.done = this.designs.filter((d) => d.v);
-    this.objectives = this.study.objectives.map((name) => this.column(name));
-    this.allDimensions = this.designs.length ? Object.keys(this.designs[0].d) : [];
-    this.dimensions = this.allDimensions.filter((name) => new Set(this.designs.map((d) => d.d[name])).size > 1);
-    $('name').textContent = this.study.name;
-    $('summary').textContent = this.study.summary;
-    $('notes').replaceChildren(...this.study.notes.map((text) => Object.assign(document.createElement('p'), { textContent: text })));
-  }
-
-  column(name) {
-    return this.columns.find((c) => c.name === name);
-  }
-
-  // The designs of which curves are drawn: the chosen ones; else the picked one and the front.
-  compared() {
-    if (this.state.sel.length) return this.state.sel.slice(0, 24);
-    const front = this.done.filter((d) => d.f).map((d) => d.t);
-    return [...new Set([...(this.picked ? [this.picked.t] : []), ...front])].slice(0, 5);
-  }
-
-  async loadCurves() {
-    const missing = this.compared().filter((t) => !this.curves.has(t));
-    if (this.live && missing.length) {
+  async drawCurves() {
+    const missing = this.derived.compared.filter((trial) => !this.curves.has(trial));
+    if (missing.length) {
       try {
-        const found = await this.get(`curves?trials=${missing.join()}`);
-        for (const t of missing) this.curves.set(t, found[t] || []);
-      } catch { return; }
+        const found = await this.source.curves(missing);
+        for (const trial of missing) this.curves.set(trial, found[trial] || []);
+      } catch {
+        return; // the server does not answer, as the status says
+      }
     }
-    this.lines.drawCurves();
+    this.views.lines.drawCurves();
   }
 
-  // --- what changes the state -----------------------------------------------------------------------------------------
-
-  isShown(design) {
-    const words = this.state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  // Whether a design is within the filter and the ranges.
+  admits(design) {
+    const { filter, ranges } = this.state;
+    const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) {
-      const text = `${design.t} ${design.l} ${design.s} ${Object.values(design.d).join(' ')}`.toLowerCase();
+      const { trial, label, state } = design;
+      const text = [trial, label, state, ...Object.values(design.design)].join(' ').toLowerCase();
       if (!words.every((word) => text.includes(word))) return false;
     }
-    if (!Object.keys(this.state.brush).length) return true;
-    return Boolean(design.v) && this.parallel.admits(design);
+    return !Object.keys(ranges).length || Boolean(design.values && this.views.parallel.admits(design));
   }
 
-  // Draw all: pick, table and parallel view at once, the plots after that.
-  refresh() {
-    this.pick();
-    this.parallel.draw(); // it knows the ranges that the others keep to
-    this.table.draw();
-    this.table.drawMenu();
-    this.write();
-    window.ready ||= performance.now();
-    later('plots', 0, async () => {
-      this.scatter.draw();
-      await new Promise((done) => setTimeout(done, 0)); // the pointer and the keys come first
-      this.lines.drawHypervolume();
-      await this.loadCurves();
-      window.complete ||= performance.now();
-    });
-  }
-
-  setHover(trial) {
-    if (trial === this.hover) return;
-    const before = this.hover;
-    this.hover = trial;
-    this.table.hover(before, trial);
-    this.parallel.mark();
-    this.markScatter('hover');
-  }
-
-  // A scene in 3D takes its time to draw: it follows where the other views are already, once for many moves.
-  markScatter(key) {
-    later(`scatter ${key}`, SCENE_MILLISECONDS, () => this.scatter.mark(key));
-  }
-
-  drawScatter() {
-    later('scatter', SCENE_MILLISECONDS, () => this.scatter.draw());
-  }
-
+  // Select a design, or deselect it.
   toggle(trial) {
     if (trial === undefined || trial === null) return;
-    const { sel } = this.state;
-    this.state.sel = sel.includes(trial) ? sel.filter((t) => t !== trial) : [...sel, trial];
-    this.selected();
+    const { selected } = this.state;
+    this.update({ selected: selected.includes(trial) ? selected.filter((t) => t !== trial) : [...selected, trial] });
   }
 
-  selected() {
-    this.table.draw();
-    this.parallel.mark();
-    this.markScatter('selected');
-    this.loadCurves();
-    this.write();
-  }
-
-  setBrush(key, range, final) {
-    if (range) this.state.brush[key] = range;
-    else delete this.state.brush[key];
-    this.parallel.draw();
-    this.table.draw();
-    this.drawScatter();
-    if (final) this.write();
-  }
-
-  setSort(key) {
-    const [old, direction] = this.state.sort;
-    if (old !== key) this.state.sort = [key, 'up'];
-    else this.state.sort = direction === 'up' ? [key, 'down'] : ['', ''];
-    this.table.draw();
-    this.write();
-  }
-
-  setColumn(key, on) {
-    this.state.cols[key] = on;
-    this.table.draw();
-    this.write();
-  }
-
+  // Set the limit of an objective to a text, or lift it. A text that is no quantity is reported, and the limit stays.
   setLimit(name, text) {
-    const value = parseQuantity(name, text);
-    if (!text.trim()) delete this.state.limits[name];
-    else if (value !== null) this.state.limits[name] = text.trim();
-    this.wrong[name] = text.trim() && value === null ? `write it as ${EXAMPLES[kindOf(name)]}` : '';
-    this.picking();
-  }
-
-  picking() {
-    this.pick();
-    this.controls.fillLimits();
-    this.table.mark();
-    this.parallel.mark();
-    this.markScatter('pick');
-    if (!this.state.sel.length) this.loadCurves();
-    this.write();
-  }
-
-  // --- the pick -------------------------------------------------------------------------------------------------------
-
-  boundOf(name) {
-    return this.column(name).better === 'more' ? 'min' : 'max';
-  }
-
-  // Names of the limited objectives, in the order in which the command line takes them.
-  limited() {
-    const first = ['params', 'time', 'acc'];
-    return [...first, ...this.columns.map((c) => c.name).filter((n) => !first.includes(n))].filter((n) => n in this.state.limits);
-  }
-
-  limits() {
-    return this.limited().map((name) => this.column(name))
-      .map((c) => ({ objective: c.name, bound: this.boundOf(c.name), value: parseQuantity(c.name, this.state.limits[c.name]) }))
-      .filter((limit) => limit.value !== null);
-  }
-
-  pick() {
-    const result = pickOf(this.done, this.objectives, this.limits(), this.state.prefer);
-    this.picked = result.design;
-    const card = $('picked');
-    card.className = result.design ? '' : 'none';
-    const nodes = [];
-    const put = (tag, text) => { const node = Object.assign(document.createElement(tag), { textContent: text }); nodes.push(node); return node; };
-    const shown = result.design || result.nearest;
-    put('h3', result.design ? `${result.design.l} (trial ${result.design.t})` : this.done.length ? 'Nothing fits these limits' : 'No design is measured yet');
-    if (!result.design && shown) put('p', `nearest miss: ${shown.l} (trial ${shown.t})`);
-    if (shown) {
-      const list = put('dl', '');
-      for (const c of this.objectives) {
-        list.append(Object.assign(document.createElement('dt'), { textContent: c.title }));
-        list.append(Object.assign(document.createElement('dd'), { textContent: formatValue(c.name, shown.v[c.name]) + (shown.e && shown.e[c.name] ? ` ± ${significant(shown.e[c.name], 2)}` : '') }));
-      }
-      if (shown.ta !== undefined) list.append(Object.assign(document.createElement('dt'), { textContent: 'test accuracy' }), Object.assign(document.createElement('dd'), { textContent: formatValue('acc', shown.ta) }));
-    }
-    const list = put('ul', '');
-    list.append(...result.why.map((line) => Object.assign(document.createElement('li'), { textContent: line })));
-    if (result.design && result.design.w) put('p', `weights: ${result.design.w}`).className = 'hint';
-    card.replaceChildren(...nodes);
-    $('command').textContent = this.commandLine();
-  }
-
-  commandLine() {
-    const parts = [this.study.command];
-    for (const name of this.limited()) {
-      const text = this.state.limits[name];
-      const bound = this.boundOf(name);
-      const short = { 'params max': '--max-params', 'time max': '--max-time', 'acc min': '--min-acc' }[`${name} ${bound}`];
-      parts.push(short ? `${short} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${name}${bound === 'max' ? '<=' : '>='}${text}`)}`);
-    }
-    if (this.state.prefer) parts.push(`--prefer ${shellQuoted(this.state.prefer)}`);
-    return parts.join(' ');
-  }
-
-  // --- the address keeps the state ------------------------------------------------------------------------------------
-
-  write() {
-    const { state } = this;
-    const parts = new URLSearchParams();
-    for (const key of ['x', 'y', 'z', 'prefer', 'filter', 'theme']) if (state[key] !== this.defaults[key]) parts.set(key, state[key]);
-    for (const [name, text] of Object.entries(state.limits)) parts.set(`limit.${name}`, text);
-    for (const [name, range] of Object.entries(state.brush)) parts.set(`range.${name}`, range.map((v) => Number(v.toPrecision(6))).join('..'));
-    for (const [name, on] of Object.entries(state.cols)) parts.set(`col.${name}`, on ? 1 : 0);
-    if (state.sel.length) parts.set('sel', state.sel.join());
-    if (state.sort[0]) parts.set('sort', state.sort.join('.'));
-    const hash = parts.toString();
-    if (hash !== location.hash.slice(1)) history.replaceState(null, '', `${location.pathname}${location.search}${hash ? `#${hash}` : ''}`);
+    const { limits, invalid } = this.state;
+    const given = text.trim();
+    const isWrong = Boolean(given) && parseQuantity(name, given) === null;
+    this.update({
+      limits: isWrong ? limits : withKey(limits, name, given || undefined),
+      invalid: { ...invalid, [name]: isWrong ? `write it as ${EXAMPLES[kindOf(name)][0]}` : '' },
+    });
   }
 }
 

@@ -1,84 +1,111 @@
-// What a person sets: axes, limits, preference, filter, theme; and what is taken away: the command, tables, pictures.
+// What the user sets (axes, limits, preference, filter, theme), copies (the command) and saves (the table, the plots).
+
+// Put options into a menu, unless they are there already: an open menu would close. `options` are pairs of value and text.
+function fill(select, options, value) {
+  const key = JSON.stringify(options);
+  if (select.dataset.options !== key) {
+    select.replaceChildren(...options.map(([name, text]) => new Option(text, name)));
+    select.dataset.options = key;
+  }
+  select.value = value;
+}
+
 class Controls {
   constructor(app) {
     this.app = app;
-    this.setTheme();
-    this.fillAxes();
-    this.fillLimits();
-    const options = [['', 'by the limits'], ...this.app.names.map((n) => [n, this.app.column(n).title]), ['knee', 'the knee of the front']];
-    $('prefer').replaceChildren(...options.map(([value, text]) => new Option(text, value)));
-    $('prefer').value = this.app.state.prefer;
-    $('prefer').addEventListener('change', () => { this.app.state.prefer = $('prefer').value; this.app.picking(); });
-    for (const axis of 'xyz') {
-      $(`axis-${axis}`).addEventListener('change', (event) => { this.app.state[axis] = event.target.value; this.app.drawScatter(); this.app.write(); });
-    }
-    $('filter').value = this.app.state.filter;
-    $('filter').addEventListener('input', () => { this.app.state.filter = $('filter').value; this.app.table.draw(); this.app.parallel.draw(); this.app.drawScatter(); this.app.write(); });
-    $('clear').addEventListener('click', () => { this.app.state.sel = []; this.app.selected(); });
-    $('unbrush').addEventListener('click', () => { this.app.state.brush = {}; this.app.setBrush('', null, true); });
-    $('loosen').addEventListener('click', () => { this.app.state.limits = {}; this.app.wrong = {}; this.app.picking(); });
-    $('copy').addEventListener('click', () => this.copy());
-    $('csv').addEventListener('click', () => save(`${fileName(this.app.study.name)}.csv`, new Blob([this.app.table.csv()], { type: 'text/csv' })));
-    $('theme').addEventListener('click', () => {
-      this.app.state.theme = isDark() ? 'light' : 'dark';
-      this.setTheme();
-      this.app.refresh();
-    });
+    const on = (id, kind, act) => $(id).addEventListener(kind, act);
+    on('prefer', 'change', (event) => app.update({ prefer: event.target.value }));
+    for (const axis of ['x', 'y', 'z']) on(`axis-${axis}`, 'change', (event) => app.update({ [axis]: event.target.value }));
+    on('filter', 'input', (event) => app.update({ filter: event.target.value }));
+    on('clear', 'click', () => app.update({ selected: [] }));
+    on('unbrush', 'click', () => app.update({ ranges: {} }));
+    on('loosen', 'click', () => app.update({ limits: {}, invalid: {} }));
+    on('theme', 'click', () => app.update({ theme: document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark' }));
+    on('copy', 'click', () => this.copy());
+    on('csv', 'click', () => save(`${fileName(app.study.name)}.csv`, new Blob([app.views.table.csv()], { type: 'text/csv' })));
     for (const place of document.querySelectorAll('.export')) {
-      for (const format of ['png', 'svg']) {
-        const button = Object.assign(document.createElement('button'), { type: 'button', textContent: format.toUpperCase() });
-        button.setAttribute('aria-label', `${place.dataset.plot} as ${format.toUpperCase()}`);
-        button.addEventListener('click', () => this.exportPlot(place.dataset.plot, format));
-        place.append(button);
-      }
+      place.append(...['png', 'svg'].map((format) => this.exportButton(place.dataset.plot, format)));
     }
   }
 
-  fillAxes() {
-    for (const axis of 'xyz') {
-      const options = this.app.columns.map((c) => new Option(c.title, c.name));
-      if (axis === 'z') options.unshift(new Option('none', ''));
-      $(`axis-${axis}`).replaceChildren(...options);
-      $(`axis-${axis}`).value = this.app.state[axis];
+  showHeader() {
+    const { name, summary, notes } = this.app.study;
+    $('name').textContent = name;
+    $('summary').textContent = summary;
+    $('notes').replaceChildren(...notes.map((text) => element('p', { textContent: text })));
+  }
+
+  showTheme() {
+    const theme = isDark(this.app.state.theme) ? 'dark' : 'light';
+    document.documentElement.dataset.theme = theme;
+    $('theme').textContent = theme === 'dark' ? 'Light' : 'Dark';
+  }
+
+  showAxes() {
+    const columns = this.app.study.columns.map((c) => [c.name, c.title]);
+    for (const axis of ['x', 'y', 'z']) {
+      fill($(`axis-${axis}`), axis === 'z' ? [['', 'none'], ...columns] : columns, this.app.state[axis]);
     }
   }
 
-  fillLimits() {
+  showPreference() {
+    const objectives = this.app.study.objectives.map((c) => [c.name, c.title]);
+    fill($('prefer'), [['', 'by the limits'], ...objectives, ['knee', 'the knee of the front']], this.app.state.prefer);
+  }
+
+  showFilter() {
+    const { filter } = this.app.state;
+    if ($('filter').value !== filter) $('filter').value = filter; // setting it would move the cursor
+  }
+
+  showLimits() {
+    const { columns } = this.app.study;
     const place = $('limits');
-    if (!place.children.length) place.append(...this.app.columns.map((c) => this.limitRow(c)));
-    for (const c of this.app.columns) {
-      const [slider, field, wrong] = ['range', 'text', 'wrong'].map((kind) => $(`limit-${kind}-${c.name}`));
-      const text = this.app.state.limits[c.name];
-      if (document.activeElement !== field) field.value = text || '';
-      if (document.activeElement !== slider) slider.value = text === undefined ? slider.dataset.off : this.sliderAt(c, parseQuantity(c.name, text));
-      slider.parentElement.classList.toggle('off', text === undefined);
-      slider.setAttribute('aria-valuetext', text === undefined ? 'no limit' : text);
-      wrong.textContent = this.app.wrong[c.name] || '';
-      field.setAttribute('aria-invalid', Boolean(this.app.wrong[c.name]));
+    const names = columns.map((c) => c.name).join();
+    if (place.dataset.columns !== names) place.replaceChildren(...columns.map((c) => this.limitRow(c)));
+    place.dataset.columns = names;
+    for (const c of columns) this.showLimit(c);
+  }
+
+  showLimit(c) {
+    const { limits, invalid } = this.app.state;
+    const [slider, field, wrong] = ['range', 'text', 'wrong'].map((kind) => $(`limit-${kind}-${c.name}`));
+    const text = limits[c.name];
+    const isOff = text === undefined;
+    if (document.activeElement !== field) field.value = text || '';
+    if (document.activeElement !== slider) {
+      slider.value = isOff ? slider.dataset.off : this.sliderAt(c, parseQuantity(c.name, text));
     }
+    slider.parentElement.classList.toggle('off', isOff);
+    slider.setAttribute('aria-valuetext', isOff ? 'no limit' : text);
+    wrong.textContent = invalid[c.name] || '';
+    field.setAttribute('aria-invalid', Boolean(invalid[c.name]));
   }
 
   limitRow(c) {
-    const row = Object.assign(document.createElement('div'), { className: 'limit' });
-    const bound = this.app.boundOf(c.name);
-    const label = Object.assign(document.createElement('label'), { htmlFor: `limit-text-${c.name}`, textContent: `${c.title}, ${bound === 'max' ? 'at most' : 'at least'}` });
-    const slider = Object.assign(document.createElement('input'), { type: 'range', id: `limit-range-${c.name}`, min: 0, max: 100, step: 1 });
+    const bound = boundOf(c);
+    const [fieldId, wrongId] = [`limit-text-${c.name}`, `limit-wrong-${c.name}`];
+    const title = `${c.title}, ${bound === 'max' ? 'at most' : 'at least'}`;
+    const slider = element('input', { type: 'range', id: `limit-range-${c.name}`, min: 0, max: 100, step: 1 });
     slider.dataset.off = bound === 'max' ? 100 : 0;
-    slider.setAttribute('aria-label', label.textContent);
+    slider.setAttribute('aria-label', title);
     slider.addEventListener('input', () => {
-      this.app.setLimit(c.name, slider.value === slider.dataset.off ? '' : limitText(c.name, this.sliderValue(c, Number(slider.value)), bound));
+      const isOff = slider.value === slider.dataset.off;
+      this.app.setLimit(c.name, isOff ? '' : limitText(c.name, this.sliderValue(c, Number(slider.value)), bound));
     });
-    const field = Object.assign(document.createElement('input'), { type: 'text', id: `limit-text-${c.name}`, placeholder: `e.g. ${EXAMPLES[kindOf(c.name)]}`, autocomplete: 'off' });
+    const placeholder = `e.g. ${EXAMPLES[kindOf(c.name)][0]}`;
+    const field = element('input', { type: 'text', id: fieldId, placeholder, autocomplete: 'off' });
     field.addEventListener('input', () => this.app.setLimit(c.name, field.value));
-    const wrong = Object.assign(document.createElement('div'), { className: 'wrong', id: `limit-wrong-${c.name}` });
+    field.setAttribute('aria-describedby', wrongId);
+    const wrong = element('div', { className: 'wrong', id: wrongId });
     wrong.setAttribute('role', 'alert');
-    field.setAttribute('aria-describedby', wrong.id);
-    row.append(label, slider, field, wrong);
-    return row;
+    const label = element('label', { htmlFor: fieldId, textContent: title });
+    return element('div', { className: 'limit' }, label, slider, field, wrong);
   }
 
+  // The range of an objective, as a slider goes through it: of logarithms where its axis is logarithmic.
   rangeOf(c) {
-    const values = this.app.done.map((d) => d.v[c.name]);
+    const values = this.app.study.measured.map((d) => d.values[c.name]);
     const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     return c.log ? [Math.log(Math.max(low, 1e-9)), Math.log(Math.max(high, 1e-9))] : [low, high];
   }
@@ -98,7 +125,7 @@ class Controls {
   async copy() {
     try {
       await navigator.clipboard.writeText($('command').textContent);
-    } catch {
+    } catch { // a page from an insecure address may not write to the clipboard
       const range = document.createRange();
       range.selectNodeContents($('command'));
       getSelection().removeAllRanges();
@@ -109,20 +136,24 @@ class Controls {
     setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
   }
 
-  setTheme() {
-    document.documentElement.dataset.theme = isDark(this.app.state.theme) ? 'dark' : 'light';
-    $('theme').textContent = isDark() ? 'Light' : 'Dark';
+  exportButton(plot, format) {
+    const button = element('button', { type: 'button', textContent: format.toUpperCase() });
+    button.setAttribute('aria-label', `${plot} as ${format.toUpperCase()}`);
+    button.addEventListener('click', () => this.exportPlot(plot, format));
+    return button;
   }
 
   async exportPlot(id, format) {
     const name = `${fileName(this.app.study.name)}-${id}.${format}`;
     if (id === 'parallel') {
-      const text = this.app.parallel.text();
-      save(name, format === 'svg' ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, this.app.parallel.width, this.app.parallel.height));
+      const { parallel } = this.app.views;
+      const text = parallel.text();
+      const { width, height } = parallel.size;
+      const isSvg = format === 'svg';
+      save(name, isSvg ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, width, height));
       return;
     }
-    const node = $(id);
-    const url = await Plotly.toImage(node, { format, width: node.clientWidth, height: node.clientHeight, scale: format === 'png' ? 2 : 1 });
-    save(name, blobOf(url));
+    const { clientWidth: width, clientHeight: height } = $(id);
+    save(name, blobOf(await Plotly.toImage($(id), { format, width, height, scale: format === 'png' ? 2 : 1 })));
   }
 }

@@ -1,14 +1,12 @@
-// The pick and its reasons, as picks.py gives them; the tests compare both on the same studies.
-const SURE = 0.95;
-const SUPERLATIVES = {
-  acc: 'most accurate', time: 'fastest to its maximum accuracy', params: 'smallest',
-  epochs: 'one with the fewest epochs to its maximum accuracy', macs: 'cheapest to compute',
-  memory: 'one with the least memory', latency: 'fastest to classify an image',
-};
+// The pick and its reasons, as picks.py gives them. The tests compare both on the same studies.
 const superlative = (name) => SUPERLATIVES[name] || `fastest to ${name.split(':')[1]} %`;
-const limitLine = (limit) => `${limit.objective} ${limit.bound === 'max' ? '<=' : '>='} ${formatValue(limit.objective, limit.value)}`;
+const signOf = (limit) => (limit.bound === 'max' ? '<=' : '>=');
+const limitLine = (limit) => `${limit.objective} ${signOf(limit)} ${formatValue(limit.objective, limit.value)}`;
 const admits = (limit, value) => (limit.bound === 'max' ? value <= limit.value : value >= limit.value);
-const costOf = (objectives, design) => objectives.map((o) => (o.better === 'more' ? -design.v[o.name] : design.v[o.name]));
+const boundOf = (column) => (column.direction === 'maximize' ? 'min' : 'max');
+const costOf = (objectives, { values }) => objectives.map(({ name, direction }) => (
+  direction === 'maximize' ? -values[name] : values[name]
+));
 
 function dominates(a, b) {
   let better = false;
@@ -61,7 +59,7 @@ class Question {
   }
 
   fitting() {
-    this.fits ||= this.candidates.filter((c) => this.limits.every((limit) => admits(limit, c.v[limit.objective])));
+    this.fits ||= this.candidates.filter((c) => this.limits.every((limit) => admits(limit, c.values[limit.objective])));
     return this.fits;
   }
 
@@ -87,10 +85,10 @@ class Question {
 
   answer() {
     const first = this.preferred();
-    if (!first || this.prefer === 'knee' || !first.e || first.p >= SURE) return first;
+    if (!first || this.prefer === 'knee' || !first.errors || first.probability >= SURE) return first;
     const name = this.prefer;
-    const equal = this.members().filter((c) => c.p >= SURE && c.e
-      && Math.abs(c.v[name] - first.v[name]) <= 2 * Math.hypot(c.e[name], first.e[name]));
+    const equal = this.members().filter((c) => c.probability >= SURE && c.errors
+      && Math.abs(c.values[name] - first.values[name]) <= 2 * Math.hypot(c.errors[name], first.errors[name]));
     return equal.length ? least(equal, (c) => this.order(c)) : first;
   }
 }
@@ -100,7 +98,7 @@ function defaultPreference(objectives, limits) {
   return (free || objectives[0]).name;
 }
 
-// {design, why, nearest}: the picked design, or the nearest miss where nothing satisfies the limits.
+// { design, why, nearest }: the picked design and why. If nothing satisfies the limits: null, why, and the nearest miss.
 function pickOf(candidates, objectives, limits, prefer) {
   const question = new Question(candidates, objectives, limits, prefer || defaultPreference(objectives, limits));
   const chosen = question.answer();
@@ -116,14 +114,15 @@ function why(chosen, question) {
   const beaten = others.filter((c) => dominates(question.cost(chosen), question.cost(c))).length;
   const above = others.filter((c) => dominates(question.cost(c), question.cost(chosen))).length;
   const lines = [
-    `${chosen.l} is ${reason} ${counted(question.fitting().length, 'measured design')}${allowed}`,
+    `${chosen.label} is ${reason} ${counted(question.fitting().length, 'measured design')}${allowed}`,
     `it dominates ${beaten} of the other ${counted(others.length, 'design')}, and `
       + (above ? `${counted(above, 'design')} outside the limits dominate${above === 1 ? 's' : ''} it` : 'none dominates it'),
   ];
-  if (chosen.p !== undefined) {
-    lines.push(`it is on the front with probability ${fixed(chosen.p, 2)} (${counted(chosen.n, 'seed')})`);
+  if (chosen.probability !== undefined) {
+    lines.push(`it is on the front with probability ${fixed(chosen.probability, 2)} (${counted(chosen.seeds, 'seed')})`);
     const first = question.preferred();
-    if (first !== chosen) lines.push(`preferred to one within its noise that is less sure: ${trade(chosen, first, objectives)}`);
+    const other = trade(chosen, first, objectives);
+    if (first !== chosen) lines.push(`preferred to one within its noise that is less sure: ${other}`);
   }
   for (const limit of limits) {
     const without = new Question(candidates, objectives, limits.filter((l) => l !== limit), prefer).answer();
@@ -142,30 +141,31 @@ function why(chosen, question) {
 
 function trade(chosen, other, objectives) {
   const parts = objectives.map(({ name }) => {
-    const delta = other.v[name] - chosen.v[name];
+    const delta = other.values[name] - chosen.values[name];
     return `${name} ${delta ? (delta > 0 ? '+' : '-') + formatValue(name, Math.abs(delta)) : 'same'}`;
   });
-  return `${other.l} (trial ${other.t}): ${parts.join(', ')}`;
+  return `${other.label} (trial ${other.trial}): ${parts.join(', ')}`;
 }
 
 function whyNothing(candidates, limits) {
   if (!candidates.length) return ['the study has no finished design yet'];
   const lines = [`none of the ${counted(candidates.length, 'measured design')} satisfies ${limits.map(limitLine).join(', ')}`];
   for (const limit of limits) {
-    const values = candidates.map((c) => c.v[limit.objective]);
+    const values = candidates.map((c) => c.values[limit.objective]);
     const best = limit.bound === 'max' ? Math.min(...values) : Math.max(...values);
-    if (!admits(limit, best)) lines.push(`${limitLine(limit)}: the nearest measured value is ${formatValue(limit.objective, best)}`);
+    const value = formatValue(limit.objective, best);
+    if (!admits(limit, best)) lines.push(`${limitLine(limit)}: the nearest measured value is ${value}`);
   }
   return lines;
 }
 
 function nearestMiss(candidates, limits) {
   const spans = limits.map((limit) => {
-    const values = [...candidates.map((c) => c.v[limit.objective]), limit.value];
+    const values = [...candidates.map((c) => c.values[limit.objective]), limit.value];
     return (Math.max(...values) - Math.min(...values)) || 1;
   });
   return least(candidates, (c) => [limits.reduce((sum, limit, k) => {
-    const value = c.v[limit.objective];
+    const value = c.values[limit.objective];
     return sum + (admits(limit, value) ? 0 : Math.abs(value - limit.value) / spans[k]);
   }, 0)]);
 }

@@ -1,12 +1,5 @@
-// Values as people read and write them, as objectives.py does.
-const NEVER = 1e9;
-const COUNT = { '': 1, k: 1e3, K: 1e3, M: 1e6, m: 1e6, G: 1e9, B: 1e9 };
-const SECONDS = { '': 1, s: 1, ms: 1e-3, m: 60, min: 60, h: 3600, d: 86400 };
-const FACTORS = {
-  params: COUNT, macs: COUNT, epochs: { '': 1 }, time: SECONDS, time_to: SECONDS, latency: { '': 1, ms: 1, us: 1e-3, s: 1e3 },
-  memory: { '': 1, MB: 1, M: 1, kB: 1e-3, KB: 1e-3, GB: 1e3 }, acc: { '': 1, '%': 1 },
-};
-const EXAMPLES = { params: '7M', macs: '200M', epochs: '12', time: '90s', time_to: '90s', latency: '5ms', memory: '20MB', acc: '99.2' };
+// Quantities as people read and write them: the functions of quantities.py, with its tables.
+// What a quantity of this objective is written like: `time_to:98` like any `time_to`.
 const kindOf = (name) => name.split(':')[0];
 
 // toFixed, but exact halves go to the even digit, as Python's do.
@@ -43,11 +36,11 @@ function formatValue(name, value) {
   if (kind === 'acc') return `${fixed(value, 2)} %`;
   if (kind === 'time_to' && value >= NEVER) return 'not reached';
   if (kind === 'time' || kind === 'time_to') return formatSeconds(value);
-  if (kind === 'latency' || kind === 'memory') return `${significant(value, 3)} ${kind === 'latency' ? 'ms' : 'MB'}`;
+  if (kind === 'latency' || kind === 'memory') return `${significant(value, 3)} ${UNITS[kind]}`;
   return value === Math.round(value) || value > 1000 ? thousands(value) : thousands(value, 1);
 }
 
-// A number, or null where the text is no quantity of this objective.
+// The number that a text stands for, in the unit of the objective; null if the text is no such quantity.
 function parseQuantity(name, text) {
   const kind = kindOf(name);
   const match = /^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)$/.exec(text.trim());
@@ -57,7 +50,7 @@ function parseQuantity(name, text) {
   return Number.isFinite(value) && value >= 0 && !(kind === 'acc' && value > 100) ? value : null;
 }
 
-// The text of a limit that lies just outside a value, with few digits: what it admits, the limit admits.
+// A limit as text, with few digits. It is rounded outward, so that it admits every value that the exact limit admits.
 function limitText(name, value, bound) {
   const kind = kindOf(name);
   const round = bound === 'max' ? Math.ceil : Math.floor;
@@ -67,8 +60,8 @@ function limitText(name, value, bound) {
   };
   if (kind === 'acc') return String(Math.min(100, cut(value, 4)));
   if (kind === 'params' || kind === 'macs') return value >= 1e6 ? `${cut(value, 3) / 1e6}M` : String(cut(value, 3));
-  const unit = { time: 's', time_to: 's', latency: 'ms', memory: 'MB', epochs: '' }[kind];
-  return `${cut(value, 3)}${unit}`;
+  return `${cut(value, 3)}${UNITS[kind] ?? ''}`;
 }
 
+// A number with its noun: 1 run, 2 runs.
 const counted = (n, noun) => `${thousands(n)} ${noun}${n === 1 ? '' : 's'}`;

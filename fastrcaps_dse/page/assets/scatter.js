@@ -1,44 +1,67 @@
 // The Pareto scatter: in 3D for three axes, flat for two.
 const PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D31', '#7F7F7F'];
 const CONFIG = { displaylogo: false, responsive: true, showSendToCloud: false, displayModeBar: false };
+const CAMERA = { eye: { x: 1.55, y: 1.55, z: 0.75 }, center: { x: 0, y: 0, z: -0.12 } };
+const SYMBOLS = { diamond: '◆', 'diamond-open': '◇', 'circle-open': '○', circle: '●', square: '■' };
+const MARKS = ['selected', 'hover', 'pick']; // the last traces: they mark single designs
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const escaped = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 const axisTitle = (c) => (c.name === 'params' ? c.title : `${c.title} (${c.unit})`);
 
+// The layout of a plot in the colors of the page, with `extra` over it.
 function layoutOf(extra) {
   const grid = css('line');
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid };
   const merged = { ...extra };
-  for (const name of ['xaxis', 'yaxis']) merged[name] = { ...axis, automargin: true, ...(extra[name] || {}) };
+  for (const name of ['xaxis', 'yaxis']) merged[name] = { ...axis, automargin: true, ...extra[name] };
   return {
-    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { family: css('font') || 'system-ui, sans-serif', size: 12, color: css('ink') },
-    margin: { l: 56, r: 12, t: 12, b: 44 }, showlegend: false, hoverlabel: { align: 'left' }, ...merged,
+    paper_bgcolor: 'rgba(0,0,0,0)',
+    plot_bgcolor: 'rgba(0,0,0,0)',
+    font: { family: css('font') || 'system-ui, sans-serif', size: 12, color: css('ink') },
+    margin: { l: 56, r: 12, t: 12, b: 44 },
+    showlegend: false,
+    hoverlabel: { align: 'left' },
+    ...merged,
   };
 }
 
-function hoverText(design, columns) {
-  const lines = columns.map((c) => `${c.title}: ${formatValue(c.name, design.v[c.name])}`);
-  if (design.p !== undefined) lines.push(`P(on the front): ${design.p.toFixed(2)}, ${counted(design.n, 'seed')}`);
-  if (design.stopped) lines.push(`pruned after ${counted(design.stopped, 'epoch')}`);
-  return `<b>${escaped(design.l)}</b><br>trial ${design.t}<br>${lines.join('<br>')}`;
+// What is added to the layout of a plot that has nothing to show: a text that says so.
+function saying(text) {
+  const bare = { visible: false };
+  const place = { xref: 'paper', yref: 'paper', x: 0.5, y: 0.5 };
+  return { xaxis: bare, yaxis: bare, annotations: [{ text, showarrow: false, ...place, font: { size: 14 } }] };
 }
 
-const GROUPS = [
-  { key: 'faded', name: 'outside the ranges', test: (d, app) => !app.isShown(d) },
-  { key: 'rest', name: 'dominated', test: (d) => !d.f && !isTied(d) && !d.stopped },
-  { key: 'stopped', name: 'pruned', test: (d) => d.stopped && !d.f },
-  { key: 'tied', name: 'tied with the front', test: (d) => isTied(d) && !d.f },
-  { key: 'front', name: 'Pareto front', test: (d) => d.f },
-];
-const isTied = (d) => d.p !== undefined && d.p > 0.05 && d.p < SURE;
+// Let the pointer on a plot mark and select designs. Its traces have trials as their customdata.
+function linkPlot(node, app) {
+  node.on('plotly_hover', (event) => app.update({ hover: event.points[0].customdata ?? null }));
+  node.on('plotly_unhover', () => app.update({ hover: null }));
+  node.on('plotly_click', (event) => app.toggle(event.points[0].customdata));
+}
 
-function groupStyle(key, flat) {
-  const size = flat ? 1.7 : 1;
+function hoverText(design, columns) {
+  const lines = columns.map((c) => `${c.title}: ${formatValue(c.name, design.values[c.name])}`);
+  if (design.probability !== undefined) {
+    lines.push(`P(on the front): ${design.probability.toFixed(2)}, ${counted(design.seeds, 'seed')}`);
+  }
+  if (design.pruned_after) lines.push(`pruned after ${counted(design.pruned_after, 'epoch')}`);
+  return `<b>${escaped(design.label)}</b><br>trial ${design.trial}<br>${lines.join('<br>')}`;
+}
+
+// Each measured design is in the first group whose test it passes.
+const GROUPS = [
+  { key: 'outside', name: 'outside the ranges', test: (d, app) => !app.admits(d) },
+  { key: 'dominated', name: 'dominated', test: (d) => !d.on_front && !d.tied && !d.pruned_after },
+  { key: 'pruned', name: 'pruned', test: (d) => d.pruned_after && !d.on_front },
+  { key: 'tied', name: 'tied with the front', test: (d) => d.tied && !d.on_front },
+  { key: 'front', name: 'Pareto front', test: (d) => d.on_front },
+];
+
+function styleOf(key, isFlat) {
+  const size = isFlat ? 1.7 : 1;
   return {
-    faded: { size: 3 * size, color: css('rest'), opacity: 0.12, symbol: 'circle' },
-    rest: { size: 4 * size, color: css('rest'), opacity: 0.65, symbol: 'circle' },
-    stopped: { size: 4 * size, color: css('rest'), opacity: 0.65, symbol: 'circle-open' },
+    outside: { size: 3 * size, color: css('rest'), opacity: 0.12, symbol: 'circle' },
+    dominated: { size: 4 * size, color: css('rest'), opacity: 0.65, symbol: 'circle' },
+    pruned: { size: 4 * size, color: css('rest'), opacity: 0.65, symbol: 'circle-open' },
     tied: { size: 5 * size, color: css('front'), opacity: 0.8, symbol: 'diamond-open' },
     front: { size: 6 * size, color: css('front'), opacity: 1, symbol: 'diamond' },
     selected: { size: 9 * size, color: css('ink'), opacity: 1, symbol: 'circle-open' },
@@ -50,94 +73,105 @@ function groupStyle(key, flat) {
 class Scatter {
   constructor(app) {
     this.app = app;
-    this.node = document.getElementById('scatter');
-    this.drawn = '';
+    this.node = $('scatter');
+    this.drawn = null; // the axes of what is drawn
   }
 
   columns() {
-    return ['x', 'y', 'z'].map((a) => this.app.column(this.app.state[a])).filter(Boolean);
+    const { study, state } = this.app;
+    return [state.x, state.y, state.z].map((name) => study.column(name)).filter(Boolean);
   }
 
   trace(key, name, designs, columns) {
-    const flat = columns.length < 3;
-    const style = groupStyle(key, flat);
+    const isFlat = columns.length < 3;
+    const { size, color, opacity, symbol } = styleOf(key, isFlat);
+    const isOpen = symbol.endsWith('open');
     const trace = {
-      type: flat ? 'scatter' : 'scatter3d', mode: key === 'front' && designs.length <= 40 ? 'markers+text' : 'markers', name,
-      customdata: designs.map((d) => d.t), hoverinfo: key === 'hover' || key === 'selected' ? 'skip' : 'text',
-      hovertext: designs.map((d) => hoverText(d, this.app.columns)), opacity: style.opacity,
-      marker: { size: style.size, color: style.color, symbol: style.symbol, line: { width: style.symbol.endsWith('open') ? 2 : 0.5, color: style.symbol.endsWith('open') ? style.color : css('ground') } },
-      text: designs.map((d) => String(d.t)), textposition: 'top center', textfont: { size: 11 },
+      type: isFlat ? 'scatter' : 'scatter3d',
+      mode: key === 'front' && designs.length <= 40 ? 'markers+text' : 'markers',
+      name,
+      opacity,
+      marker: { size, color, symbol, line: { width: isOpen ? 2 : 0.5, color: isOpen ? color : css('ground') } },
+      customdata: designs.map((d) => d.trial),
+      hoverinfo: key === 'hover' || key === 'selected' ? 'skip' : 'text',
+      hovertext: designs.map((d) => hoverText(d, this.app.study.columns)),
+      text: designs.map((d) => String(d.trial)),
+      textposition: 'top center',
+      textfont: { size: 11 },
     };
     columns.forEach((c, k) => {
-      trace['xyz'[k]] = designs.map((d) => d.v[c.name]);
-      if (key === 'front' && designs.some((d) => d.e && d.e[c.name])) {
-        trace[`error_${'xyz'[k]}`] = { type: 'data', array: designs.map((d) => (d.e && d.e[c.name]) || 0), thickness: 1.5, width: 3, color: style.color };
+      const axis = 'xyz'[k];
+      trace[axis] = designs.map((d) => d.values[c.name]);
+      if (key === 'front' && designs.some((d) => d.errors?.[c.name])) {
+        const errors = designs.map((d) => d.errors?.[c.name] || 0);
+        trace[`error_${axis}`] = { type: 'data', array: errors, thickness: 1.5, width: 3, color };
       }
     });
     return trace;
   }
 
-  traces() {
-    const { app } = this;
-    const columns = this.columns();
-    const left = new Set(app.done);
-    const traces = GROUPS.map(({ key, name, test }) => {
-      const designs = [...left].filter((d) => test(d, app));
-      designs.forEach((d) => left.delete(d));
+  traces(columns) {
+    const left = new Set(this.app.study.measured);
+    const groups = GROUPS.map(({ key, name, test }) => {
+      const designs = [...left].filter((d) => test(d, this.app));
+      for (const d of designs) left.delete(d);
       return this.trace(key, name, designs, columns);
     });
-    return [...traces, ...['selected', 'hover', 'pick'].map((key) => this.trace(key, key, this.marked(key), columns))];
+    return [...groups, ...MARKS.map((key) => this.trace(key, key, this.marked(key), columns))];
   }
 
+  // The measured designs that a mark is on.
   marked(key) {
-    const { app } = this;
-    const trials = { selected: app.state.sel, hover: app.hover === null ? [] : [app.hover], pick: app.picked ? [app.picked.t] : [] }[key];
-    return trials.map((t) => app.byTrial.get(t)).filter((d) => d && d.v);
+    const { study, state, answer } = this.app;
+    const trials = { selected: state.selected, hover: [state.hover], pick: [answer.design?.trial] }[key];
+    return trials.map((trial) => study.byTrial.get(trial)).filter((d) => d?.values);
   }
 
   draw() {
-    whenFree(this.node, 'draw', () => this.drawNow());
+    this.app.scheduler.whenFree(this.node, 'draw', () => this.drawNow());
   }
 
   drawNow() {
     const columns = this.columns();
-    const flat = columns.length < 3;
-    const axes = columns.map((c) => ({ title: { text: axisTitle(c) }, type: c.log ? 'log' : 'linear', gridcolor: css('line'), color: css('ink') }));
-    const key = columns.map((c) => c.name).join();
-    const camera = this.drawn === key && !flat && this.node.layout ? this.node.layout.scene.camera : { eye: { x: 1.55, y: 1.55, z: 0.75 }, center: { x: 0, y: 0, z: -0.12 } };
-    const layout = !this.app.done.length ? layoutOf(saying('no design is measured yet')) : flat
-      ? layoutOf({ xaxis: axes[0], yaxis: axes[1] })
-      : layoutOf({ scene: { xaxis: axes[0], yaxis: axes[1], zaxis: axes[2], camera }, margin: { l: 0, r: 0, t: 0, b: 0 } });
-    const traces = this.traces();
-    Plotly.react(this.node, this.app.done.length ? traces : [], layout, CONFIG);
-    this.drawn = key;
-    if (!this.listening) this.listen();
-    const legend = document.getElementById('legend');
-    legend.replaceChildren(...traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length).map((t) => {
-      const item = document.createElement('span');
-      item.textContent = `${{ diamond: '◆', 'diamond-open': '◇', 'circle-open': '○', circle: '●', square: '■' }[t.marker.symbol]} ${t.name === 'pick' ? 'picked' : `${t.name} (${t.x.length})`}`;
+    const traces = this.traces(columns);
+    if (this.app.study.measured.length) Plotly.react(this.node, traces, this.layout(columns), CONFIG);
+    else Plotly.react(this.node, [], layoutOf(saying('no design is measured yet')), CONFIG);
+    if (this.drawn === null) linkPlot(this.node, this.app);
+    this.drawn = columns.map((c) => c.name).join();
+    this.drawLegend(traces);
+  }
+
+  // A turned scene stays turned while its axes stay.
+  layout(columns) {
+    const [xaxis, yaxis, zaxis] = columns.map((c) => (
+      { title: { text: axisTitle(c) }, type: c.log ? 'log' : 'linear', gridcolor: css('line'), color: css('ink') }
+    ));
+    if (!zaxis) return layoutOf({ xaxis, yaxis });
+    const isSame = this.drawn === columns.map((c) => c.name).join();
+    const camera = (isSame && this.node.layout?.scene?.camera) || CAMERA;
+    return layoutOf({ scene: { xaxis, yaxis, zaxis, camera }, margin: { l: 0, r: 0, t: 0, b: 0 } });
+  }
+
+  drawLegend(traces) {
+    const shown = traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length);
+    $('legend').replaceChildren(...shown.map((t) => {
+      const text = t.name === 'pick' ? 'picked' : `${t.name} (${t.x.length})`;
+      const item = element('span', { textContent: `${SYMBOLS[t.marker.symbol]} ${text}` });
       item.style.color = t.marker.color;
       return item;
     }));
   }
 
-  listen() {
-    this.listening = true;
-    this.node.on('plotly_hover', (event) => this.app.setHover(event.points[0].customdata));
-    this.node.on('plotly_unhover', () => this.app.setHover(null));
-    this.node.on('plotly_click', (event) => this.app.toggle(event.points[0].customdata));
-  }
-
   // Redraw one of the small traces that mark designs.
   mark(key) {
-    if (this.drawn && this.app.done.length) whenFree(this.node, key, () => this.markNow(key));
+    if (this.drawn === null || !this.app.study.measured.length) return;
+    this.app.scheduler.whenFree(this.node, key, () => this.markNow(key));
   }
 
   markNow(key) {
-    const index = GROUPS.length + ['selected', 'hover', 'pick'].indexOf(key);
     const trace = this.trace(key, key, this.marked(key), this.columns());
     const update = { customdata: [trace.customdata], hovertext: [trace.hovertext], text: [trace.text] };
-    for (const letter of 'xyz') if (trace[letter]) update[letter] = [trace[letter]];
-    Plotly.restyle(this.node, update, [index]);
+    for (const axis of 'xyz') if (trace[axis]) update[axis] = [trace[axis]];
+    Plotly.restyle(this.node, update, [GROUPS.length + MARKS.indexOf(key)]);
   }
 }

@@ -4,147 +4,185 @@ const PAGE_ROWS = 100;
 class Table {
   constructor(app) {
     this.app = app;
-    this.node = document.getElementById('table');
-    this.limit = PAGE_ROWS;
-    document.getElementById('more').addEventListener('click', () => { this.limit += 5 * PAGE_ROWS; this.draw(); });
+    this.node = $('table');
+    this.hovered = null; // the trial whose row is marked
+    $('more').addEventListener('click', () => app.update({ rows: app.state.rows + 5 * PAGE_ROWS }));
     const body = this.node.tBodies[0];
-    body.addEventListener('pointerover', (event) => app.setHover(this.trialOf(event)));
-    body.addEventListener('pointerleave', () => app.setHover(null));
-    body.addEventListener('focusin', (event) => app.setHover(this.trialOf(event)));
-    body.addEventListener('focusout', () => app.setHover(null));
-    body.addEventListener('click', (event) => {
-      const trial = this.trialOf(event);
-      if (trial !== null) app.toggle(trial);
-    });
+    for (const kind of ['pointerover', 'focusin']) {
+      body.addEventListener(kind, (event) => app.update({ hover: this.trialOf(event) }));
+    }
+    for (const kind of ['pointerleave', 'focusout']) body.addEventListener(kind, () => app.update({ hover: null }));
+    body.addEventListener('click', (event) => app.toggle(this.trialOf(event)));
   }
 
   trialOf(event) {
     const row = event.target.closest('tr');
-    return row && row.dataset.trial ? Number(row.dataset.trial) : null;
+    return row?.dataset.trial ? Number(row.dataset.trial) : null;
   }
 
+  // Each column: its key in the address, its title, a design's value (for sorting) and its text.
   columns() {
-    const { app } = this;
-    const plain = (key, title, of, text = true) => ({ key, title, of, show: (d) => { const v = of(d); return v === undefined || v === null ? '-' : String(v); }, text });
+    const { study } = this.app;
+    const column = (key, title, of, text = (d) => String(of(d) ?? '-')) => ({ key, title, of, text });
+    const testText = (d) => (d.test_acc === undefined ? '-' : formatValue('acc', d.test_acc));
+    const probabilityText = (d) => (d.probability === undefined ? '-' : d.probability.toFixed(2) + (d.tied ? ' tied' : ''));
     return [
-      plain('trial', 'trial', (d) => d.t, false),
-      { ...plain('design', 'design', (d) => d.l), wrap: true },
-      { ...plain('state', 'state', (d) => d.s), wrap: true, show: (d) => (d.r && d.s !== 'done' ? `${d.s}: ${d.r}` : d.stopped ? `pruned after ${counted(d.stopped, 'epoch')}` : d.s) },
-      ...app.dimensions.map((name) => ({ ...plain(`d.${name}`, name.replaceAll('_', ' '), (d) => d.d[name]), hidden: true })),
-      ...app.columns.map((c) => ({
-        key: c.name, title: c.title, of: (d) => (d.v ? d.v[c.name] : undefined), hidden: !app.names.includes(c.name),
-        show: (d) => (d.v ? formatValue(c.name, d.v[c.name]) + (d.e && d.e[c.name] ? ` ± ${significant(d.e[c.name], 2)}` : '') : '-'),
+      column('trial', 'trial', (d) => d.trial),
+      { ...column('design', 'design', (d) => d.label), isText: true, wrap: true },
+      { ...column('state', 'state', (d) => d.state, stateText), isText: true, wrap: true },
+      ...study.dimensions.map((name) => ({
+        ...column(`design.${name}`, name.replaceAll('_', ' '), (d) => d.design[name]), isText: true, hidden: true,
       })),
-      { key: 'ta', title: 'test accuracy', of: (d) => d.ta, show: (d) => (d.ta === undefined ? '-' : formatValue('acc', d.ta)) },
-      plain('n', 'seeds', (d) => d.n, false),
-      { key: 'p', title: 'P(on the front)', of: (d) => d.p, show: (d) => (d.p === undefined ? '-' : d.p.toFixed(2) + (isTied(d) ? ' tied' : '')), hidden: !app.designs.some((d) => d.p !== undefined) },
+      ...study.columns.map((c) => ({
+        ...column(c.name, c.title, (d) => d.values?.[c.name], (d) => (d.values ? valueText(d, c.name) : '-')),
+        hidden: !study.names.includes(c.name),
+      })),
+      column('test_acc', 'test accuracy', (d) => d.test_acc, testText),
+      column('seeds', 'seeds', (d) => d.seeds),
+      {
+        ...column('probability', 'P(on the front)', (d) => d.probability, probabilityText),
+        hidden: !study.designs.some((d) => d.probability !== undefined),
+      },
     ];
   }
 
-  visible() {
-    const { cols } = this.app.state;
-    return this.columns().filter((c) => (c.key in cols ? cols[c.key] : !c.hidden));
+  visibleColumns() {
+    const { columns } = this.app.state;
+    return this.columns().filter((c) => columns[c.key] ?? !c.hidden);
   }
 
+  // The designs within the filter and the ranges, sorted.
   rows() {
-    const { app } = this;
-    const [key, direction] = app.state.sort;
+    const [key, direction] = this.app.state.sort;
     const column = this.columns().find((c) => c.key === key);
-    const rows = app.designs.filter((d) => app.isShown(d));
-    if (!column) return rows.sort((a, b) => (b.f || 0) - (a.f || 0) || a.t - b.t);
+    const rows = this.app.study.designs.filter((d) => this.app.admits(d));
+    if (!column) return rows.sort((a, b) => Number(b.on_front) - Number(a.on_front) || a.trial - b.trial);
     return rows.sort((a, b) => {
       const [x, y] = [column.of(a), column.of(b)];
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-      return (x < y ? -1 : x > y ? 1 : a.t - b.t) * (direction === 'up' ? 1 : -1);
+      return (x < y ? -1 : x > y ? 1 : a.trial - b.trial) * (direction === 'up' ? 1 : -1);
     });
   }
 
   draw() {
-    const { app } = this;
-    const columns = this.visible();
-    const focused = document.activeElement && document.activeElement.closest('#table') ? document.activeElement.dataset.focus : null;
+    const { selected, rows: limit } = this.app.state;
+    const total = this.app.study.designs.length;
+    const columns = this.visibleColumns();
+    const focused = document.activeElement?.closest('#table') ? document.activeElement.dataset.focus : null;
     this.drawHead(columns);
     const rows = this.rows();
-    this.node.tBodies[0].replaceChildren(...rows.slice(0, this.limit).map((d) => this.row(d, columns)));
-    document.getElementById('more').hidden = rows.length <= this.limit;
-    document.getElementById('count').textContent = `${counted(rows.length, 'design')}${rows.length < app.designs.length ? ` of ${app.designs.length}` : ''}`
-      + `${app.state.sel.length ? `, ${app.state.sel.length} selected` : ''}`;
-    document.getElementById('clear').disabled = !app.state.sel.length;
+    this.node.tBodies[0].replaceChildren(...rows.slice(0, limit).map((d) => this.row(d, columns)));
+    $('more').hidden = rows.length <= limit;
+    $('count').textContent = counted(rows.length, 'design') + (rows.length < total ? ` of ${total}` : '')
+      + (selected.length ? `, ${selected.length} selected` : '');
+    $('clear').disabled = !selected.length;
     if (focused) this.node.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
     this.mark();
   }
 
   drawHead(columns) {
     const [key, direction] = this.app.state.sort;
-    const row = document.createElement('tr');
-    row.append(Object.assign(document.createElement('th'), { scope: 'col', textContent: 'select', className: 'text' }));
-    for (const c of columns) {
-      const cell = Object.assign(document.createElement('th'), { scope: 'col', className: c.text ? 'text' : '' });
-      const sorted = c.key === key;
-      if (sorted) cell.setAttribute('aria-sort', direction === 'up' ? 'ascending' : 'descending');
-      const button = Object.assign(document.createElement('button'), { type: 'button', textContent: c.title + (sorted ? (direction === 'up' ? ' ▲' : ' ▼') : '') });
+    const heads = columns.map((c) => {
+      const arrow = c.key === key ? { up: ' ▲', down: ' ▼' }[direction] : '';
+      const button = element('button', { type: 'button', textContent: c.title + arrow });
       button.dataset.focus = `sort ${c.key}`;
-      button.addEventListener('click', () => this.app.setSort(c.key));
-      cell.append(button);
-      row.append(cell);
-    }
-    this.node.tHead.replaceChildren(row);
+      button.addEventListener('click', () => this.sortBy(c.key));
+      const cell = element('th', { scope: 'col', className: c.isText ? 'text' : '' }, button);
+      if (arrow) cell.setAttribute('aria-sort', direction === 'up' ? 'ascending' : 'descending');
+      return cell;
+    });
+    const first = element('th', { scope: 'col', textContent: 'select', className: 'text' });
+    this.node.tHead.replaceChildren(element('tr', {}, first, ...heads));
+  }
+
+  // Upward first, then downward, then not at all.
+  sortBy(key) {
+    const [earlier, direction] = this.app.state.sort;
+    if (earlier !== key) this.app.update({ sort: [key, 'up'] });
+    else this.app.update({ sort: direction === 'up' ? [key, 'down'] : ['', ''] });
   }
 
   row(d, columns) {
-    const row = document.createElement('tr');
-    row.dataset.trial = d.t;
-    const box = Object.assign(document.createElement('input'), { type: 'checkbox', checked: this.app.state.sel.includes(d.t) });
-    box.setAttribute('aria-label', `select trial ${d.t}`);
-    box.dataset.focus = `trial ${d.t}`;
-    const first = document.createElement('td');
-    first.className = 'text';
-    first.append(box);
-    row.append(first, ...columns.map((c) => Object.assign(document.createElement('td'), { textContent: c.show(d), className: (c.text ? 'text' : '') + (c.wrap ? ' wrap' : '') })));
+    const box = element('input', { type: 'checkbox' });
+    box.setAttribute('aria-label', `select trial ${d.trial}`);
+    box.dataset.focus = `trial ${d.trial}`;
+    const cells = columns.map((c) => {
+      const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
+      return element('td', { textContent: c.text(d), className });
+    });
+    const row = element('tr', {}, element('td', { className: 'text' }, box), ...cells);
+    row.dataset.trial = d.trial;
     return row;
   }
 
-  // Classes of the rows, and their boxes: cheap enough for every move of the pointer.
+  // The classes of the rows, and their boxes.
   mark() {
-    const { app } = this;
-    const chosen = new Set(app.state.sel);
+    const { study, state, answer } = this.app;
+    const selected = new Set(state.selected);
     for (const row of this.node.tBodies[0].rows) {
-      const trial = Number(row.dataset.trial);
-      const d = app.byTrial.get(trial);
-      const names = [d.s !== 'done' ? d.s : '', d.f ? 'front' : '', chosen.has(trial) ? 'chosen' : '', trial === app.hover ? 'hover' : '', app.picked && app.picked.t === trial ? 'pick' : ''];
+      const design = study.byTrial.get(Number(row.dataset.trial));
+      const isSelected = selected.has(design.trial);
+      const names = [
+        design.state === 'done' ? '' : design.state,
+        design.on_front ? 'front' : '',
+        isSelected ? 'chosen' : '',
+        design === answer.design ? 'pick' : '',
+      ];
       row.className = names.filter(Boolean).join(' ');
-      row.querySelector('input').checked = chosen.has(trial);
+      row.querySelector('input').checked = isSelected;
     }
+    this.hovered = null;
+    this.markHovered();
   }
 
-  hover(before, now) {
-    for (const [trial, on] of [[before, false], [now, true]]) {
-      if (trial !== null) this.node.querySelector(`tr[data-trial="${trial}"]`)?.classList.toggle('hover', on);
+  // Cheap enough for every move of the pointer.
+  markHovered() {
+    const { hover } = this.app.state;
+    for (const [trial, isHovered] of [[this.hovered, false], [hover, true]]) {
+      if (trial !== null) this.node.querySelector(`tr[data-trial="${trial}"]`)?.classList.toggle('hover', isHovered);
     }
+    this.hovered = hover;
   }
 
+  // The menu of columns. Its boxes stay where they are, with the focus, unless the columns themselves are others.
   drawMenu() {
     const menu = document.querySelector('#columns > div');
-    const shown = new Set(this.visible().map((c) => c.key));
-    menu.replaceChildren(...this.columns().map((c) => {
-      const label = document.createElement('label');
-      const box = Object.assign(document.createElement('input'), { type: 'checkbox', checked: shown.has(c.key) });
-      box.addEventListener('change', () => this.app.setColumn(c.key, box.checked));
-      label.append(box, ` ${c.title}`);
-      return label;
-    }));
+    const columns = this.columns();
+    const keys = columns.map((c) => c.key).join();
+    if (menu.dataset.keys !== keys) menu.replaceChildren(...columns.map((c) => this.menuItem(c)));
+    menu.dataset.keys = keys;
+    const visible = new Set(this.visibleColumns().map((c) => c.key));
+    menu.querySelectorAll('input').forEach((box, k) => { box.checked = visible.has(columns[k].key); });
   }
 
+  menuItem(c) {
+    const box = element('input', { type: 'checkbox' });
+    box.addEventListener('change', () => this.app.update({ columns: withKey(this.app.state.columns, c.key, box.checked) }));
+    return element('label', {}, box, ` ${c.title}`);
+  }
+
+  // The selected designs as CSV; without a selection, all rows.
   csv() {
-    const { app } = this;
-    const chosen = app.state.sel.length ? app.state.sel.map((t) => app.byTrial.get(t)).filter(Boolean) : this.rows();
-    const heads = ['trial', 'design', 'state', 'on_front', ...app.allDimensions, ...app.columns.map((c) => c.name), 'test_acc', 'seeds', 'p_on_front'];
-    const quote = (v) => {
-      const text = v === undefined || v === null ? '' : String(v);
-      const safe = /^[=+@\t\r]/.test(text) ? `'${text}` : text; // no formula for a spreadsheet
-      return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
-    };
-    const lines = chosen.map((d) => [d.t, d.l, d.s, d.f ? 1 : 0, ...app.allDimensions.map((n) => d.d[n]), ...app.columns.map((c) => (d.v ? d.v[c.name] : '')), d.ta, d.n, d.p].map(quote).join());
+    const { study, state } = this.app;
+    const chosen = state.selected.map((trial) => study.byTrial.get(trial)).filter(Boolean);
+    const names = study.columns.map((c) => c.name);
+    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front'];
+    const lines = (state.selected.length ? chosen : this.rows()).map((d) => [
+      d.trial, d.label, d.state, Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
+      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability,
+    ].map(quoted).join());
     return `${[heads.join(), ...lines].join('\n')}\n`;
   }
+}
+
+function stateText(design) {
+  if (design.reason && design.state !== 'done') return `${design.state}: ${design.reason}`;
+  return design.pruned_after ? `pruned after ${counted(design.pruned_after, 'epoch')}` : design.state;
+}
+
+// A field of a CSV file that no spreadsheet takes for a formula.
+function quoted(value) {
+  const text = String(value ?? '');
+  const safe = /^[=+@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
 }

@@ -1,0 +1,56 @@
+// The picked design with its reasons, and the command line that picks the same.
+const LIMIT_OPTIONS = { params: '--max-params', time: '--max-time', acc: '--min-acc' }; // the command line takes these first
+
+// The limits that `texts` sets by objective, in the order in which the command line takes them.
+function limitsOf(study, texts) {
+  const first = Object.keys(LIMIT_OPTIONS);
+  const others = study.columns.map((c) => c.name).filter((name) => !first.includes(name));
+  const given = [...first, ...others].filter((name) => name in texts);
+  return given.map((name) => {
+    const [text, bound] = [texts[name], boundOf(study.column(name))];
+    return { objective: name, bound, text, value: parseQuantity(name, text) };
+  });
+}
+
+// A value as the table and the pick show it, with its standard error if there is one.
+function valueText(design, name) {
+  const error = design.errors?.[name];
+  return formatValue(name, design.values[name]) + (error ? ` ± ${significant(error, 2)}` : '');
+}
+
+class PickCard {
+  constructor(app) {
+    this.app = app;
+    this.node = $('picked');
+  }
+
+  draw() {
+    const { answer, study } = this.app;
+    const { design, nearest } = answer;
+    const nothing = study.measured.length ? 'Nothing fits these limits' : 'No design is measured yet';
+    const nodes = [element('h3', { textContent: design ? `${design.label} (trial ${design.trial})` : nothing })];
+    if (nearest) nodes.push(element('p', { textContent: `nearest miss: ${nearest.label} (trial ${nearest.trial})` }));
+    if (design || nearest) nodes.push(this.values(design || nearest));
+    nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
+    if (design?.weights) nodes.push(element('p', { textContent: `weights: ${design.weights}`, className: 'hint' }));
+    this.node.className = design ? '' : 'none';
+    this.node.replaceChildren(...nodes);
+    $('command').textContent = this.commandLine();
+  }
+
+  values(design) {
+    const rows = this.app.study.objectives.map((c) => [c.title, valueText(design, c.name)]);
+    if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc)]);
+    const nodes = rows.flatMap((row) => ['dt', 'dd'].map((tag, k) => element(tag, { textContent: row[k] })));
+    return element('dl', {}, ...nodes);
+  }
+
+  commandLine() {
+    const { study, state } = this.app;
+    const limits = limitsOf(study, state.limits).map(({ objective, bound, text }) => {
+      const option = LIMIT_OPTIONS[objective];
+      return option ? `${option} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${objective}${signOf({ bound })}${text}`)}`;
+    });
+    return [study.command, ...limits, ...(state.prefer ? [`--prefer ${shellQuoted(state.prefer)}`] : [])].join(' ');
+  }
+}

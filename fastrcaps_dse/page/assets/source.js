@@ -1,0 +1,54 @@
+// Where the page has its data from: the file that it is in, or a server.
+class FileSource {
+  constructor(node) {
+    this.packed = node.textContent;
+    this.found = {}; // curves by trial
+  }
+
+  async content() {
+    const [content, curves] = JSON.parse(await unzipped(this.packed));
+    this.found = curves;
+    return content;
+  }
+
+  async curves() {
+    return this.found;
+  }
+
+  follow() {
+    $('status').textContent = 'a file';
+  }
+}
+
+class ServerSource {
+  constructor() {
+    this.token = new URLSearchParams(location.search).get('token');
+  }
+
+  // The study, with the designs that changed after a revision.
+  content(since = 0) {
+    return this.get(`data?since=${since}`);
+  }
+
+  curves(trials) {
+    return this.get(`curves?trials=${trials.join()}`);
+  }
+
+  events() {
+    return new EventSource(`events?${this.credentials()}`);
+  }
+
+  follow(app) {
+    this.live = new Live(app, this);
+  }
+
+  async get(path) {
+    const answer = await fetch(`${path}&${this.credentials()}`);
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer.json();
+  }
+
+  credentials() {
+    return this.token ? `token=${encodeURIComponent(this.token)}` : '';
+  }
+}

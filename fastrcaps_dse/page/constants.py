@@ -1,0 +1,25 @@
+"""Constants that the page's scripts share with Python. They are written once, there, and put at the head of the page's script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastrcaps_dse.analysis.picks import SUPERLATIVES
+from fastrcaps_dse.analysis.uncertainty import SURE
+from fastrcaps_dse.problem.quantities import EXAMPLES, FACTORS, NEVER, UNITS
+
+BEAT_SECONDS = 5.0  # between two signs of life to a page
+SILENCE_SECONDS = 12.0  # without a sign of life, after which a page says that it is stale
+
+
+def constants() -> dict[str, Any]:
+    """The constants by the name that the scripts use."""
+    return {
+        "SURE": SURE,
+        "SUPERLATIVES": SUPERLATIVES,
+        "NEVER": NEVER,
+        "FACTORS": FACTORS,
+        "EXAMPLES": EXAMPLES,
+        "UNITS": UNITS,
+        "SILENCE_SECONDS": SILENCE_SECONDS,
+    }

@@ -1,0 +1,79 @@
+"""A study that the live page shows: read again when it changes, so that a page gets only what is new to it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastrcaps_dse.errors import UserError
+from fastrcaps_dse.page.content import curves_content, study_content
+from fastrcaps_dse.problem.objectives import Objective
+from fastrcaps_dse.store import Store, StudyRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The study of a page, and the database that it is read from."""
+
+    store: Store
+    study: StudyRow
+    objectives: Sequence[Objective]
+    storage: str | None = None  # the database as the user wrote it
+
+    def pulse(self) -> tuple[Any, ...]:
+        """A few numbers that change whenever the study does: quick to read."""
+        return self.store.pulse(self.study.study_id)
+
+    def content(self) -> dict[str, Any]:
+        """What the page shows of the study, without the curves."""
+        seconds = self.store.train_seconds(self.study.study_id)
+        return study_content(self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage)
+
+    def curves(self, trials: Sequence[int]) -> dict[int, Any]:
+        """The curves of some designs by trial. Trials that the study does not have are left out."""
+        wanted = set(trials)
+        return {
+            trial.trial: curves_content(trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
+            for trial in self.store.trials(self.study)
+            if trial.trial in wanted
+        }
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """A study as it was last read, and the revision in which each of its designs last changed."""
+
+    source: Source
+    server: str = field(default_factory=lambda: secrets.token_hex(4))  # the revisions of another server mean nothing here
+    revision: int = 0  # of the study; 0 before it is first read
+    error: str | None = None  # why the study cannot be read now
+    pulse: tuple[Any, ...] = ()
+    summary: dict[str, Any] = field(default_factory=dict)  # the content without the designs
+    designs: dict[int, tuple[int, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # by trial: revision of its last change, design
+
+    def look(self) -> bool:
+        """Read the study if it changed. Returns whether it, or the error, did."""
+        try:
+            pulse = self.source.pulse()
+            if pulse == self.pulse and self.error is None:
+                return False
+            content = self.source.content()
+        except UserError as error:
+            changed, self.error = self.error != error.message, error.message
+            return changed
+        self.revision, self.pulse, self.error = self.revision + 1, pulse, None
+        for design in content.pop("designs"):
+            _, earlier = self.designs.get(design["trial"], (0, None))
+            if earlier != design:
+                self.designs[design["trial"]] = self.revision, design
+        self.summary = content
+        return True
+
+    def since(self, revision: int) -> dict[str, Any]:
+        """The study with the designs that changed after a revision."""
+        designs = [design for changed, design in self.designs.values() if changed > revision]
+        return {**self.summary, "designs": designs, "revision": self.revision, "server": self.server}
