@@ -18,6 +18,9 @@ bench: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	mkdir -p build
+	$(BIN)/python -X utf8 -c 'from fastrcaps_dse.page.document import script; print(script(), end="")' > build/page.js
+	$(BIN)/oxlint -c .oxlintrc.json --deny-warnings build/page.js  # the scripts of the page in one scope, as they run
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
