@@ -109,6 +109,7 @@ class _Question:
         return [c for c in self.candidates if all(limit.admits(c.values[limit.objective]) for limit in self.limits)]
 
     def cost(self, candidate: Candidate) -> tuple[float, ...]:
+        """The costs of a candidate, in the order of the objectives."""
         return costs_of(self.objectives, candidate.values)
 
     def members(self) -> list[Candidate]:

@@ -3,6 +3,8 @@
 Equations and algorithms are numbered as in the FasTrCaps paper (Marchisio et al., IJCNN 2020, arXiv 1905.10142).
 A *step* is one optimizer update, counted from 0 over the whole run. An *epoch* is one pass over the training images,
 counted from 0. A learning rate belongs to a step and has no unit.
+
+The module is long because a new policy is one dataclass and one function, and both belong here.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class EagerSteps:
         self.optimizer.zero_grad(set_to_none=True)
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        """See `Steps.run`."""
         self.network.train()
         sums = torch.zeros(2, device=self.device)
         for step, rate in enumerate(rates):
@@ -164,6 +165,7 @@ class GraphSteps:
                         value.copy_(states[k][name]) if states else value.zero_()
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        """See `Steps.run`."""
         self.network.train()
         self._begin(images, rates)
         for step in range(len(rates)):
