@@ -153,8 +153,8 @@ class Scatter {
   }
 
   drawLegend(traces) {
-    const shown = traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length);
-    $('legend').replaceChildren(...shown.map((t) => {
+    const listed = traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length);
+    $('legend').replaceChildren(...listed.map((t) => {
       const text = t.name === 'pick' ? 'picked' : `${t.name} (${t.x.length})`;
       const item = element('span', { textContent: `${SYMBOLS[t.marker.symbol]} ${text}` });
       item.style.color = t.marker.color;
