@@ -17,6 +17,7 @@ from scipy import stats
 from benchmarks import record
 from benchmarks.plain_run import PlainRun
 from fastrcaps_dse import data
+from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.trainer import Training
@@ -27,10 +28,10 @@ FORMS = ("plain", "float32", "bfloat16")
 def accuracies(form: str, seed: int, design: str, dataset: DataSet, epochs: int) -> list[float]:
     """Test accuracy after each epoch, %."""
     kind = PlainRun if form == "plain" else Training
-    precision = "float32" if form == "plain" else form
+    precision: Precision = "bfloat16" if form == "bfloat16" else "float32"
     run = kind(
         parse_design(design), seed, dataset, epochs=epochs, protocol="paper", device=torch.device("cpu"), precision=precision
-    )  # type: ignore[arg-type]
+    )
     return [epoch.acc for epoch in run.epochs()]
 
 

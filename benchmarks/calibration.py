@@ -1,65 +1,89 @@
 """How often designs that are said to be on the front, with more than 95 % probability, are.
 
-Twice. With the recorded table: two seeds are raced, the third is held out; the front of one seed is itself noisy, so that of the
-means over all seeds is told beside it. And with drawn noise, where the truth is known: the table's means are the truth, each
-seed is a draw around them with the spread that the table's seeds have, and up to six seeds of a design are raced.
+Twice. With the recorded table: two seeds are raced, the third is held out; as the front of one seed is noisy itself, the front of the
+means over all seeds is recorded beside it. And with simulated noise, where the truth is given: the table's means are the truth, each
+seed is a sample around them with the spread that the table's seeds have, and up to six seeds of a design are raced.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import record
-from benchmarks.replay import Design, Replay, at_random, load_table, race
+from benchmarks.replay import OBJECTIVES, Recorded, explored, load_table, raced
 from fastrcaps_dse.analysis.pareto import front
-from fastrcaps_dse.analysis.uncertainty import OUT, SURE, next_to_seed, standings
+from fastrcaps_dse.analysis.uncertainty import OUT, SURE, standings
+from fastrcaps_dse.problem.objectives import Measurement, costs_of
+from fastrcaps_dse.search.protocols import Measured, Message, Request
+from fastrcaps_dse.search.racing import Race, RacedDesign
 
-SEEDS, MOST = 3, 6  # recorded; raced of each design where noise is drawn
+SEEDS, MOST = 3, 6  # recorded; raced for each design with simulated noise
 
 
-def held_out(table: list[Design], search: int) -> Counter[str]:
+def held_out(table: Sequence[Recorded], search: int) -> Counter[str]:
     """Two recorded seeds are raced; against the third, and against all."""
     held = search % SEEDS
     kept = [s for s in range(SEEDS) if s != held]
     fewer = [replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table]
-    replay = Replay(table=fewer, seeds=SEEDS - 1, sharing=True)
-    at_random(replay, search)
-    race(replay, search, SEEDS - 1)
-    sure = {i for i, s in zip(replay.whole, standings([*replay.whole.values()]), strict=True) if (s.on_front or 0) > SURE}
-    alone = {*front([d.measured(d.curves[held]) for d in table])}
-    means = {*front([d.true() for d in table])}
-    return Counter(said=len(sure), of_one_seed=len(sure & alone), of_the_means_of_all=len(sure & means))
+    executor = raced(explored(fewer, SEEDS - 1, search, sampler="random"), search, SEEDS - 1)
+    keys = [design.point.key for design in table]
+    sure = {
+        keys.index(k)
+        for k, s in zip(executor.runs, standings([*executor.runs.values()]), strict=True)
+        if (s.on_front or 0) > SURE
+    }
+    of_held = {*front([d.cost(d.curves[held]) for d in table])}
+    of_means = {*front([d.true_cost() for d in table])}
+    return Counter(said=len(sure), of_one_seed=len(sure & of_held), of_the_means_of_all=len(sure & of_means))
 
 
-def drawn(table: list[Design], search: int) -> Counter[str]:
-    """Seeds drawn around known means are raced, as a session does."""
-    generator = np.random.default_rng(search)
-    runs = np.array([[design.measured(curve) for curve in design.curves.values()] for design in table])  # [design, seed, cost]
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """An executor whose runs are samples around given costs [designs, objectives]."""
+
+    truth: NDArray[np.float64]
+    spread: NDArray[np.float64]  # standard deviation of a seed, by objective
+    generator: np.random.Generator
+    workers: int = 1
+
+    def sample(self, trial: int) -> Measurement:
+        """A run of a design."""
+        costs = self.truth[trial] + self.spread * self.generator.standard_normal(len(self.spread))
+        signs = (-1.0 if o.direction == "maximize" else 1.0 for o in OBJECTIVES)
+        return Measurement(values={o.name: s * float(c) for o, s, c in zip(OBJECTIVES, signs, costs, strict=True)})
+
+    def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
+        """Answer each request with a sample."""
+        while (request := next_request()) is not None:
+            yield Measured(request=request, measurement=self.sample(request.trial))
+
+
+def simulated(table: Sequence[Recorded], search: int) -> Counter[str]:
+    """Seeds sampled around given means are raced, by the product's own race."""
+    runs = np.array([[design.cost(curve) for curve in design.curves.values()] for design in table])  # [design, seed, cost]
     truth, spread = runs.mean(axis=1), np.sqrt(runs.var(axis=1, ddof=1).mean(axis=0))
-
-    def seed(index: int) -> list[float]:
-        found: list[float] = (truth[index] + spread * generator.standard_normal(truth.shape[1])).tolist()
-        return found
-
-    costs = [[seed(index)] for index in range(len(table))]
-    while (index := next_to_seed(standings(costs, samples=500), MOST)) is not None:
-        costs[index].append(seed(index))
+    noise = Noise(truth=truth, spread=spread, generator=np.random.default_rng(search))
+    designs = {k: RacedDesign(point=d.point, runs=[noise.sample(k)], seeds={0}) for k, d in enumerate(table)}
+    Race(designs=designs, objectives=OBJECTIVES, max_seeds=MOST, first_seed=0).run(noise)
+    costs = [[costs_of(OBJECTIVES, run.values) for run in design.runs] for design in designs.values()]
     chances = [s.on_front or 0.0 for s in standings(costs)]
     members = {*front(truth.tolist())}
     sure = {i for i, chance in enumerate(chances) if chance > SURE}
     out = {i for i, chance in enumerate(chances) if chance < OUT}
-    told = Counter(
+    counts = Counter(
         said_to_be_on=len(sure), that_are=len(sure & members), said_not_to_be=len(out), that_are_not=len(out - members)
     )
-    return told + Counter(seeds=sum(map(len, costs)), designs=len(costs))
+    return counts + Counter(seeds=sum(map(len, costs)), designs=len(costs))
 
 
 def main() -> None:
@@ -69,7 +93,7 @@ def main() -> None:
     table = load_table(SEEDS)
     found = {}
     with ProcessPoolExecutor(None, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        for name, measure, count in (("held_out_seed", held_out, SEEDS), ("drawn_noise", drawn, asked.searches)):
+        for name, measure, count in (("held_out_seed", held_out, SEEDS), ("simulated_noise", simulated, asked.searches)):
             found[name] = dict(sum(pool.map(partial(measure, table), range(count)), Counter())) | {"searches": count}
             print(name, found[name], flush=True)
     print(record.write("calibration", "benchmarks.calibration", torch.device("cpu"), found))

@@ -1,6 +1,6 @@
 """The same exploration with the plain training and with the trainer: the seconds of `explore`, each in a process of its own.
 
-The record is reports/benchmarks/exploration.json.
+Both are the product's own exploration; the plain one is handed another training. The record is reports/benchmarks/exploration.json.
 """
 
 from __future__ import annotations
@@ -14,35 +14,31 @@ from typing import Any
 
 import torch
 
-from benchmarks import plain_run, record
-from fastrcaps_dse import runs, store
-from fastrcaps_dse.analysis import results
-from fastrcaps_dse.problem import study_spec
-from fastrcaps_dse.session import Session
+from benchmarks import record
+from benchmarks.plain_run import PlainRun
+from fastrcaps_dse import session
+from fastrcaps_dse.problem.study_spec import find_study_file
+from fastrcaps_dse.runs.executors import InProcess
+from fastrcaps_dse.runs.runner import Runner
+from fastrcaps_dse.search.optuna_storage import quiet_optuna
+from fastrcaps_dse.trainer import Training
+
+FORMS = {"trainer": Training, "plain": PlainRun}
 
 
-def explore(form: str, study: str, trials: int | None, folder: str) -> dict[str, Any]:
+def explore(form: str, study_file: str, trials: int | None, folder: str) -> dict[str, Any]:
     """Seconds, and what was found."""
-    if form == "plain":
-        plain_run.be_plain()
-        runs.Training = plain_run.PlainRun  # type: ignore[misc]
-    spec = study_spec.find_study_file(study)
-    url = store.open_url(str(Path(folder) / f"{form}.db"))
+    quiet_optuna()
+    spec = find_study_file(study_file)
     start = time.perf_counter()
-    session = Session(spec, url, record.Silent(), device="cpu")
-    session.run(trials)
-    seconds = time.perf_counter() - start
-    found = session.store.trials(session.study)
-    rows = [
-        {"label": t.design.label, "acc": t.measurement["acc"], "time": round(t.measurement["time"], 2)}
-        for t in found
-        if t.measurement
-    ]
-    return {
-        "seconds": round(seconds, 1),
-        "designs": rows,
-        "front": len(results.front_of(found, session.study.objectives)),
-    }
+    with session.open_study(spec, str(Path(folder) / f"{form}.db"), device="cpu") as study:
+        runner = Runner(context=study.context, cost_model=study.cost_model, make_training=FORMS[form])
+        session.explore(study, InProcess(runner=runner), trials=trials)
+        seconds = time.perf_counter() - start
+        found = session.results(study)
+    columns = ["label", "acc", "time"]
+    designs = found.trials[columns].round({"time": 2}).to_dict("records")
+    return {"seconds": round(seconds, 1), "designs": designs, "front": len(found.front)}
 
 
 def main() -> None:
@@ -52,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for form in ("trainer", "plain"):
+        for form in FORMS:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 found[form] = pool.apply(explore, (form, asked.study, asked.trials, folder))
             print(form, found[form], flush=True)

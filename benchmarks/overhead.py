@@ -1,4 +1,4 @@
-"""What the explorer itself costs a trial: milliseconds between two evaluations that take no time, epochs not reported.
+"""What the explorer itself costs a trial: milliseconds between two runs that take no time, epochs not reported.
 
 The record, reports/benchmarks/overhead.json, has for each sampler the median of the last 20 trials of a study of so many.
 """
@@ -9,6 +9,8 @@ import argparse
 import random
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,8 +20,10 @@ from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import override, parse_study
-from fastrcaps_dse.search import Explorer, Report, open_storage
-from fastrcaps_dse.search.guided import Foreseen
+from fastrcaps_dse.search.explorer import Explorer
+from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage, quiet_optuna
+from fastrcaps_dse.search.proposers import make_proposers
+from fastrcaps_dse.search.protocols import Forecast, Measured, Message, Request
 
 STUDY = """
 [space]
@@ -33,25 +37,37 @@ head_batch = [1, 2, 4, 8]
 """
 
 
-def foresee(point: DesignPoint) -> Foreseen:
-    return Foreseen(seconds=50.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
+def forecast(point: DesignPoint) -> Forecast:
+    """Sizes and seconds of a design, made up."""
+    return Forecast(seconds=50.0, fixed={"params": 8e6 - 1e6 * point.weight_sharing})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instant:
+    """An executor whose runs take no time."""
+
+    workers: int = 1
+    stamps: list[float] = field(default_factory=list)  # s, when each run was asked for
+
+    def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
+        """Answer each request at once."""
+        while (request := next_request()) is not None:
+            self.stamps.append(time.perf_counter())
+            random_ = random.Random(request.point.key)
+            values = {"acc": 90 + 9 * random_.random(), "time": 10 + 40 * random_.random()}
+            yield Measured(request=request, measurement=Measurement(values={**values, **forecast(request.point).fixed}))
 
 
 def gaps(sampler: str, trials: int) -> list[float]:
-    """Milliseconds between the evaluations of a study."""
-    stamps: list[float] = []
-
-    def evaluate(point: DesignPoint, seed: int, trial: int, report: Report) -> Measurement:
-        stamps.append(time.perf_counter())
-        drawn = random.Random(point.key)
-        params = int(foresee(point).fixed["params"])
-        return Measurement(values={"acc": 90 + 9 * drawn.random(), "time": 10 + 40 * drawn.random(), "params": float(params)})
-
+    """Milliseconds between the runs of a study."""
+    quiet_optuna()
     spec = override(parse_study(STUDY, default_name="overhead"), sampler=sampler)
+    executor = Instant()
     with tempfile.TemporaryDirectory() as folder:
-        storage = open_storage(store.parse_url(str(Path(folder) / "s.db")))
-        Explorer(spec, storage, evaluate, record.Silent(), foresight=foresee).run(trials)
-    return [1e3 * (b - a) for a, b in zip(stamps, stamps[1:], strict=False)]
+        study = open_optuna_study(spec, open_storage(store.parse_url(str(Path(folder) / "s.db"))))
+        Explorer(study=study, history=study.history({}), proposers=make_proposers(spec, forecast), target=trials).run(executor)
+        study.close()
+    return [1e3 * (b - a) for a, b in zip(executor.stamps, executor.stamps[1:], strict=False)]
 
 
 def main() -> None:

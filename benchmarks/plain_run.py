@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.yardstick import PlainCapsNet, PlainTraining
 from fastrcaps_dse.capsnet.network import CapsNet
 from fastrcaps_dse.data import Split
-from fastrcaps_dse.trainer import Training, training
+from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.images import as_floats
 
 
@@ -34,7 +34,9 @@ class PlainSteps:
 
 
 class PlainRun(Training):
-    """`Training` with the plain network, from the same weights."""
+    """`Training` with the plain network, from the same weights; malloc is left as it is, as in plain scripts."""
+
+    keeps_memory = False
 
     def _make_steps(self) -> None:
         if isinstance(self.network, CapsNet):
@@ -42,8 +44,3 @@ class PlainRun(Training):
         self.steps = PlainSteps(self.network)  # type: ignore[arg-type]
         self.optimizer = self.steps.optimizer
         self.warm = set()
-
-
-def be_plain() -> None:
-    """Leave malloc as it is in this process, as plain scripts do."""
-    training.keep_memory = lambda: False  # type: ignore[assignment]

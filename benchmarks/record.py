@@ -19,13 +19,6 @@ from fastrcaps_dse.trainer.device import cpu_name
 PLACE = Path(__file__).parent.parent / "reports" / "benchmarks"
 
 
-class Silent:
-    """An observer that watches nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
-
-
 def machine(device: torch.device) -> dict[str, Any]:
     """The hardware and software in words."""
     able = torch.cpu.get_capabilities()

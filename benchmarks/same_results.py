@@ -88,7 +88,9 @@ class Checkout:
     def losses(self, design: str) -> list[list[float]]:
         """Losses, accuracies and learning rates of each epoch of a run on Fashion-MNIST's sample."""
         shown = json.loads(
-            self.run("train", "--design", design, "--dataset", "fashion-mnist-sample", "--epochs", "2", "--device", "cpu", "--json")
+            self.run(
+                "train", "--design", design, "--dataset", "fashion-mnist-sample", "--epochs", "2", "--device", "cpu", "--json"
+            )
         )
         return [[epoch[name] for name in KEPT] for run in shown["runs"] for epoch in run["epochs"]]
 
@@ -108,7 +110,9 @@ class Checkout:
         return {
             "designs": designs,
             "front": [(design["trial"], design["values"], design["on_front"]) for design in front],
-            "picks": [[p["pick"] and p["pick"]["trial"], p["why"], p["nearest_miss"] and p["nearest_miss"]["trial"]] for p in picks],
+            "picks": [
+                [p["pick"] and p["pick"]["trial"], p["why"], p["nearest_miss"] and p["nearest_miss"]["trial"]] for p in picks
+            ],
         }
 
 
@@ -118,7 +122,7 @@ def measured(root: Path, folder: Path, data: Path, storage: Path) -> dict[str, A
     study_file = folder / "small.toml"
     study_file.write_text(STUDY.format(data=data), encoding="utf-8")
     found: dict[str, Any] = {"losses": {name: checkout.losses(design) for name, design in VARIANTS.items()}}
-    cases = {f"sampler {sampler}": ("--sampler", sampler) for sampler in SAMPLERS}
+    cases: dict[str, tuple[str, ...]] = {f"sampler {sampler}": ("--sampler", sampler) for sampler in SAMPLERS}
     cases["guided, pruning on"] = ("--sampler", "guided", "--pruning", "on", "--trials", "30")
     cases["tpe, pruning safe"] = ("--sampler", "tpe", "--pruning", "safe", "--trials", "30")
     cases["guided, 3 seeds"] = ("--sampler", "guided", "--seeds", "3", "--trials", "6")
@@ -143,7 +147,9 @@ def main() -> None:
     if not seed.exists():
         checkout = Checkout(asked.before.resolve(), folder / "seed")
         (folder / "seed" / "small.toml").write_text(STUDY.format(data=data), encoding="utf-8")
-        checkout.run("explore", "small.toml", "--study", "steps", "--until-exhausted", "--sampler", "exhaustive", "--device", "cpu")
+        checkout.run(
+            "explore", "small.toml", "--study", "steps", "--until-exhausted", "--sampler", "exhaustive", "--device", "cpu"
+        )
         for design in VARIANTS.values():
             checkout.run("train", "--design", design, "--dataset", "fashion-mnist-sample", "--epochs", "1", "--device", "cpu")
     found = {}

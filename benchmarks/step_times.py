@@ -20,7 +20,7 @@ def main() -> None:
     found: dict[str, dict[str, float | int]] = {}
     for point in designs():
         for phase in build_timeline(point.batch_schedule, epochs=EPOCHS, images=len(dataset.train)).phases:
-            key = trainer.step_key(point, dataset.shape, phase.batch_size, precision)
+            key = str(trainer.step_key(point, dataset.shape, phase.batch_size, precision))
             if key not in found:
                 timing = trainer.measure_step(point, dataset, phase.batch_size, device, precision)
                 found[key] = {"seconds": float(f"{timing.seconds:.5g}"), "spread": round(timing.spread, 4), "n": timing.n}

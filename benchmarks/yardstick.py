@@ -17,7 +17,8 @@ from fastrcaps_dse.capsnet.network import CapsNet
 def squash(s: Tensor) -> Tensor:
     """|s|^2 / (1 + |s|^2) * s / |s| over the last dimension (Eq. 1)."""
     squared = (s * s).sum(-1, keepdim=True)
-    return squared / (1 + squared) * s / (squared + 1e-30).sqrt()
+    squashed: Tensor = squared / (1 + squared) * s / (squared + 1e-30).sqrt()
+    return squashed
 
 
 def votes(u_BIE: Tensor, W_IJDE: Tensor) -> Tensor:
@@ -51,7 +52,9 @@ class PlainCapsNet(nn.Module):
         self.primary = nn.Conv2d(sizes.CONV_CHANNELS, channels, sizes.KERNEL, sizes.PRIMARY_STRIDE)
         self.W = nn.Parameter(torch.empty_like(like.W_IJDE))
         self.bias = nn.Parameter(torch.empty_like(like.bias_JD))
-        self.decoder = nn.ModuleList(nn.Linear(d.in_features, d.out_features) for d in like.decoder)
+        self.decoder = nn.ModuleList(
+            nn.Linear(d.weight.shape[1], d.weight.shape[0]) for d in like.decoder if isinstance(d, nn.Linear)
+        )
         with torch.no_grad():
             own = {
                 self.conv1.weight: like.conv1.weight,
@@ -62,6 +65,7 @@ class PlainCapsNet(nn.Module):
                 self.bias: like.bias_JD,
             }
             for mine, theirs in own.items():
+                assert mine is not None and theirs is not None
                 mine.copy_(theirs)
         self.decoder.load_state_dict(like.decoder.state_dict())
 
@@ -72,7 +76,8 @@ class PlainCapsNet(nn.Module):
         return route(votes(u, self.W), self.bias, self.iterations)
 
     def scores(self, images: Tensor) -> Tensor:
-        return self.output_capsules(images).norm(dim=-1)
+        lengths: Tensor = self.output_capsules(images).norm(dim=-1)
+        return lengths
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         v = self.output_capsules(images)

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, load_study, override
     from fastrcaps_dse.runs.budget import Budget, start_budget
     from fastrcaps_dse.runs.executors import open_executor
-    from fastrcaps_dse.session import OpenStudy, Outcome, Picked, explore, load_network, open_study, pick_design, race, results
+    from fastrcaps_dse.session import (
+        OpenStudy,
+        Outcome,
+        Picked,
+        explore,
+        load_network,
+        open_study,
+        pick_design,
+        plot_front,
+        race,
+        results,
+    )
     from fastrcaps_dse.store import Store
     from fastrcaps_dse.trainer import Training
 
@@ -58,6 +69,7 @@ _HOMES = {
     "parse_limit": "analysis.picks",
     "pick": "analysis.picks",
     "pick_design": "session",
+    "plot_front": "session",
     "race": "session",
     "results": "session",
     "start_budget": "runs.budget",
@@ -96,6 +108,7 @@ __all__ = [
     "parse_limit",
     "pick",
     "pick_design",
+    "plot_front",
     "race",
     "results",
     "start_budget",

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.analysis.picks import Limit, Pick, parse_limits, pick
-from fastrcaps_dse.analysis.results import Results, candidate, standings_of, weights_of
+from fastrcaps_dse.analysis.results import Results, candidate, front_of, standings_of, weights_of
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.quantities import format_seconds
 from fastrcaps_dse.problem.space import DesignPoint
@@ -38,6 +40,9 @@ from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
 from fastrcaps_dse.search.racing import Race, RacedDesign
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 logger = logging.getLogger(__name__)
 
@@ -245,6 +250,12 @@ def results(study: OpenStudy | str | None = None, *, storage: URL | str | None =
         return _results(study.store, study.store.study(study.spec.name))
     with _opened_store(storage) as ours:
         return _results(ours, ours.study(study))
+
+
+def plot_front(study: OpenStudy) -> go.Figure:
+    """The measured designs of a study with its Pareto front, as a plotly figure: in 3D for three objectives, else in 2D."""
+    trials, objectives = study.store.trials(study.row), study.row.objectives
+    return pareto_figure(pareto_info(trials, front_of(trials, objectives), objectives))
 
 
 @dataclass(frozen=True, kw_only=True)

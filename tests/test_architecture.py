@@ -32,7 +32,7 @@ OWNERS = {
     "safetensors": {"trainer"},
     "optuna": {"search"},
     "sqlalchemy": {"store"},
-    "plotly": {"figures"},
+    "plotly": {"figures", "page"},
     "typer": {"cli"},
     "rich": {"cli"},
     "moocore": {"analysis"},

@@ -19,7 +19,7 @@ GRID = [*itertools.product("abc", (16, 32, 128), (False, True), ("full", "small"
 
 def candidate(design: tuple[str, int, bool, str]) -> Candidate:
     policy, batch, sharing, decoder = design
-    features = {"policy": policy, "batch": str(batch), "sharing": sharing, "decoder": decoder}
+    features: dict[str, float | str | bool] = {"policy": policy, "batch": str(batch), "sharing": sharing, "decoder": decoder}
     seconds = {16: 90.0, 32: 60.0, 128: 40.0}[batch] * (0.85 if sharing else 1)
     params = 8e6 - 1.4e6 * sharing - 7e4 * (decoder == "small")
     return Candidate(features=features, epochs=10, seconds=seconds, fixed={"params": params})
@@ -74,7 +74,7 @@ def share_found(order: list[int]) -> list[tuple[float, float]]:
 
 
 def guided(seed: int) -> list[int]:
-    rest, order = list(range(len(GRID))), []
+    rest, order = list(range(len(GRID))), list[int]()
     while rest:
         measured = [observed(GRID[k], random.Random(str(GRID[k]))) for k in order]
         order.append(rest.pop(Acquisition(OBJECTIVES, seed).choose(measured, [candidate(GRID[k]) for k in rest])))

@@ -246,10 +246,10 @@ def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path,
         def epoch_finished(self, event: EpochFinished) -> None:
             clock.now += 30 if event.epoch.epoch < 3 else 50  # over after the third epoch
 
-    heard = Slow()
+    slow = Slow()
     with opened(tmp_path, spec) as study:
-        outcome = explored(study, heard, None, budget=start_budget(100, clock))
-    assert outcome.spent and outcome.trials == 0 and heard.begun == [0]
+        outcome = explored(study, slow, None, budget=start_budget(100, clock))
+    assert outcome.spent and outcome.trials == 0 and slow.begun == [0]
     heard = Heard()
     with opened(tmp_path, spec) as study:
         outcome = explored(study, heard, None, budget=start_budget(1000))
@@ -271,9 +271,9 @@ def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, m
 def test_a_budget() -> None:
     clock = Clock()
     budget = start_budget(20, clock)
-    assert budget.limited and not budget.over and budget.left == 20
+    assert (budget.limited, budget.over, budget.left) == (True, False, 20)
     clock.now += 20
-    assert budget.over and budget.left == 0
+    assert (budget.limited, budget.over, budget.left) == (True, True, 0)
     assert not Budget().limited and not Budget(clock=clock).over and not start_budget(None, clock).over
 
 

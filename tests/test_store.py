@@ -121,9 +121,9 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 1"))
     for _ in range(2):
         again = Store(ours.url)
-        for table in store.tables.OURS:
-            columns = {column["name"] for column in sa.inspect(again.engine).get_columns(table.name)}
-            assert columns == set(table.c.keys())
+        for made in store.tables.OURS:
+            columns = {column["name"] for column in sa.inspect(again.engine).get_columns(made.name)}
+            assert columns == set(made.c.keys())
     assert again.epochs(run.run_id)[0].counted_seconds == EPOCH.train_seconds
 
 

@@ -130,7 +130,7 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, tiny: Path) -> None
         assert epochs[0]["margin_loss"] == pytest.approx(expected[key][0]["margin_loss"], rel=1e-2)
     keys = {epoch.counted_seconds / epoch.steps for e in two.store.epochs_of(two.row.study_id).values() for epoch in e}
     assert len(keys) == 3  # batches of 4, 8 and 16, each measured once
-    owners = {run["owner"] for run in two.store._rows(store.database.tables.run.select())}
+    owners = {run["owner"] for run in two.store._rows(store.tables.run.select())}
     assert len(owners) == 2 and str(os.getpid()) not in "".join(owners)
 
 
@@ -144,7 +144,7 @@ class Killer(Heard):
     def epoch_finished(self, event: EpochFinished) -> None:
         if self.times and event.request.trial == 0:
             self.times -= 1
-            rows = self.study.store._rows(store.database.tables.run.select())
+            rows = self.study.store._rows(store.tables.run.select())
             (owner,) = [row["owner"] for row in rows if row["trial"] == 0]
             os.kill(int(owner.split(",")[1]), signal.SIGKILL)
 

@@ -59,6 +59,8 @@ class Training:
 
     # More than seven attributes: those of the run as it was asked for, and those of the network that is being trained.
 
+    keeps_memory = True  # of each step for the next one, on a CPU
+
     def __init__(
         self,
         point: DesignPoint,
@@ -72,7 +74,7 @@ class Training:
     ) -> None:
         self.point, self.seed, self.dataset = point, seed, dataset
         self.device = device or choose_device()
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and self.keeps_memory:
             keep_memory()
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)

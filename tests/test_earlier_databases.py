@@ -1,0 +1,77 @@
+"""Databases that earlier versions wrote: they open, show the same, and their studies go on.
+
+`fixtures/schema-3.db.gz` holds two studies on the images of `write_tiny`, in a folder `tiny`: one with pruned runs, one with raced
+seeds. `fixtures/schema-3.json` is what that version printed of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastrcaps_dse.problem.objectives import parse_objectives
+from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from tests.conftest import Command, write_tiny
+from tests.sessions import Heard, explored, opened
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SPACE = """
+dataset = "tiny"
+epochs = 4
+trials = 4
+first = ["lr_policy=fixed batch_schedule=8 decoder=small"]
+[space]
+lr_policy = ["fixed"]
+batch_schedule = [8, 48]
+weight_sharing = [false]
+decoder = ["small", "full"]
+"""
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A folder with the database and its images."""
+    (tmp_path / "s.db").write_bytes(gzip.decompress((FIXTURES / "schema-3.db.gz").read_bytes()))
+    write_tiny(tmp_path / "tiny")
+    return tmp_path
+
+
+def renamed(value: Any) -> Any:
+    """What that version printed, in today's words."""
+    if isinstance(value, dict):
+        plain = {"pruned_after" if k == "stopped_after" else k: renamed(v) for k, v in value.items()}
+        if {"acc", "time", "params", "others"} <= plain.keys():  # a measurement
+            plain["values"] = {k: float(plain.pop(k)) for k in ("acc", "time", "params")} | plain.pop("others")
+        return plain
+    return [renamed(v) for v in value] if isinstance(value, list) else value
+
+
+def test_they_show_what_they_showed(command: Command, earlier: Path) -> None:
+    expected = renamed(json.loads((FIXTURES / "schema-3.json").read_text(encoding="utf-8")))
+
+    def said(*arguments: str) -> Any:
+        return json.loads(command(*arguments, "--storage", earlier / "s.db", "--json").out)
+
+    assert said("studies") == expected.pop("studies")
+    for study, printed in expected.items():
+        for what, record in printed.items():
+            assert said(*what.split(), "--study", study) == record, (study, what)
+
+
+def spec() -> StudySpec:
+    return override(parse_study(SPACE, default_name="pruned"), pruning="safe", objectives=parse_objectives("acc,params,epochs"))
+
+
+def test_their_studies_go_on(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(earlier)
+    with opened(earlier, spec()) as study:
+        assert study.row.identity["pruning"] == "safe" and "stopping" not in study.row.identity
+        before = study.store.runs(study.row.study_id)
+        assert [run.measurement.pruned_after for run in before if run.measurement and run.measurement.pruned_after]
+        heard = Heard()
+        outcome = explored(study, heard, 4)
+        assert outcome.trials == 4 and not heard.begun and study.store.runs(study.row.study_id) == before
