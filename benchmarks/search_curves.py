@@ -11,20 +11,20 @@ from benchmarks import record
 from fastrcaps_dse.figures.export import ImageSize, for_print, render_images
 from fastrcaps_dse.figures.plots import COLORS
 
-DRAWN = {  # method: (name, color)
+PLOTTED = {  # method: (name, color)
     "optuna tpe": ("TPE", 0),
     "optuna nsga2": ("NSGA-II", 3),
     "optuna gp": ("GP", 4),
     "optuna random": ("random", 5),
-    "random, no repeats": ("random, no design twice", 2),
-    "guided, no repeats, sharing": ("guided", 1),
+    "explore random": ("random, no design twice", 2),
+    "explore guided": ("guided", 1),
 }
 
 
 def curves(methods: dict[str, Any]) -> go.Figure:
     """The figure; a search whose seconds end keeps what it has found."""
     figure = go.Figure()
-    for method, (name, color) in DRAWN.items():
+    for method, (name, color) in PLOTTED.items():
         if method not in methods:
             continue
         seconds, low, middle, high = zip(*methods[method]["found"], strict=True)

@@ -44,9 +44,9 @@ class RunFailed(Exception):
     """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint for an unknown word: the nearest known one, and all of them."""
-    names = list(known)
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The hint for an unknown word: the nearest of the choices, and all of them."""
+    names = list(choices)
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     listing = "known: " + ", ".join(names)
     return f"did you mean {close[0]!r}? {listing}" if close else listing

@@ -281,12 +281,14 @@ def pick_design(study: OpenStudy, limits: Sequence[str] = (), prefer: str | None
     return Picked(pick=chosen, trial=None if number is None else trials[number])
 
 
-def load_network(study: OpenStudy, trial: TrialRow) -> CapsNet | LeNet5:
+def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
     """The trained network of a design, ready to classify: `network.scores(images)`.
 
     `images` are float32 [B, C, H, W] in [0, 1]; scores are [B, J], a row for each image. Raises InputError where its weights are not
-    kept, as only designs on the front keep theirs.
+    kept, as only designs on the front keep theirs, and for no trial, as from a pick in an empty study.
     """
+    if trial is None:
+        raise InputError("there is no design to load", "explore the study first")
     weights = weights_of(trial)
     if weights is None:
         raise InputError(

@@ -99,7 +99,12 @@ def _run(
     row: dict[str, Any] = {"run_id": run_id, "study_id": study.study_id, "trial": trial, "design": design_to_dict(point)}
     row |= {"design_key": f"{point.key} {trial}", "seed": seed, "state": state, "started": now, "heartbeat": now}
     row |= {"reason": "the loss is not finite after epoch 2" if state == "failed" else None, "ended": None, "device": "cpu"}
-    measured: dict[str, Any] = {"acc": curve[best], "time": _seconds(point) * (best + 1), "params": params, "test_acc": curve[best] - 0.2}
+    measured: dict[str, Any] = {
+        "acc": curve[best],
+        "time": _seconds(point) * (best + 1),
+        "params": params,
+        "test_acc": curve[best] - 0.2,
+    }
     measured |= {"selected_epoch": best + 1, "wall_time": 1.0, "pruned_after": None}
     measured |= {"others": {"epochs": best + 1.0, "macs": 2e8 + 1e3 * params % 7e6, "memory": params * 4 / 1e6}}
     if state != "done":

@@ -97,9 +97,9 @@ def test_interrupted_and_continued_by_the_command_it_prints(study: Path, tmp_pat
     assert "fastrcaps-dse explore tiny.toml --device cpu" in err
     ended = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "continuing trial 0" in ended.stderr and "[3/3]" in ended.stderr
-    data_base = sqlite3.connect(tmp_path / "studies/fastrcaps.db")
-    assert data_base.execute("SELECT count(*), count(DISTINCT design_key) FROM fastrcaps_run").fetchone() == (3, 3)
-    data_base.close()
+    database = sqlite3.connect(tmp_path / "studies/fastrcaps.db")
+    assert database.execute("SELECT count(*), count(DISTINCT design_key) FROM fastrcaps_run").fetchone() == (3, 3)
+    database.close()
 
 
 def test_train_one_named_design(command: Command, tiny: Path) -> None:

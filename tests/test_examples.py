@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
-from examples import explore_in_python
 from fastrcaps_dse.store import Store, parse_url
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 STUDY = """
 dataset = "{dataset}"
 epochs = 2
@@ -21,14 +23,19 @@ decoder = ["full", "small"]
 """
 
 
-def test_explore_in_python(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study_file = tmp_path / "small.toml"
-    study_file.write_text(STUDY.format(dataset=tiny), encoding="utf-8")
-    explore_in_python.main(str(study_file), trials=3, folder=tmp_path / "out")
+def test_explore_in_python(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.toml").write_text(STUDY.format(dataset=tiny), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["explore_in_python.py", "small.toml"])
+    names = runpy.run_path(str(EXAMPLES / "explore_in_python.py"))
+    names["study"].close()
     said = capsys.readouterr().out
-    trials = Store(parse_url(str(tmp_path / "out" / "example.db"))).trials(
-        Store(parse_url(str(tmp_path / "out" / "example.db"))).study("small")
-    )
-    assert len(trials) == 3 and all(trial.design.label in said for trial in trials)
-    assert "is the most accurate of" in said and "predicted classes: [" in said and "labels: [0, 1, 2, 0, 1]" in said
-    assert (tmp_path / "out" / "example.html").stat().st_size > 1_000_000  # plotly is inside
+    ours = Store(parse_url("studies/example.db"))
+    trials = ours.trials(ours.study("small"))
+    assert len(trials) == 3 and len(names["found"].trials) == 3
+    assert all(label in said for label in names["found"].front["label"])
+    assert "is the most accurate of" in said and f"classes: {names['scores'].argmax(1).tolist()}" in said
+    assert names["scores"].shape == (5, 3) and 0 < float(names["scores"].max()) < 1
+    assert (tmp_path / "studies" / "example.html").stat().st_size > 1_000_000  # plotly is inside

@@ -29,7 +29,8 @@ def observed(design: tuple[str, int, bool, str], noise: random.Random) -> Observ
     """Effects of each dimension add up; one policy is better than the others."""
     policy, batch, sharing, _ = design
     error = 12 + {"a": 0, "b": -3, "c": 1}[policy] + {16: 0, 32: 1, 128: 4}[batch] + 0.8 * sharing
-    return Observation(candidate=candidate(design), acc=100 - error + noise.gauss(0, 0.2), time=candidate(design).seconds * noise.uniform(0.7, 1))
+    acc = 100 - error + noise.gauss(0, 0.2)
+    return Observation(candidate=candidate(design), acc=acc, time=candidate(design).seconds * noise.uniform(0.7, 1))
 
 
 def test_designs_as_numbers() -> None:

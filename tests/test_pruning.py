@@ -130,4 +130,6 @@ def test_the_bound_keeps_its_confidence() -> None:
     assert above / 2000 == pytest.approx(0.05, abs=0.015)
     assert accuracy_bound(partial_run([80.0]), 6, [FinishedCurve(policy="fixed", accuracies=curve())] * (ENOUGH - 1)) == 100.0
     few = [FinishedCurve(policy="fixed", accuracies=curve()) for _ in range(ENOUGH)]
-    assert accuracy_bound(partial_run([80.0]), 6, few) > max(100 - 20 * (100 - max(f.accuracies)) / (100 - f.accuracies[0]) for f in few)
+    assert accuracy_bound(partial_run([80.0]), 6, few) > max(
+        100 - 20 * (100 - max(f.accuracies)) / (100 - f.accuracies[0]) for f in few
+    )

@@ -113,7 +113,7 @@ def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: st
     heard = Heard()
     ours = explore(tmp_path, spec_of(tiny), heard)
     assert len(heard.warnings) == (1 if cut == "last" else 2) and "going back" in heard.warnings[0]
-    assert heard.begun == [2 if cut == "last" else 1]  # the beginning that others share is still whole
+    assert heard.begun == [2 if cut == "last" else 1]  # the cached prefix is still whole
     assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
 
 

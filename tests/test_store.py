@@ -98,14 +98,14 @@ def test_looking_up_runs_and_trials_uses_an_index(ours: Store) -> None:
             assert any("USING" in row[-1] and "INDEX" in row[-1] for row in plan)
 
 
-def test_a_newer_data_base_is_refused(ours: Store) -> None:
+def test_a_newer_database_is_refused(ours: Store) -> None:
     with ours.engine.begin() as connection:
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 99"))
     with pytest.raises(InputError, match="written by a newer fastrcaps-dse"):
         Store(ours.url)
 
 
-def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
+def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
     run = claim(ours)
     ours.set_epoch(run.run_id, EPOCH)
     with ours.engine.begin() as connection:
@@ -127,7 +127,7 @@ def test_an_older_data_base_is_brought_up_to_date(ours: Store) -> None:
     assert again.epochs(run.run_id)[0].counted_seconds == EPOCH.train_seconds
 
 
-def test_files_that_are_no_data_base(tmp_path: Path) -> None:
+def test_files_that_are_no_database(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_bytes(b"this is a letter, not a database. " * 100)
     for opening in (Store, open_storage):
@@ -160,14 +160,14 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
         ("disk I/O error", MachineError, "cannot be used: disk I/O error"),
     ],
 )
-def test_errors_of_the_data_base_in_clear_words(text: str, kind: type[Exception], message: str) -> None:
+def test_errors_of_the_database_in_clear_words(text: str, kind: type[Exception], message: str) -> None:
     error = translate(sa.exc.OperationalError("SELECT 1", {}, sqlite3.OperationalError(text)), store.parse_url("s.db"))
     assert isinstance(error, kind) and message in error.message
 
 
 def test_no_password_is_shown() -> None:
     url = store.parse_url("postgresql://ann:s3cret@host/name")
-    assert "s3cret" not in store.shown(url)
+    assert "s3cret" not in store.url_text(url)
     error = translate(sa.exc.OperationalError("", {}, Exception("auth failed for s3cret")), url)
     assert "s3cret" not in error.message + error.hint
     with pytest.raises(InputError) as refused:

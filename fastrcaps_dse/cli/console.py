@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fastrcaps_dse.figures.plots import ParetoInfo
 from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
-from fastrcaps_dse.problem.objectives import Objective, shown
+from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import format_seconds, format_value
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def epoch_line(epoch: EpochRow) -> str:
 
 def designs_table(frame: pd.DataFrame, title: str, objectives: Sequence[Objective] = ()) -> Table:
     """Designs, rows of `Results.trials`, with the basic objectives and those given, and how sure they are if that is known."""
-    columns = shown(objectives)
+    columns = with_basic(objectives)
     names = [o.name for o in columns]
     heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *names, "test acc", "seeds"]
     is_sure = "front_probability" in frame

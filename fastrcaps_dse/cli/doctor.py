@@ -38,7 +38,7 @@ def _machine() -> Iterator[Finding]:
     precision = trainer.choose_precision(device)
     yield Finding(what="precision", ok=True, finding=f"{precision} for the convolutions; the rest is float32")
     free = shutil.disk_usage(".").free / 1e9
-    needs = "a run needs up to 0.3 GB, shared beginnings up to 2 GB, the weights of a design 33 MB"
+    needs = "a run needs up to 0.3 GB, the prefix cache up to 2 GB, the weights of a design 33 MB"
     try:
         yield Finding(what="browser", ok=True, finding=f"{export.find_browser()} draws figures as PNG and SVG")
     except UserError as error:
@@ -76,6 +76,6 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         folder = store.runs_folder(url)
         used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
-        yield Finding(what="storage", ok=True, finding=f"{store.shown(url)}: {len(studies)} studies, {space}")
+        yield Finding(what="storage", ok=True, finding=f"{store.url_text(url)}: {len(studies)} studies, {space}")
     except UserError as error:
         yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.hint}")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from fastrcaps_dse.cli.console import epoch_line, stderr, values_text
 from fastrcaps_dse.cli.log import LOGGER, LogLines
-from fastrcaps_dse.problem.objectives import Objective, shown
+from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import counted, format_seconds
 from fastrcaps_dse.problem.study_spec import UNBOUNDED
 from fastrcaps_dse.search.protocols import (
@@ -85,7 +85,7 @@ class ExplorationProgress:
             case Status():
                 self.counts.status = event
             case TrialFinished():
-                values = values_text({o.name: event.measurement[o.name] for o in shown(self.objectives)})
+                values = values_text({o.name: event.measurement[o.name] for o in with_basic(self.objectives)})
                 epochs = event.measurement.pruned_after
                 pruned = "" if epochs is None else f", pruned after {counted(epochs, 'epoch')}"
                 self._trial_ended(event.trial, f"{event.point.label}: {values}{pruned}")

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastrcaps_dse.problem.objectives import Objective, find_objective, shown
+from fastrcaps_dse.problem.objectives import Objective, find_objective, with_basic
 from fastrcaps_dse.problem.quantities import TIME_TO, format_value
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
@@ -64,7 +64,7 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
         ParetoPoint(
             trial=trial.trial,
             label=trial.design.label,
-            values={o.name: trial.measurement[o.name] for o in shown(objectives)},
+            values={o.name: trial.measurement[o.name] for o in with_basic(objectives)},
             on_front=trial.trial in members,
         )
         for trial in trials
@@ -124,7 +124,7 @@ def is_logarithmic(objective: Objective) -> bool:
 def plotted_axes(info: ParetoInfo) -> list[Objective]:
     """The two or three objectives that have an axis. If the study has only one, a second is added."""
     axes = [*info.objectives[:3]]
-    return axes if len(axes) > 1 else [*axes, next(o for o in shown() if o not in axes)]
+    return axes if len(axes) > 1 else [*axes, next(o for o in with_basic() if o not in axes)]
 
 
 def _layout(**extra: Any) -> dict[str, Any]:

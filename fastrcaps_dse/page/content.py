@@ -11,7 +11,7 @@ from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.figures.plots import is_logarithmic
-from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, shown
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
@@ -118,7 +118,7 @@ def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | No
 
 def _columns(objectives: Sequence[Objective]) -> list[Objective]:
     """The study's objectives, then all others that are measured of every design."""
-    named = [*objectives, *(o for o in shown(objectives) if o not in objectives)]
+    named = [*objectives, *(o for o in with_basic(objectives) if o not in objectives)]
     return [*named, *(o for o in OBJECTIVES.values() if o not in named and not needs_asking(o.name))]
 
 

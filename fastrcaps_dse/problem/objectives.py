@@ -58,7 +58,7 @@ def needs_asking(name: str) -> bool:
     return name == "latency" or name.startswith(f"{TIME_TO}:")
 
 
-def shown(objectives: Sequence[Objective] = ()) -> list[Objective]:
+def with_basic(objectives: Sequence[Objective] = ()) -> list[Objective]:
     """What is shown of every design: the basic objectives, then those of the study."""
     return [*(OBJECTIVES[name] for name in BASIC), *(o for o in objectives if o.name not in BASIC)]
 

@@ -113,7 +113,7 @@ class CostModel:
     def _rough_step_seconds(self, point: DesignPoint, batch_size: int) -> float:
         key = self._key(point, batch_size)
         if key not in self.seconds:
-            alike = [known for known in self.seconds if known.same_but_for_variant(key)]
+            alike = [other for other in self.seconds if other.same_but_for_variant(key)]
             if alike and self.context.store.step_time(str(key), device_name(self.context.device), software()) is None:
                 return self.seconds[alike[0]]
         return self.step_seconds(point, batch_size)
@@ -143,8 +143,8 @@ class CostModel:
         means = {size: statistics.fmean(seconds) for size, seconds in by_size.items()}
         total = 0.0
         for phase in self.context.timeline(point).phases:
-            known = self.seconds.get(self._key(point, phase.batch_size)) or means.get(phase.batch_size)
-            total += phase.epochs * phase.steps_per_epoch * (known or on_the_line(means, phase.batch_size))
+            step = self.seconds.get(self._key(point, phase.batch_size)) or means.get(phase.batch_size)
+            total += phase.epochs * phase.steps_per_epoch * (step or on_the_line(means, phase.batch_size))
         return total
 
     def values(self, point: DesignPoint, epochs: Sequence[EpochRow], selected: int) -> dict[str, float]:

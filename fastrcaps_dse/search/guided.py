@@ -27,7 +27,7 @@ Features = Mapping[str, float | str | bool]
 Expected = tuple[NDArray[np.float64], NDArray[np.float64]]
 """(mean, standard deviation) of each design."""
 
-DRAWS = 32
+SAMPLES = 32  # of the surrogate, for the expected gain
 FITTED = 400  # measured designs that a model is fitted to at most
 SCREENED = 12  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
 LENGTHS = (0.15, 0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
@@ -197,13 +197,13 @@ class Acquisition:
         reached = np.array([o.acc for o in observations]), np.array([o.time / o.candidate.seconds for o in observations])
         measured = self._costs([o.candidate for o in observations], *reached)
         front = measured[nondominated(measured)]
-        draws = self.generator.standard_normal((2, DRAWS, len(candidates)))
-        left = np.exp(np.minimum(error[0] + error[1] * draws[0], math.log(100.0)))
-        outcomes = self._costs(candidates, 100.0 + FLOOR - left, np.exp(np.minimum(share[0] + share[1] * draws[1], 0.0)))
+        samples = self.generator.standard_normal((2, SAMPLES, len(candidates)))
+        left = np.exp(np.minimum(error[0] + error[1] * samples[0], math.log(100.0)))
+        outcomes = self._costs(candidates, 100.0 + FLOOR - left, np.exp(np.minimum(share[0] + share[1] * samples[1], 0.0)))
         every = np.concatenate([measured, outcomes.reshape(-1, outcomes.shape[2])])
         low, high = every.min(axis=0), every.max(axis=0)
         span = np.where(high > low, high - low, 1.0)
-        scaled_front, scaled = (front - low) / span, (outcomes - low) / span  # [F, K], [DRAWS, N, K]
+        scaled_front, scaled = (front - low) / span, (outcomes - low) / span  # [F, K], [SAMPLES, N, K]
         reference = [1.1] * scaled.shape[2]
         base = hypervolume(scaled_front, reference)
         best = scaled.min(axis=0)
@@ -216,7 +216,7 @@ class Acquisition:
     def _gain(
         self, front: NDArray[np.float64], outcomes: NDArray[np.float64], reference: Sequence[float], base: float
     ) -> float:
-        """The mean over the draws of the hypervolume that an outcome adds."""
+        """The mean over the samples of the hypervolume that an outcome adds."""
         total = 0.0
         for outcome in outcomes:
             if not (front <= outcome).all(axis=1).any():

@@ -44,7 +44,7 @@ def open_storage(url: store.URL) -> RDBStorage:
             storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options)
         except RuntimeError as error:
             raise InputError(
-                f"{store.shown(url)} was written by another version of Optuna: {str(error).splitlines()[0]}",
+                f"{store.url_text(url)} was written by another version of Optuna: {str(error).splitlines()[0]}",
                 "`optuna storage upgrade`, or name another database with --storage",
             ) from None
         store.begin_immediate(storage.engine)

@@ -16,8 +16,8 @@ from fastrcaps_dse.store.url import (
     open_url,
     parse_url,
     runs_folder,
-    shown,
     sqlite_path,
+    url_text,
     without_password,
 )
 
@@ -36,7 +36,7 @@ __all__ = [
     "open_url",
     "parse_url",
     "runs_folder",
-    "shown",
     "sqlite_path",
+    "url_text",
     "without_password",
 ]

@@ -17,7 +17,7 @@ from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.owner import is_alive, process_name
 from fastrcaps_dse.store.rows import VALUE_COLUMNS, EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row
-from fastrcaps_dse.store.url import clear_errors, make_engine, shown, sqlite_path
+from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path, url_text
 
 
 class Store:
@@ -43,17 +43,19 @@ class Store:
 
     def _check_version(self) -> None:
         if not sa.inspect(self.engine).has_table(tables.schema.name):
-            raise InputError(f"{shown(self.url)} holds no study of fastrcaps-dse", "run `fastrcaps-dse explore` with it first")
+            raise InputError(
+                f"{url_text(self.url)} holds no study of fastrcaps-dse", "run `fastrcaps-dse explore` with it first"
+            )
         with self.engine.connect() as connection:
             version = connection.scalar(sa.select(sa.func.max(tables.schema.c.version)))
         if version is not None and version > tables.SCHEMA_VERSION:
             raise InputError(
-                f"{shown(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
+                f"{url_text(self.url)} was written by a newer fastrcaps-dse (schema {version}, this one knows {tables.SCHEMA_VERSION})",
                 "upgrade fastrcaps-dse, or name another database with --storage",
             )
         if version is not None and version < tables.SCHEMA_VERSION and self.read_only:
             raise InputError(
-                f"{shown(self.url)} was written by an older fastrcaps-dse", "`fastrcaps-dse studies` brings it up to date"
+                f"{url_text(self.url)} was written by an older fastrcaps-dse", "`fastrcaps-dse studies` brings it up to date"
             )
         if version is not None and version < tables.SCHEMA_VERSION:
             with self._write() as connection:
@@ -89,7 +91,7 @@ class Store:
         """The study of this name, or the newest. Raises InputError where there is none."""
         studies = self.studies()
         if not studies:
-            raise InputError(f"{shown(self.url)} holds no study yet", "run `fastrcaps-dse explore` first")
+            raise InputError(f"{url_text(self.url)} holds no study yet", "run `fastrcaps-dse explore` first")
         found = next((s for s in studies if name in (None, s.name)), None)
         if found is None:
             raise InputError(f"there is no study {name!r}", nearest(str(name), [s.name for s in studies]))
@@ -125,7 +127,7 @@ class Store:
             connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
             return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
 
-    def equal_run(self, study: StudyRow, run: RunRow, place: Mapping[str, str]) -> RunRow | None:
+    def equal_run(self, study: StudyRow, run: RunRow, environment: Mapping[str, str]) -> RunRow | None:
         """A finished run of another study that is the same training with the same measures, on the same device and software."""
         same = ("protocol", "epochs", "time")
         c = tables.run.c
@@ -136,7 +138,7 @@ class Store:
                 (c.state == "done") & (c.design_key == run.design.key) & (c.seed == run.seed) & (c.study_id != study.study_id),
                 c.reason.is_(None),  # it was not pruned
                 tables.study.c.dataset_fingerprint == study.dataset_fingerprint,
-                *(c[name] == value for name, value in place.items()),
+                *(c[name] == value for name, value in environment.items()),
             )
         )
         for row in self._rows(query):

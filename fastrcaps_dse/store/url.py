@@ -32,9 +32,9 @@ def parse_url(text: str) -> URL:
             url = url.set(drivername="postgresql+psycopg")  # the driver that the extra installs
         url.get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
-        shown = text.split("@")[-1] if "@" in text else text
+        without_user = text.split("@")[-1] if "@" in text else text
         raise InputError(
-            f"{shown!r} is no storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
+            f"{without_user!r} is no storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
         ) from None
     return url
 
@@ -44,7 +44,7 @@ def open_url(storage: str | None) -> URL:
     return parse_url(storage or default_url())
 
 
-def shown(url: URL) -> str:
+def url_text(url: URL) -> str:
     """The URL without its password."""
     return url.render_as_string(hide_password=True)
 
@@ -52,7 +52,7 @@ def shown(url: URL) -> str:
 def without_password(storage: str) -> str:
     """A storage as a person named it, fit to be shown to others."""
     url = make_url(storage) if "://" in storage else None
-    return shown(url) if url is not None and url.password else storage
+    return url_text(url) if url is not None and url.password else storage
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -78,7 +78,7 @@ def clear_errors(url: URL) -> Iterator[None]:
 def translate(error: BaseException, url: URL) -> UserError:
     """What a person can do about an error of the database."""
     text = str(getattr(error, "orig", error)).strip().splitlines()[0]
-    where = sqlite_path(url) or shown(url)
+    where = sqlite_path(url) or url_text(url)
     if "not a database" in text:
         return InputError(f"{where} is no database", "name another file with --storage")
     if "full" in text:
@@ -86,7 +86,7 @@ def translate(error: BaseException, url: URL) -> UserError:
     if "locked" in text:
         return MachineError(f"{where} is locked by another program", "close it, then run the same command again")
     if isinstance(error, ImportError):
-        return MachineError(f"no driver for {shown(url)}: {text}", "pip install 'fastrcaps-dse[postgresql]'")
+        return MachineError(f"no driver for {url_text(url)}: {text}", "pip install 'fastrcaps-dse[postgresql]'")
     if url.password:
         text = text.replace(str(url.password), "***")
     return MachineError(
@@ -118,7 +118,7 @@ def begin_immediate(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # sqlite3 shall not begin transactions of its own
+        connection.isolation_level = None  # sqlite3 must not begin transactions of its own
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
