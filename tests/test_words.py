@@ -250,7 +250,7 @@ def test_the_files_are_found() -> None:
     assert {
         "README.md",
         "CHANGELOG.md",
-        "fastrcaps_dse/session.py",
+        "fastrcaps_dse/session/opening.py",
         "fastrcaps_dse/page/assets/app.js",
         "tests/conftest.py",
     } <= names

@@ -122,14 +122,19 @@ def pick(
     elif result.trial is not None:
         _print_pick(trials[result.trial], result.why)
     else:
-        hint("nothing satisfies the limits")
-        for line in result.why:
-            hint(f"  {line}")
-        if result.nearest_miss is not None:
-            hint("nearest miss:")
-            print(_one_line(trials[result.nearest_miss]))
+        _print_miss(None if result.nearest_miss is None else trials[result.nearest_miss], result.why)
     if result.trial is None:
         raise typer.Exit(NOTHING_FITS)
+
+
+def _print_miss(nearest: TrialRow | None, why: Sequence[str]) -> None:
+    """Why nothing was picked, and the design that comes nearest."""
+    hint("nothing satisfies the limits")
+    for line in why:
+        hint(f"  {line}")
+    if nearest is not None:
+        hint("nearest miss:")
+        print(_one_line(nearest))
 
 
 def _one_line(trial: TrialRow) -> str:

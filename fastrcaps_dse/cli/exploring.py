@@ -29,6 +29,7 @@ from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
+    from fastrcaps_dse.session import Outcome
 
 MOST_WORKERS = 64
 
@@ -137,7 +138,7 @@ def explore(
 ) -> None:
     """Run a study, or continue it."""
     from fastrcaps_dse.cli.running import HowToRun, run_study
-    from fastrcaps_dse.problem.quantities import counted, parse_quantity
+    from fastrcaps_dse.problem.quantities import parse_quantity
 
     spec = _spec(study_file, objectives, data, run, search, spend)
     if spend.dry_run:
@@ -153,12 +154,7 @@ def explore(
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
     )
     outcome, raced = run_study(spec, how, _trials(spec, spend), limits=limits.limits(), max_seeds=spend.max_seeds)
-    if raced:
-        hint(f"racing: {counted(raced, 'further run')} of designs whose membership of the front was uncertain")
-    if outcome.spent:
-        hint(f"the budget is over after {counted(outcome.trials, 'trial')}; the same command goes on from here")
-    if outcome.exhausted:
-        hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
+    _print_end(outcome, raced)
     print_front(storage, spec.name, None, as_json=as_json)
     _print_next(storage)
 
@@ -212,6 +208,18 @@ def _parse_workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise InputError(f"{text!r} is not a number of workers", "e.g. --workers 2, or auto")
     return int(text)
+
+
+def _print_end(outcome: Outcome, raced: int) -> None:
+    """How an exploration ended, beyond the number of designs that was asked for."""
+    from fastrcaps_dse.problem.quantities import counted
+
+    if raced:
+        hint(f"racing: {counted(raced, 'further run')} of designs whose membership of the front was uncertain")
+    if outcome.spent:
+        hint(f"the budget is over after {counted(outcome.trials, 'trial')}; the same command goes on from here")
+    if outcome.exhausted:
+        hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
 
 
 def _print_next(storage: str | None) -> None:

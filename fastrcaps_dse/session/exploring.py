@@ -1,0 +1,198 @@
+"""Explore an open study, and race seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastrcaps_dse import store, trainer
+from fastrcaps_dse.analysis.picks import Limit
+from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.quantities import format_seconds
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import UNBOUNDED
+from fastrcaps_dse.runs.budget import Budget
+from fastrcaps_dse.runs.estimates import Remaining
+from fastrcaps_dse.runs.executors import InProcess
+from fastrcaps_dse.runs.front_weights import keep_front_weights
+from fastrcaps_dse.runs.progress import Progress
+from fastrcaps_dse.runs.runner import Runner
+from fastrcaps_dse.search.explorer import Explorer
+from fastrcaps_dse.search.history import History
+from fastrcaps_dse.search.limits import LimitFilter
+from fastrcaps_dse.search.proposers import make_proposers
+from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
+from fastrcaps_dse.search.racing import Race, RacedDesign
+from fastrcaps_dse.session.opening import OpenStudy
+from fastrcaps_dse.store import StudyRow
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an exploration ended."""
+
+    study: StudyRow
+    trials: int  # finished ones, of all calls
+    exhausted: bool  # the space has no more designs
+    spent: bool  # the budget is
+
+
+def explore(
+    study: OpenStudy,
+    executor: Executor | None = None,
+    *,
+    trials: int | None = None,
+    limits: Sequence[Limit] = (),
+    budget: Budget | None = None,
+    tell: Tell = ignore,
+) -> Outcome:
+    """Train designs of a study, or go on with it where it was stopped.
+
+    Arguments:
+        executor: what trains; by default this process. `open_executor` gives others.
+        trials: how many the study is to have in all; by default as many as it was on the way to, or as many again as the spec says.
+        limits: rule out designs before they are trained.
+        budget: `start_budget(seconds)` ends the exploration after so long; without it, it never ends early.
+        tell: is called with each event.
+
+    Raises UserErrors: MachineError where another process explores the study, NothingFits where the limits leave no design.
+    """
+    budget = budget or Budget()
+    with store.clear_errors(study.store.url):
+        _refuse_second_process(study)
+        _warn_of_another_device(study)
+        chosen = executor or InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
+        limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
+        limited.check(study.spec)
+        history = study.optuna.history(_measured(study), History(admits=limited.admits))
+        explorer = Explorer(
+            study=study.optuna,
+            history=history,
+            proposers=make_proposers(study.spec, study.cost_model.forecast, limits, workers=chosen.workers),
+            target=_target(study, trials, budget, len(history.finished)),
+            limits=limits,
+            may_start=lambda point: _may_start(study, budget, point),
+            tell=_progress(study, chosen, budget, tell),
+        )
+        explorer.run(chosen)
+    return Outcome(study=study.row, trials=len(history.finished), exhausted=explorer.exhausted, spent=explorer.spent)
+
+
+def race(
+    study: OpenStudy,
+    executor: Executor | None = None,
+    *,
+    max_seeds: int,
+    budget: Budget | None = None,
+    tell: Tell = ignore,
+) -> int:
+    """Train further seeds of the designs whose membership of the front is uncertain, up to `max_seeds` each; how many runs.
+
+    It ends once every membership is certain at 95 % confidence, all looks together, or when the budget is over. Arguments and errors
+    as for `explore`.
+    """
+    budget = budget or Budget()
+    with store.clear_errors(study.store.url):
+
+        def tell_and_keep(event: Event) -> None:
+            if isinstance(event, Measured):
+                keep_front_weights(study.store, study.row)
+            tell(event)
+
+        started = Race(
+            designs=_raced_designs(study),
+            objectives=study.row.objectives,
+            max_seeds=max_seeds,
+            first_seed=study.spec.seed,
+            may_start=lambda: not budget.over,
+            tell=tell_and_keep,
+        )
+        return started.run(
+            executor or InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
+        )
+
+
+# --- the parts of an exploration --------------------------------------------------------------------------------------
+
+
+def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
+    """The measured designs of the store with their runs, by trial."""
+    return {
+        trial.trial: RacedDesign(
+            point=trial.design,
+            runs=[run.measurement for run in trial.runs if run.measurement is not None],
+            seeds={run.seed for run in trial.runs if run.state != "running"},
+        )
+        for trial in study.store.trials(study.row)
+        if trial.measurement is not None
+    }
+
+
+def _measured(study: OpenStudy) -> dict[int, Measurement]:
+    """The measurements of the store, by trial."""
+    trials = study.store.trials(study.row)
+    return {trial.trial: trial.measurement for trial in trials if trial.measurement is not None}
+
+
+def _target(study: OpenStudy, trials: int | None, budget: Budget, finished: int) -> int:
+    """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again."""
+    if trials is None and budget.limited:
+        return UNBOUNDED
+    stored = study.store.study(study.spec.name).target_trials
+    wanted = trials if trials is not None else stored if stored > finished else finished + study.spec.trials
+    study.store.set_target(study.row.study_id, wanted)
+    return wanted
+
+
+def _may_start(study: OpenStudy, budget: Budget, point: DesignPoint) -> bool:
+    """False once the budget is over. Raises InputError where it is shorter than one epoch of the first design."""
+    if budget.over:
+        return False
+    if budget.limited and not study.store.runs(study.row.study_id):
+        needed = study.cost_model.first_epoch_seconds(point)
+        if needed > budget.seconds:
+            raise InputError(
+                f"a budget of {format_seconds(budget.seconds)} is shorter than one epoch of {point.label}, "
+                f"about {format_seconds(needed)}",
+                "give it more, or use larger batches",
+            )
+    return True
+
+
+def _progress(study: OpenStudy, executor: Executor, budget: Budget, tell: Tell) -> Callable[[Event], None]:
+    return Progress(
+        tell=tell,
+        remaining=Remaining(spec=study.spec, estimate=study.cost_model.estimate, workers=executor.workers),
+        keep_front=lambda: keep_front_weights(study.store, study.row),
+        size=study.spec.space.size(),
+        budget=budget,
+    )
+
+
+def _refuse_second_process(study: OpenStudy) -> None:
+    """Only one process explores a study at a time. Raises MachineError."""
+    for run in study.store.owners(study.row.study_id):
+        if store.is_alive(run["owner"], run["heartbeat"]):
+            raise MachineError(
+                f"the study {study.spec.name!r} is being explored by another process",
+                "wait for it, stop it, or use --study NAME",
+            )
+
+
+def _warn_of_another_device(study: OpenStudy) -> None:
+    """Times of different devices or precisions are not comparable."""
+    here = (trainer.device_name(study.context.device), study.context.precision)
+    there = {(run.device, run.precision) for run in study.store.runs(study.row.study_id) if run.device} - {here}
+    for device, precision in sorted(there, key=str):
+        logger.warning(
+            "earlier runs of this study were trained on %s in %s, not on %s in %s: their times are not comparable",
+            *(device, precision, *here),
+        )
