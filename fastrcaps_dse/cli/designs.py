@@ -213,9 +213,10 @@ def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: 
     from fastrcaps_dse.cli.records import study_record
 
     ours = open_store(storage)
-    rows = [study_record(study, ours.trials(study)) for study in ours.studies()]
+    stored = ours.studies()
+    rows = [study_record(study, ours.trials(study)) for study in stored]
     if as_json:
-        print_json(rows)
+        print_json([row | {"study_file": study.spec_text} for row, study in zip(rows, stored, strict=True)])
     elif not rows:
         hint("no study yet: run `fastrcaps-dse explore`")
     elif as_csv:

@@ -8,11 +8,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.errors import InputError, UserError
 from fastrcaps_dse.figures import export
+from fastrcaps_dse.problem.quantities import counted
 
 DOWNLOADED = "downloaded when asked for, where the network allows"
 
@@ -72,10 +74,15 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         url = store.open_url(storage)
         if store.sqlite_path(url):
             yield Finding(what="SQLite", ok=True, finding=sqlite3.sqlite_version)
-        studies = store.Store(url).studies()
+        ours = store.Store(url)
         folder = store.runs_folder(url)
         used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
-        yield Finding(what="storage", ok=True, finding=f"{store.url_text(url)}: {len(studies)} studies, {space}")
+        where = store.url_text(url)
+        yield Finding(what="storage", ok=True, finding=f"{where}: {counted(len(ours.studies()), 'study', 'studies')}, {space}")
+        times = ours.step_times()
+        if times:
+            latest = datetime.fromtimestamp(times[0].measured).strftime("%Y-%m-%d")
+            yield Finding(what="step times", ok=True, finding=f"{len(times)} measured in this storage, the latest on {latest}")
     except UserError as error:
         yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.hint}")

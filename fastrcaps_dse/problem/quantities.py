@@ -88,9 +88,9 @@ def format_value(objective: str, value: float) -> str:
     return f"{value:,.0f}" if value == round(value) or value > 1000 else f"{value:,.1f}"
 
 
-def counted(n: int, noun: str) -> str:
+def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 run", "2 runs"."""
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def format_seconds(seconds: float) -> str:

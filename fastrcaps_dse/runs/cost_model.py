@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -72,7 +73,7 @@ class CostModel:
             timing = measure()
         if timing.noisy:
             logger.warning("a noisy machine: %s took %.3g ms, ±%.0f %%", key, timing.seconds * 1e3, 100 * timing.spread)
-        stored = StepTime(key=key, device=entry[1], software=entry[2], **asdict(timing))
+        stored = StepTime(key=key, device=entry[1], software=entry[2], measured=time.time(), **asdict(timing))
         store.set_step_time(stored)
         logger.info("measured: %s takes %.3g ms", key, timing.seconds * 1e3)
         return stored

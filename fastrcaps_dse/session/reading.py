@@ -13,6 +13,7 @@ from fastrcaps_dse import store, trainer
 from fastrcaps_dse.analysis.picks import Pick, parse_limits, pick
 from fastrcaps_dse.analysis.results import Results, candidate, front_of, standings_of, weights_of
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
+from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
 from fastrcaps_dse.session.opening import OpenStudy
@@ -78,7 +79,7 @@ def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
             f"the weights of trial {trial.trial} are not kept: it is not on the front of its study",
             "train it: see `train --help`",
         )
-    return trainer.load_network(Path(weights), trial.design, study.context.dataset.shape)
+    return trainer.load_network(Path(weights), trial.design, ImageShape(**study.row.image_shape))
 
 
 def _results(ours: Store, row: StudyRow) -> Results:

@@ -222,14 +222,18 @@ class Store:
         """What was measured for this key on this device with this software."""
         c = tables.step_time.c
         rows = self._rows(sa.select(tables.step_time).where((c.key == key) & (c.device == device) & (c.software == software)))
-        return StepTime(**{k: v for k, v in rows[0].items() if k != "measured"}) if rows else None
+        return StepTime(**rows[0]) if rows else None
+
+    def step_times(self) -> list[StepTime]:
+        """Everything that was measured, the latest first."""
+        return [StepTime(**row) for row in self._rows(sa.select(tables.step_time).order_by(tables.step_time.c.measured.desc()))]
 
     def set_step_time(self, measured: StepTime) -> None:
         """Keep a step time; another process may have measured it meanwhile: the earlier one stays."""
         if self.step_time(measured.key, measured.device, measured.software) is not None:
             return
         with self._write() as connection:
-            connection.execute(tables.step_time.insert().values(**asdict(measured), measured=time.time()))
+            connection.execute(tables.step_time.insert().values(**asdict(measured)))
 
     # --- epochs -------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class StepTime:
     seconds: float  # the median of n
     spread: float  # interquartile range by the median
     n: int
+    measured: float  # s since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
