@@ -113,35 +113,47 @@ def measure(root: Path) -> Structure:
     return Structure(imports=frozen, lines=lines, longest=longest, attributes=attributes)
 
 
-def picture(structure: Structure) -> go.Figure:
-    """The rooms on their floors, an arrow for each import."""
+GROUND = ("problem", "errors")
+"""Rooms that nearly all others import: the ground that they stand on, without arrows."""
+WIDTH, HEIGHT = 0.17, 0.46  # of a room, in the units of the axes
+
+
+def positions(structure: Structure) -> dict[str, tuple[float, float]]:
+    """The center of each room: floors upward, the rooms of a floor side by side, single ones in turn left and right."""
     floors = structure.floors()
-    x: dict[str, float] = {}
-    for floor in set(floors.values()):
+    found: dict[str, tuple[float, float]] = {}
+    for floor in sorted(set(floors.values())):
         here = sorted(room for room, f in floors.items() if f == floor)
         for index, room in enumerate(here):
-            x[room] = (index + 1) / (len(here) + 1) + 0.04 * (floor % 2)
+            x = 0.5 if room in GROUND else 0.42 + 0.16 * (floor % 2) if len(here) == 1 else (index + 0.5) / len(here)
+            found[room] = x, float(floor)
+    return found
+
+
+def picture(structure: Structure) -> go.Figure:
+    """The rooms on their floors, an arrow for each import above the ground."""
+    at = positions(structure)
     figure = go.Figure()
     for room, needed in structure.imports.items():
-        for other in needed:
+        for other in needed - set(GROUND):
             figure.add_annotation(
-                x=x[other], y=floors[other] + 0.16, ax=x[room], ay=floors[room] - 0.16, xref="x", yref="y", axref="x", ayref="y",
-                showarrow=True, arrowhead=2, arrowwidth=1, arrowcolor="rgba(90, 110, 130, 0.55)", text="",
+                x=at[other][0], y=at[other][1] + HEIGHT / 2, ax=at[room][0], ay=at[room][1] - HEIGHT / 2, text="",
+                xref="x", yref="y", axref="x", ayref="y", showarrow=True, arrowhead=2, arrowwidth=1.2, arrowcolor="#8A99A8",
             )  # fmt: skip
-    rooms = list(structure.imports)
-    labels = [f"<b>{room}</b><br>{structure.lines[room]:,} lines" for room in rooms]
-    figure.add_scatter(
-        x=[x[r] for r in rooms], y=[floors[r] for r in rooms], text=labels, mode="markers+text",
-        marker={"symbol": "square", "size": 74, "color": "white", "line": {"color": "#0072B2", "width": 2}},
-    )  # fmt: skip
+    for room, (x, y) in at.items():
+        half = 0.5 if room in GROUND else WIDTH / 2
+        box = {"x0": x - half, "x1": x + half, "y0": y - HEIGHT / 2, "y1": y + HEIGHT / 2}
+        figure.add_shape(**box, line={"color": "#0072B2", "width": 2}, fillcolor="white", layer="between")
+        figure.add_annotation(x=x, y=y, text=f"<b>{room}</b><br>{structure.lines[room]:,} lines", showarrow=False)
+    figure.add_scatter(x=[0, 1], y=[0, 0], mode="markers", marker={"opacity": 0})  # so that there are axes
     figure.update_layout(
         template="plotly_white",
         showlegend=False,
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         font={"family": "Arial", "size": 13},
     )
-    figure.update_xaxes(visible=False, range=[0, 1.1])
-    figure.update_yaxes(visible=False, range=[-0.5, max(floors.values()) + 0.5])
+    figure.update_xaxes(visible=False, range=[-0.02, 1.02])
+    figure.update_yaxes(visible=False, range=[-0.4, max(y for _, y in at.values()) + 0.4])
     return figure
 
 

@@ -146,7 +146,7 @@ def test_doctor(command: Command) -> None:
         (["explore", "--device", "tpu"], 2, "no device 'tpu'", "cpu"),
         (["explore", "--precision", "int4"], 2, "unknown precision", "float32"),
         (["explore", "--dataset", "kmnist"], 1, "cannot be downloaded", "--data-dir"),
-        (["explore", "--storage", "nosuch://x/y"], 2, "no storage URL", "sqlite:///"),
+        (["explore", "--storage", "nosuch://x/y"], 2, "is not a storage URL", "sqlite:///"),
         (["explore", "--storage", "sqlite:////proc/none/s.db"], 1, "cannot be made", "--storage"),
         (["train", "--design", "wab+wz"], 2, "unknown design", "did you mean 'wab+ws'"),
         (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),
@@ -189,7 +189,7 @@ def test_wrong_input_beside_a_study(command: Command, study: Path) -> None:
     Path("notes.db").write_bytes(b"no database, just words " * 50)
     for arguments in (["front"], ["explore", study]):
         said = command(*arguments, "--storage", "notes.db")
-        assert said.code == 2 and "notes.db is no database" in said.err
+        assert said.code == 2 and "notes.db is not a database" in said.err
     assert json.loads(command("studies", "--json").out)[0]["designs"] == 1  # nothing was lost
 
 

@@ -151,7 +151,7 @@ def test_a_study_without_named_designs(command: Command, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["front", "--plot", "--json"], 2, "--plot is for a person"),
+        (["front", "--plot", "--json"], 2, "--plot is for reading"),
         (["report", "--figures", "out", "--format", "pgn"], 2, "unknown format 'pgn'"),
         (["report", "--format", "png"], 2, "are of figures"),
         (["report", "--width", "300"], 2, "are of figures"),

@@ -131,7 +131,7 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_bytes(b"this is a letter, not a database. " * 100)
     for opening in (Store, open_storage):
-        with pytest.raises(InputError, match="is no database"):
+        with pytest.raises(InputError, match="is not a database"):
             opening(store.parse_url(str(path)))
     assert path.read_bytes().startswith(b"this is a letter")
     with pytest.raises(InputError, match="there is no database"):
@@ -147,7 +147,7 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
         open_storage(store.parse_url(str(tmp_path / "file" / "s.db")))
     with pytest.raises(MachineError, match="unable to open"):
         open_storage(store.parse_url(str(tmp_path)))
-    with pytest.raises(InputError, match="no storage URL"):
+    with pytest.raises(InputError, match="is not a storage URL"):
         store.parse_url("nosuch://host/name")
 
 
@@ -156,7 +156,7 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
     [
         ("database or disk is full", MachineError, "disk of s.db is full"),
         ("database is locked", MachineError, "locked by another program"),
-        ("file is not a database", InputError, "is no database"),
+        ("file is not a database", InputError, "is not a database"),
         ("disk I/O error", MachineError, "cannot be used: disk I/O error"),
     ],
 )

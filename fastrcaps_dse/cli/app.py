@@ -48,7 +48,7 @@ def root(
 
 
 def hint(text: str) -> None:
-    """A line for a person, beside the data."""
+    """A line on stderr, beside the data."""
     print(text, file=sys.stderr)
 
 
@@ -78,14 +78,14 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def open_store(storage: str | None) -> Store:
-    """The store that a person names, or the default one. Raises UserErrors."""
+    """The store that the user names, or the default one. Raises UserErrors."""
     from fastrcaps_dse import store
 
     return store.Store(store.open_url(storage))
 
 
 def chosen_objectives(study: StudyRow, text: str | None) -> tuple[Objective, ...]:
-    """The objectives that a person names, or those of the study. Raises InputError."""
+    """The objectives that the user names, or those of the study. Raises InputError."""
     from fastrcaps_dse.problem.objectives import parse_objectives
 
     return parse_objectives(text) if text is not None else study.objectives

@@ -1,4 +1,4 @@
-"""What a person sees on stdout: tables, plots, lines."""
+"""What goes to stdout: tables, plots, lines."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def front(
 ) -> None:
     """The Pareto front as a table."""
     if plot and (as_json or as_csv):
-        raise InputError("--plot is for a person, --json and --csv are for a program", "give one of them")
+        raise InputError("--plot is for reading, --json and --csv are for programs", "give one of them")
     print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv, plot=plot)
 
 

@@ -10,7 +10,7 @@ LOGGER = logging.getLogger("fastrcaps_dse")
 
 
 class LogLines(logging.Handler):
-    """The log as lines for a person: "warning: ..."."""
+    """The log as lines: "warning: ..."."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()

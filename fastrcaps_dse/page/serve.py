@@ -85,7 +85,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
-        raise InputError(f"{host!r} is no address that this machine knows", "name one of its own addresses") from None
+        raise InputError(f"{host!r} is not an address of this machine", "name one of its own addresses") from None
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -34,13 +34,13 @@ def parse_url(text: str) -> URL:
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
         without_user = text.split("@")[-1] if "@" in text else text
         raise InputError(
-            f"{without_user!r} is no storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
+            f"{without_user!r} is not a storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
         ) from None
     return url
 
 
 def open_url(storage: str | None) -> URL:
-    """The URL that a person names, or the default one. Raises InputError."""
+    """The URL that the user names, or the default one. Raises InputError."""
     return parse_url(storage or default_url())
 
 
@@ -50,7 +50,7 @@ def url_text(url: URL) -> str:
 
 
 def without_password(storage: str) -> str:
-    """A storage as a person named it, fit to be shown to others."""
+    """A storage as the user named it, without a password."""
     url = make_url(storage) if "://" in storage else None
     return url_text(url) if url is not None and url.password else storage
 
@@ -76,11 +76,11 @@ def clear_errors(url: URL) -> Iterator[None]:
 
 
 def translate(error: BaseException, url: URL) -> UserError:
-    """What a person can do about an error of the database."""
+    """What the user can do about an error of the database."""
     text = str(getattr(error, "orig", error)).strip().splitlines()[0]
     where = sqlite_path(url) or url_text(url)
     if "not a database" in text:
-        return InputError(f"{where} is no database", "name another file with --storage")
+        return InputError(f"{where} is not a database", "name another file with --storage")
     if "full" in text:
         return MachineError(f"the disk of {where} is full", "free space, then run the same command again: nothing is lost")
     if "locked" in text:
