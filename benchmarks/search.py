@@ -32,6 +32,7 @@ from fastrcaps_dse.problem.study_spec import Pruning, Sampler
 
 GOAL = 0.99  # of the table's hypervolume
 POINTS, END = 120, 12_000.0  # of a plotted curve; s
+PRUNING: tuple[Pruning, ...] = ("safe", "on")
 SAMPLERS: tuple[Sampler, ...] = ("guided", "tpe", "nsga2", "random", "gp")
 Trace = Sequence[tuple[float, float, float]]
 """(seconds spent, share found, share reported) after each run."""
@@ -60,14 +61,16 @@ def methods(trials: int, gp_trials: int) -> dict[str, Method]:
         count = gp_trials if sampler == "gp" else trials
         found[f"optuna {sampler}"] = Method(search=partial(plain_optuna, sampler=sampler, trials=count))
     for sampler in SAMPLERS:
-        found[f"explore {sampler}"] = Method(search=partial(explored, sampler=sampler))
-        modes: tuple[Pruning, ...] = ("on",) if sampler == "gp" else ("safe", "on")
-        for pruning in modes:
-            found[f"explore {sampler}, pruning {pruning}"] = Method(search=partial(explored, sampler=sampler, pruning=pruning))
-        if sampler != "gp":  # which thinks long
-            found[f"explore {sampler}, racing"] = Method(search=partial(explored, sampler=sampler), racing=True)
-            both = partial(explored, sampler=sampler, pruning="on")
-            found[f"explore {sampler}, pruning on, racing"] = Method(search=both, racing=True)
+        search = partial(explored, sampler=sampler)
+        found[f"explore {sampler}"] = Method(search=search)
+        if sampler == "gp":  # which thinks long
+            continue
+        pruned = {mode: partial(explored, sampler=sampler, pruning=mode) for mode in PRUNING}
+        found[f"explore {sampler}, pruning on"] = Method(search=pruned["on"])
+        found[f"explore {sampler}, racing"] = Method(search=search, racing=True)
+        if sampler == "guided":
+            found[f"explore {sampler}, pruning safe"] = Method(search=pruned["safe"])
+            found[f"explore {sampler}, pruning on, racing"] = Method(search=pruned["on"], racing=True)
     return dict(sorted(found.items(), key=lambda item: "gp" in item[0]))
 
 

@@ -87,7 +87,8 @@ class Runner:
         keys = [] if self.fresh else training.prefix_keys()
         if not rows and keys:
             rows = files.fork(training, keys[:-1])
-            logger.info("run %d: %d epochs from the prefix cache", run.run_id, len(rows))
+            if rows:
+                logger.info("run %d: %d epochs from the prefix cache", run.run_id, len(rows))
         yield RunStarted(request=request, epochs=here.spec.epochs, accuracies=tuple(row.acc for row in rows))
         pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
         while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
