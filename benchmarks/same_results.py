@@ -134,11 +134,31 @@ def measured(root: Path, folder: Path, data: Path, storage: Path) -> dict[str, A
     return found
 
 
+def commit_of(root: Path) -> str:
+    """The commit of a checkout."""
+    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    return said.stdout.strip()
+
+
+def kept_results(root: Path, folder: Path, name: str, data: Path, storage: Path) -> dict[str, Any]:
+    """(commit, results) of a checkout, from the folder if it has those of this commit."""
+    kept, commit = folder / f"{name}.json", commit_of(root)
+    if kept.exists():
+        earlier: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        if earlier["commit"] == commit:
+            return earlier
+    shutil.rmtree(folder / name, ignore_errors=True)
+    found = json.loads(json.dumps({"commit": commit, "results": measured(root, folder / name, data, storage)}))
+    kept.write_text(json.dumps(found), encoding="utf-8")
+    return dict(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="a checkout to compare with")
     parser.add_argument("--folder", type=Path, help="keep what the checkouts did here, and take up what one has done already")
     asked = parser.parse_args()
+    roots = {"before": asked.before.resolve(), "after": HERE}
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="fastrcaps-same-"))
     data = folder / "images"
     if not data.exists():
@@ -152,16 +172,9 @@ def main() -> None:
         )
         for design in VARIANTS.values():
             checkout.run("train", "--design", design, "--dataset", "fashion-mnist-sample", "--epochs", "1", "--device", "cpu")
-    found = {}
-    for name, root in (("before", asked.before.resolve()), ("after", HERE)):
-        kept = folder / f"{name}.json"
-        if name == "after" or not kept.exists():
-            shutil.rmtree(folder / name, ignore_errors=True)
-            kept.write_text(json.dumps(measured(root, folder / name, data, seed)), encoding="utf-8")
-        found[name] = json.loads(kept.read_text(encoding="utf-8"))
-    equal = {case: found["before"][case] == found["after"][case] for case in found["after"]}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=asked.before, capture_output=True, text=True, check=True)
-    facts = {"before": commit.stdout.strip(), "equal": equal, "results": found["after"]}
+    found = {name: kept_results(root, folder, name, data, seed) for name, root in roots.items()}
+    equal = {case: found["before"]["results"][case] == found["after"]["results"][case] for case in found["after"]["results"]}
+    facts = {name: found[name]["commit"] for name in roots} | {"equal": equal, "results": found["after"]["results"]}
     for case, same in equal.items():
         print(f"{'equal    ' if same else 'DIFFERENT'} {case}")
     print(record.write("same-results", "benchmarks.same_results", torch.device("cpu"), facts))
