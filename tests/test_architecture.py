@@ -137,6 +137,20 @@ def test_the_public_names_are_there() -> None:
         _ = fastrcaps_dse.nothing
 
 
+def test_a_type_checker_knows_the_public_names() -> None:
+    import fastrcaps_dse
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    homes = {
+        alias.name: str(node.module).removeprefix("fastrcaps_dse.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert homes == fastrcaps_dse._HOMES and sorted([*homes, "__version__"]) == sorted(fastrcaps_dse.__all__)
+
+
 def test_every_folder_is_installed() -> None:
     document = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
     listed = set(document["tool"]["setuptools"]["packages"])
