@@ -11,6 +11,7 @@ a clock says differs between them. The record is reports/benchmarks/same-results
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -134,6 +135,20 @@ def measured(root: Path, folder: Path, data: Path, storage: Path) -> dict[str, A
     return found
 
 
+def brief(results: dict[str, Any]) -> dict[str, Any]:
+    """The results for the record: the epochs of an exploration as a digest."""
+
+    def digest(designs: object) -> str:
+        return hashlib.sha256(json.dumps(designs).encode()).hexdigest()
+
+    explored = {
+        case: found | {"designs": len(found["designs"]), "digest_of_all_epochs": digest(found["designs"])}
+        for case, found in results.items()
+        if case != "losses"
+    }
+    return {"losses": results["losses"]} | explored
+
+
 def commit_of(root: Path) -> str:
     """The commit of a checkout."""
     said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
@@ -174,7 +189,7 @@ def main() -> None:
             checkout.run("train", "--design", design, "--dataset", "fashion-mnist-sample", "--epochs", "1", "--device", "cpu")
     found = {name: kept_results(root, folder, name, data, seed) for name, root in roots.items()}
     equal = {case: found["before"]["results"][case] == found["after"]["results"][case] for case in found["after"]["results"]}
-    facts = {name: found[name]["commit"] for name in roots} | {"equal": equal, "results": found["after"]["results"]}
+    facts = {name: found[name]["commit"] for name in roots} | {"equal": equal, "results": brief(found["after"]["results"])}
     for case, same in equal.items():
         print(f"{'equal    ' if same else 'DIFFERENT'} {case}")
     print(record.write("same-results", "benchmarks.same_results", torch.device("cpu"), facts))
