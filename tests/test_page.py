@@ -298,7 +298,7 @@ def test_a_port_that_is_taken() -> None:
     try:
         with pytest.raises(MachineError, match="is taken"):
             _bind("127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(InputError, match="no address that this machine knows"):
+        with pytest.raises(InputError, match="is not an address of this machine"):
             _bind("no-such-host.invalid", 0)
     finally:
         taken.close()
