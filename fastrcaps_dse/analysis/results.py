@@ -74,11 +74,11 @@ class Results:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row for each design: its dimensions, the mean value of each objective (accuracies in percent, times in seconds), and
+        """A row for each design: its dimensions and the mean value of each objective (accuracies in percent, times in seconds).
 
-        `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state`, `on_front`, `tied` (its membership of the front is
-        uncertain), `front_probability` and the standard error of each objective (`acc_error`, ...), the last three only where
-        several seeds tell them.
+        Further columns are `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state` and `on_front`. If enough
+        designs have several seeds, there are also `tied` (membership of the front is uncertain), `front_probability`, and the standard
+        error of each objective (`acc_error`, ...).
         """
         objectives = self.objectives or self.study.objectives
         members = {trial.trial for trial in front_of(self.rows, objectives)}

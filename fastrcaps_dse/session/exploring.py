@@ -69,7 +69,7 @@ def explore(
     with store.clear_errors(study.store.url):
         _refuse_second_process(study)
         _warn_of_another_device(study)
-        chosen = executor or InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
+        chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
         limited.check(study.spec)
         history = study.optuna.history(_measured(study), History(admits=limited.admits))
@@ -115,12 +115,15 @@ def race(
             may_start=lambda: not budget.over,
             tell=tell_and_keep,
         )
-        return started.run(
-            executor or InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
-        )
+        return started.run(executor or _in_process(study, budget))
 
 
 # --- the parts of an exploration --------------------------------------------------------------------------------------
+
+
+def _in_process(study: OpenStudy, budget: Budget) -> Executor:
+    """What trains if no executor is given."""
+    return InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
 
 
 def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
