@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastrcaps_dse.cores import prepare_openmp
+
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.picks import Candidate, Limit, Pick, parse_limit, pick
     from fastrcaps_dse.analysis.results import Results
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from fastrcaps_dse.trainer import Training
 
 __version__ = "0.1.0"
+
+prepare_openmp()  # before torch is imported
 
 _HOMES = {
     "Budget": "runs.budget",

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "fastrcaps_dse"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS: list[set[str]] = [
-    {"errors"},
+    {"cores", "errors"},
     {"problem"},
     {"capsnet", "data", "store"},
     {"analysis"},

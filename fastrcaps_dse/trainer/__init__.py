@@ -10,10 +10,11 @@ from fastrcaps_dse.trainer.device import (
     software,
     translate_device_errors,
 )
-from fastrcaps_dse.trainer.device_locks import all_threads, alone, beside_others, take_share
+from fastrcaps_dse.trainer.device_locks import alone, beside_others
 from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
 from fastrcaps_dse.trainer.stopwatch import StepKey, Timing, latency_key, measure_latency, measure_step, step_key
+from fastrcaps_dse.trainer.threads import all_threads, take_share
 from fastrcaps_dse.trainer.training import Epoch, Training
 from fastrcaps_dse.trainer.weights import load_network
 

@@ -11,7 +11,7 @@ import torch
 from fastrcaps_dse import __version__
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.errors import InputError, MachineError, UserError
-from fastrcaps_dse.trainer.device_locks import all_threads
+from fastrcaps_dse.trainer.threads import all_threads
 
 CONTEXT_BYTES = 700 * 10**6  # allowance for what each process keeps on a GPU beside its tensors
 

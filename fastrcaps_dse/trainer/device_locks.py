@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from fastrcaps_dse.trainer.threads import measuring
 
 try:
     import fcntl
@@ -25,27 +26,6 @@ except ImportError:  # not on this system: processes do not wait for each other
     HAS_LOCKS = False
 
 PATIENCE = 900.0  # s to wait for a process, which may be suspended, before measuring beside it
-
-
-@dataclass
-class _Threads:
-    """What torch's own setting of this process no longer tells once the process has taken its share."""
-
-    before_share: int | None = None
-
-
-_threads = _Threads()
-
-
-def all_threads() -> int:
-    """The number of threads of a process that trains alone, even if this one has taken a share of them."""
-    return torch.get_num_threads() if _threads.before_share is None else _threads.before_share
-
-
-def take_share(workers: int) -> None:
-    """From now on, train with the share of the processor's threads that one of so many workers has; at least one thread."""
-    _threads.before_share = all_threads()
-    torch.set_num_threads(max(1, _threads.before_share // workers))
 
 
 @contextmanager
@@ -60,13 +40,8 @@ def beside_others(device: torch.device) -> Iterator[None]:
 @contextmanager
 def alone(device: torch.device) -> Iterator[None]:
     """A context in which to measure on a device, with all threads. It is entered once no other process trains there."""
-    own = torch.get_num_threads()
-    with _locked(device, "gate", alone=True), _locked(device, "device", alone=True):
-        torch.set_num_threads(all_threads())
-        try:
-            yield
-        finally:
-            torch.set_num_threads(own)
+    with _locked(device, "gate", alone=True), _locked(device, "device", alone=True), measuring():
+        yield
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer.images import as_floats
+from fastrcaps_dse.trainer.threads import follow_load
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CAPTURE_FROM = 200  # steps of a run; fewer are not worth a capture
@@ -68,6 +69,7 @@ class EagerSteps:
         self.network.train()
         sums = torch.zeros(2, device=self.device)
         for step, rate in enumerate(rates):
+            follow_load(self.device)
             batch = slice(step * batch_size, (step + 1) * batch_size)
             x, y = as_floats(images.images[batch]), images.labels[batch]
             for group in self.optimizer.param_groups:

@@ -28,6 +28,7 @@ from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, writ
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
 from fastrcaps_dse.trainer.steps import make_steps
+from fastrcaps_dse.trainer.threads import follow_load
 
 EVALUATION_BATCH = 500  # images
 
@@ -184,6 +185,7 @@ class Training:
         self.network.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for start in range(0, len(split), EVALUATION_BATCH):
+            follow_load(self.device)
             batch = slice(start, start + EVALUATION_BATCH)
             correct += (self.network.scores(as_floats(split.images[batch])).argmax(1) == split.labels[batch]).sum()
         return 100.0 * int(correct) / len(split)
