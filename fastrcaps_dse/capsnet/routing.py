@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROUTE_CHUNK = 32  # images whose prediction vectors fit into the cache of a processor
+ROUTE_CHUNK = 16  # images whose prediction vectors fit into the cache of a processor
+FEW_IMAGES = 16  # of a chunk: with fewer, du is the faster product; with more, its transpose
 
 
 def _squash_factor(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -88,17 +89,15 @@ class Route(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u_IBE: Tensor, W_IJDE: Tensor, bias_JD: Tensor, iterations: int, chunk: int) -> Tensor:
-        inputs, batch, E = u_IBE.shape
+        inputs, batch, _ = u_IBE.shape
         _, J, D, _ = W_IJDE.shape
         group = 2 - J % 2
-        W_IEX = W_IJDE.view(inputs, J * D, E).transpose(1, 2)
         c_RBJI = u_IBE.new_empty(iterations - 1, batch, J, inputs)
         s_RBJD = u_IBE.new_empty(iterations, batch, J, D)
         for first in range(0, batch, chunk):
             images = slice(first, first + chunk)
-            u_hat_IbX = torch.bmm(u_IBE[:, images], W_IEX)
-            torch.add(bias_JD, u_hat_IbX.sum(0).view(-1, J, D), alpha=1 / J, out=s_RBJD[0, images])
-            u_hat_nIG = u_hat_IbX.view(inputs, -1, group * D).transpose(0, 1)
+            u_hat_nIG = _predictions(u_IBE[:, images], W_IJDE, group)
+            torch.add(bias_JD, u_hat_nIG.sum(1).view(-1, J, D), alpha=1 / J, out=s_RBJD[0, images])
             total_bJD = torch.zeros_like(s_RBJD[0, images])  # of v over the earlier iterations
             for r in range(1, iterations):
                 before_bJD, now_bJD = s_RBJD[r - 1, images], s_RBJD[r, images]
@@ -118,22 +117,32 @@ class Route(torch.autograd.Function):
         inputs, _, E = u_IBE.shape
         W_IXE = W_IJDE.view(inputs, J * D, E)
         v_RBJD = _squash(s_RBJD)
-        dW_IXE, du_IBE, ds_RBJD = torch.empty_like(W_IXE), torch.empty_like(u_IBE), torch.empty_like(s_RBJD)
+        # dW is transposed, because products with few rows and many columns are the faster ones
+        dW_IEX, du_IBE, ds_RBJD = u_IBE.new_empty(inputs, E, J * D), torch.empty_like(u_IBE), torch.empty_like(s_RBJD)
         for first in range(0, batch, ctx.chunk):
             images = slice(first, min(first + ctx.chunk, batch))
-            x_IbX = torch.bmm(u_IBE[:, images], W_IXE.transpose(1, 2))  # the prediction vectors
+            x_nIG = _predictions(u_IBE[:, images], W_IJDE, ctx.group)
             of_images = (c_RBJI[:, images], s_RBJD[:, images], v_RBJD[:, images], ds_RBJD[:, images])
-            _prediction_gradients(x_IbX, dv_BJD[images], *of_images, ctx.group)  # now their gradients
-            du_IBE[:, images] = torch.bmm(x_IbX, W_IXE)
-            if first == 0:
-                torch.bmm(x_IbX.transpose(1, 2), u_IBE[:, images], out=dW_IXE)
+            _prediction_gradients(x_nIG, dv_BJD[images], *of_images, ctx.group)  # now their gradients
+            x_IbX = x_nIG.transpose(0, 1).reshape(inputs, -1, J * D)
+            if x_IbX.shape[1] < FEW_IMAGES:
+                du_IBE[:, images] = torch.bmm(x_IbX, W_IXE)
             else:
-                dW_IXE.baddbmm_(x_IbX.transpose(1, 2), u_IBE[:, images])
-        return du_IBE, dW_IXE.view_as(W_IJDE), ds_RBJD.sum((0, 1)), None, None
+                du_IBE[:, images] = torch.bmm(W_IXE.transpose(1, 2), x_IbX.transpose(1, 2)).transpose(1, 2)
+            torch.baddbmm(dW_IEX, u_IBE[:, images].transpose(1, 2), x_IbX, beta=1 if first else 0, out=dW_IEX)
+        dW_IJDE = dW_IEX.transpose(1, 2).contiguous().view_as(W_IJDE)
+        return du_IBE, dW_IJDE, ds_RBJD.sum((0, 1)), None, None
+
+
+def _predictions(u_IbE: Tensor, W_IJDE: Tensor, group: int) -> Tensor:
+    """The prediction vectors of a chunk, [n, I, G], contiguous: those of one output capsule side by side, as routing reads them."""
+    inputs, J, D, E = W_IJDE.shape
+    u_hat_IbX = torch.bmm(u_IbE, W_IJDE.view(inputs, J * D, E).transpose(1, 2))
+    return u_hat_IbX.view(inputs, -1, group * D).transpose(0, 1).contiguous()
 
 
 def _prediction_gradients(
-    u_hat_IbX: Tensor, dv_bJD: Tensor, c_RbJI: Tensor, s_RbJD: Tensor, v_RbJD: Tensor, ds_RbJD: Tensor, group: int
+    u_hat_nIG: Tensor, dv_bJD: Tensor, c_RbJI: Tensor, s_RbJD: Tensor, v_RbJD: Tensor, ds_RbJD: Tensor, group: int
 ) -> None:
     """Replace the prediction vectors of a chunk by their gradients, and fill in the gradients `ds` of all iterations.
 
@@ -141,8 +150,7 @@ def _prediction_gradients(
     left^T right, whose rows are collected from the last iteration back to the first.
     """
     iterations, _, J, D = s_RbJD.shape
-    inputs = len(u_hat_IbX)
-    u_hat_nIG = u_hat_IbX.view(inputs, -1, group * D).transpose(0, 1)
+    inputs = u_hat_nIG.shape[1]
     left = dv_bJD.new_empty(len(u_hat_nIG), 1 + 2 * (iterations - 1) * group, inputs)
     right = dv_bJD.new_empty(len(u_hat_nIG), left.shape[1], group * D)
     left[:, 0] = 1 / J
@@ -263,7 +271,7 @@ def digit_capsules(s_PBM: Tensor, W_IJDE: Tensor, bias_JD: Tensor, *, types: int
     s_PBTE = s_PBM.unflatten(2, (types, -1))
     v_BJD: Tensor
     if len(W_IJDE) == types:  # weight sharing
-        u_PBTE = Squash.apply(s_PBTE)  # type: ignore[no-untyped-call]
+        u_PBTE = Squash.apply(s_PBTE.contiguous())  # type: ignore[no-untyped-call]
         v_BJD = RouteShared.apply(u_PBTE, W_IJDE, bias_JD, iterations)  # type: ignore[no-untyped-call]
         return v_BJD
     u_TPBE = Squash.apply(s_PBTE.permute(2, 0, 1, 3).contiguous())  # type: ignore[no-untyped-call]
