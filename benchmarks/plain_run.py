@@ -1,13 +1,14 @@
-"""Whole runs in the plain manner: the trainer's data, schedules and measures around the yardstick's network and step."""
+"""Whole runs in the manner of the yardsticks: the trainer's data, schedules and measures around their networks and steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from benchmarks.yardstick import PlainCapsNet, PlainTraining
+from benchmarks.yardstick import PlainCapsNet, PlainTraining, make_yardstick
 from fastrcaps_dse.capsnet.network import CapsNet
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer import Training
@@ -15,14 +16,16 @@ from fastrcaps_dse.trainer.images import as_floats
 
 
 class PlainSteps:
-    """A plain step for each batch."""
+    """A step of a yardstick for each batch."""
 
-    def __init__(self, network: PlainCapsNet) -> None:
-        self.whole = PlainTraining(network)
-        self.optimizer: torch.optim.Optimizer = self.whole.optimizer
+    def __init__(self, whole: PlainTraining) -> None:
+        self.whole = whole
+        self.optimizer: torch.optim.Optimizer = whole.optimizer
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
-        """Nothing: as plain scripts do."""
+        """Compile what the form compiles, for each size that a batch has; plain scripts do nothing."""
+        for few in {min(batch_size, len(images)), len(images) % batch_size or batch_size}:
+            self.whole.prepare(as_floats(images.images[:few]), images.labels[:few])
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
         total = 0.0
@@ -34,13 +37,33 @@ class PlainSteps:
 
 
 class PlainRun(Training):
-    """`Training` with the plain network, from the same weights; malloc is left as it is, as in plain scripts."""
+    """`Training` with a yardstick, from the same weights; malloc is left as it is, as in plain scripts."""
 
     keeps_memory = False
+    form: ClassVar[str] = "plain"
 
     def _make_steps(self) -> None:
         if isinstance(self.network, CapsNet):
-            self.network = PlainCapsNet(self.network).to(self.device)  # type: ignore[assignment]
-        self.steps = PlainSteps(self.network)  # type: ignore[arg-type]
+            whole = make_yardstick(self.form, self.network, self.device)
+            self.network = whole.network  # type: ignore[assignment]
+        else:
+            assert isinstance(self.network, PlainCapsNet)
+            whole = PlainTraining(self.network, fused=self.form == "port")
+        self.steps = PlainSteps(whole)
         self.optimizer = self.steps.optimizer
         self.warm = set()
+
+
+class PortRun(PlainRun):
+    """A run in the manner of popular ports."""
+
+    form = "port"
+
+
+class CompiledRun(PlainRun):
+    """A run whose loss and gradients are compiled; compilation counts as warm-up."""
+
+    form = "compiled"
+
+
+RUNS: dict[str, type[PlainRun]] = {kind.form: kind for kind in (PlainRun, PortRun, CompiledRun)}

@@ -1,195 +1,30 @@
-"""The trainer against the plain yardstick: images a second, peak memory, seconds per 60,000-image epoch, evaluation.
+"""The trainer against three yardsticks: images a second, seconds per 60,000-image epoch, peak memory, evaluation.
 
-Each (network variant, batch size) has one process for each form, so that memory is its own; the forms are timed in turn, the
-same images through each. `make bench` runs it; the record is reports/benchmarks/training.json.
+The yardsticks are a plain CapsNet, the same one compiled, and one as public ports write it (`benchmarks/yardstick.py`). Each
+(network variant, batch size) has one process for each form, so that memory is its own; the forms are timed in turn, the same
+images through each. `make bench` runs it; the record is reports/benchmarks/training.json.
+
+    python -m benchmarks.training --device cuda --to-accuracy 99.4 --dataset mnist --data-dir data
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import record
-from benchmarks.yardstick import PlainCapsNet, PlainTraining
-from fastrcaps_dse import data, trainer
-from fastrcaps_dse.capsnet.network import build_network
-from fastrcaps_dse.data import Split
-from fastrcaps_dse.problem.schedules import FixedBatch, build_timeline, learning_rate
-from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.trainer import Training, epoch_images
-from fastrcaps_dse.trainer.images import as_floats
-
-VARIANTS = {"full": (False, "full"), "small": (False, "small"), "ws": (True, "full"), "ws+small": (True, "small")}
-STEPS = {1: 30, 16: 6, 128: 2}  # of one timing on a CPU
-EPOCH_IMAGES = 60_000
-EVALUATED = 500  # images of one timing of the evaluation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What one process measures."""
-
-    variant: str
-    batch_size: int
-    form: str  # "plain", or the precision of the trainer
-    device: str
-    steps: int
-
-
-def design(variant: str, batch_size: int) -> DesignPoint:
-    sharing, decoder = VARIANTS[variant]
-    return DesignPoint(weight_sharing=sharing, decoder=decoder, batch_schedule=FixedBatch(size=batch_size))  # type: ignore[arg-type]
-
-
-def prepare(case: Case) -> tuple[Callable[[], None], Callable[[], None], Callable[[int], str]]:
-    """(train some steps, evaluate some images, profile some steps), each waiting for the device at its end."""
-    device = torch.device(case.device)
-    dataset = data.load("mnist-sample")
-    few = case.batch_size * case.steps
-    chosen = torch.arange(few) % len(dataset.train)
-    images = Split(images=dataset.train.images[chosen], labels=dataset.train.labels[chosen]).to(device)
-    shown = Split(images=dataset.test.images[:EVALUATED], labels=dataset.test.labels[:EVALUATED]).to(device)
-    point = design(case.variant, case.batch_size)
-    plain = case.form == "plain"
-    if plain:
-        network = build_network(point, dataset.shape)
-        network.initialize(torch.Generator().manual_seed(0))
-        whole = PlainTraining(PlainCapsNet(network).to(device))  # type: ignore[arg-type]
-    run = None if plain else Training(point, 0, dataset, epochs=1, protocol="paper", device=device, precision=case.form)  # type: ignore[arg-type]
-    line = build_timeline(point.batch_schedule, epochs=1, images=few)
-    epoch = 0
-
-    def train() -> None:
-        nonlocal epoch
-        epoch += 1
-        shifted = epoch_images(images, 0, epoch, point.shift)
-        rates = [learning_rate(point.lr_policy, step, line) for step in range(case.steps)]
-        if run:
-            run.train_on(shifted, case.batch_size, rates).tolist()
-            return
-        for step, rate in enumerate(rates):
-            batch = slice(step * case.batch_size, (step + 1) * case.batch_size)
-            whole.step(as_floats(shifted.images[batch]), shifted.labels[batch], rate)
-
-    @torch.no_grad()
-    def evaluate() -> None:
-        if run:
-            run.accuracy(shown)
-            return
-        for start in range(0, len(shown), case.batch_size):
-            whole.network.scores(as_floats(shown.images[start : start + case.batch_size])).argmax(1).sum().item()
-
-    def profile(rows: int) -> str:
-        with torch.profiler.profile() as profiled:
-            train()
-        key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
-        return str(profiled.key_averages().table(sort_by=key, row_limit=rows, max_name_column_width=40))
-
-    if run:
-        run.warm_up(case.batch_size, steps=EPOCH_IMAGES // case.batch_size)
-    return train, evaluate, profile
-
-
-def peak_bytes(device: str) -> int:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated()
-    with open("/proc/self/status", encoding="ascii") as status:  # of this process alone; ru_maxrss counts its parent's too
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
-def serve(case: Case, channel: Connection) -> None:
-    """Do what is asked and answer with the seconds it took."""
-    train, evaluate, profile = prepare(case)
-    acts: dict[str, Callable[[], Any]] = {
-        "train": train,
-        "evaluate": evaluate,
-        "memory": lambda: peak_bytes(case.device),
-        "profile": lambda: profile(14),
-    }
-    while (asked := channel.recv()) is not None:
-        start = time.perf_counter()
-        answer = acts[asked]()
-        channel.send((time.perf_counter() - start, answer))
-
-
-class Worker:
-    """A process that serves one case."""
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-        context = multiprocessing.get_context("spawn")
-        self.channel, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(case, other), daemon=True)
-        self.process.start()
-
-    def ask(self, what: str) -> tuple[float, Any]:
-        self.channel.send(what)
-        answer: tuple[float, Any] = self.channel.recv()
-        return answer
-
-    def stop(self) -> None:
-        self.channel.send(None)
-        self.process.join()
-
-
-def measure(variant: str, batch_size: int, forms: list[str], device: str, rounds: int) -> list[dict[str, Any]]:
-    """The rows of one variant and batch size: the forms in turn, `rounds` times."""
-    on_cpu = device == "cpu"
-    steps = STEPS.get(batch_size, 2) if on_cpu else max(30, 6000 // batch_size)
-    workers = [
-        Worker(
-            Case(
-                variant=variant,
-                batch_size=batch_size,
-                form=form,
-                device=device,
-                steps=steps if form != "plain" or on_cpu else 30,
-            )
-        )
-        for form in forms
-    ]
-    rates: dict[str, list[float]] = {form: [] for form in forms}
-    evaluation: dict[str, list[float]] = {form: [] for form in forms}
-    for turn in range(rounds + 1):
-        for worker in workers:
-            seconds, _ = worker.ask("train")
-            if turn:  # the first one warms up
-                rates[worker.case.form].append(worker.case.batch_size * worker.case.steps / seconds)
-    memory = {worker.case.form: worker.ask("memory")[1] for worker in workers}
-    for turn in range(min(rounds, 3) + 1):
-        for worker in workers:
-            seconds, _ = worker.ask("evaluate")
-            if turn:
-                evaluation[worker.case.form].append(EVALUATED / seconds)
-    profiles = {w.case.form: w.ask("profile")[1] for w in workers if variant == "full" and w.case.form != "plain"}
-    for worker in workers:
-        worker.stop()
-    rows = []
-    for form in forms:
-        rate = record.spread(rates[form])
-        row = {
-            "variant": variant,
-            "batch_size": batch_size,
-            "form": form,
-            "images_per_second": rate,
-            "epoch_seconds": float(f"{EPOCH_IMAGES / rate['median']:.4g}"),
-            "peak_memory_mb": round(memory[form] / 1e6),
-            "evaluated_per_second": record.spread(evaluation[form]),
-        }
-        if form != "plain" and "plain" in forms:
-            row["times_plain"] = record.spread([a / b for a, b in zip(rates[form], rates["plain"], strict=True)])
-        if form in profiles:
-            row["profile"] = profiles[form].splitlines()
-        rows.append(row)
-    return rows
+from benchmarks.gpu_facts import card
+from benchmarks.training_cases import EVALUATED, VARIANTS, ProcessLost
+from benchmarks.training_goal import load_goal, seconds_to
+from benchmarks.training_rows import measure
+from benchmarks.yardstick import YARDSTICKS
+from fastrcaps_dse import trainer
 
 
 def bounds() -> dict[str, float]:
@@ -212,25 +47,65 @@ def bounds() -> dict[str, float]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=7, help="timings of each form")
-    parser.add_argument("--batches", default="1,16,128")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--forms", help="of plain, float32, bfloat16; default: plain and what the trainer chooses")
-    parser.add_argument("--name", default="training", help="of the record")
-    asked = parser.parse_args()
-    device = torch.device(asked.device)
-    forms = (asked.forms or f"plain,{trainer.choose_precision(device)}").split(",")
-    rows = []
-    limits = bounds()
-    for batch_size in map(int, asked.batches.split(",")):
+def default_forms(device: torch.device) -> list[str]:
+    """The yardsticks and what the trainer chooses; on a GPU both precisions."""
+    if device.type == "cuda":
+        return [*YARDSTICKS, "float32", "bfloat16"]
+    return [*YARDSTICKS, trainer.choose_precision(device)]
+
+
+def rows_of(asked: argparse.Namespace, forms: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of all variants and batch sizes that were asked for; a line for what failed."""
+    for batch_size in filter(None, asked.batches.split(",")):
         for variant in asked.variants.split(","):
-            for row in measure(variant, batch_size, forms, asked.device, asked.rounds):
-                rows.append(row)
-                print(json.dumps({k: v for k, v in row.items() if k != "profile"}), flush=True)
-    print(record.write(asked.name, "benchmarks.training", device, {"bounds": limits, "rows": rows}))
+            try:
+                yield from measure(variant, int(batch_size), forms, asked.device, asked.rounds, evaluated=asked.evaluated)
+            except ProcessLost as lost:
+                yield {"variant": variant, "batch_size": int(batch_size), "failed": str(lost)}
+
+
+def goals_of(asked: argparse.Namespace, forms: list[str]) -> Iterator[dict[str, Any]]:
+    """The seconds of each form to the accuracy that was asked for."""
+    if asked.to_accuracy is None:
+        return
+    point, dataset = load_goal(asked.dataset, asked.design, asked.data_dir)
+    for form in forms:
+        device = torch.device(asked.device)
+        yield seconds_to(asked.to_accuracy, form, point, dataset, device, epochs=asked.epochs)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--rounds", type=int, default=7, help="timings of each form")
+    options.add_argument("--batches", default="1,16,128", help="batch sizes; empty for none")
+    options.add_argument("--variants", default=",".join(VARIANTS))
+    options.add_argument(
+        "--forms", help="of plain, port, compiled, float32, bfloat16; default: the yardsticks and what the trainer chooses"
+    )
+    options.add_argument("--evaluated", type=int, default=EVALUATED, help="images of one timing of the evaluation")
+    options.add_argument("--name", default="training", help="of the record")
+    options.add_argument("--to-accuracy", type=float, metavar="PERCENT", help="also train whole runs until this test accuracy")
+    options.add_argument("--dataset", default="mnist", help="of the whole runs")
+    options.add_argument("--data-dir", type=Path, help="where it is")
+    options.add_argument("--design", default="lr_policy=one-cycle batch_schedule=16", help="of the whole runs")
+    options.add_argument("--epochs", type=int, default=12, help="of a whole run, at most")
+    return options
+
+
+def main() -> None:
+    asked = parser().parse_args()
+    device = trainer.choose_device(asked.device)
+    forms = asked.forms.split(",") if asked.forms else default_forms(device)
+    found: dict[str, Any] = {"card": card(device)} if device.type == "cuda" else {}
+    found["bounds"] = bounds()
+    for name, results in (("rows", rows_of(asked, forms)), ("to_accuracy", goals_of(asked, forms))):
+        found[name] = []
+        for row in results:
+            found[name].append(row)
+            print(json.dumps({k: v for k, v in row.items() if k != "profile"}), flush=True)
+    print(record.write(asked.name, "benchmarks.training", device, found))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,19 @@
-"""A plain CapsNet and its training step, the literal formulas in the manner of the reference code (Sabour's and its ports).
+"""Three yardsticks: CapsNets and their training steps as people write them with PyTorch alone.
 
-Float32 (or float64: the tests compare with it), eager; the votes element by element ([B, I, 8, J*16]), stored logits, Adam
-tensor by tensor, and a wait for the loss at every step. The same parameters as `fastrcaps_dse.capsnet.network.CapsNet`.
+- plain: the literal formulas in the manner of the reference code. The votes element by element ([B, I, 8, J*16]), stored
+  logits, Adam tensor by tensor.
+- compiled: the plain one, its loss and the gradients of it through `torch.compile`.
+- port: what popular PyTorch ports do. The votes are one product, routing works on them as a whole, and Adam is fused.
+
+All have the parameters of `fastrcaps_dse.capsnet.network.CapsNet` and its results, up to rounding; all wait for the loss at every
+step, as scripts do. They work in float32, or in float64: the tests compare with that.
 """
 
 from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -92,19 +101,94 @@ class PlainCapsNet(nn.Module):
         return margin.sum(1).mean() + 0.0005 * ((drawn - images.flatten(1)) ** 2).sum(1).mean()
 
 
-class PlainTraining:
-    """The plain training step of a network."""
+class PortCapsNet(PlainCapsNet):
+    """The same network as popular ports write it: the votes of all images as one product, routing with stored logits."""
 
-    def __init__(self, network: PlainCapsNet) -> None:
+    def output_capsules(self, images: Tensor) -> Tensor:
+        x = self.primary(F.relu(self.conv1(images)))
+        types, dim = sizes.CAPSULE_TYPES, sizes.PRIMARY_DIM
+        u = squash(x.view(len(x), types, dim, -1).transpose(2, 3))  # [B, types, positions, 8]
+        if len(self.W) == types:  # weight sharing
+            u_hat = torch.einsum("btpe,tjde->btpjd", u, self.W).flatten(1, 2)
+        else:
+            u_hat = torch.einsum("bie,ijde->bijd", u.flatten(1, 2), self.W)
+        logits = u_hat.new_zeros(u_hat.shape[:3])
+        for iteration in range(self.iterations):
+            c = logits.softmax(2)
+            v = squash(torch.einsum("bij,bijd->bjd", c, u_hat) + self.bias)
+            if iteration < self.iterations - 1:
+                logits = logits + torch.einsum("bijd,bjd->bij", u_hat, v)
+        return v
+
+
+class PlainTraining:
+    """The training step of a yardstick; with `fused`, Adam updates all tensors at once."""
+
+    def __init__(self, network: PlainCapsNet, *, fused: bool = False) -> None:
         self.network = network
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=False)
+        self.loss: Callable[[Tensor, Tensor], Tensor] = network.loss
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, foreach=False, fused=fused)
 
     def step(self, images: Tensor, labels: Tensor, rate: float) -> float:
         """One update; the loss of the batch before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        loss = self.network.loss(images, labels)
+        loss = self.loss(images, labels)
         loss.backward()
         self.optimizer.step()
         return loss.item()
+
+    def prepare(self, images: Tensor, labels: Tensor) -> float:
+        """The seconds of what is compiled for batches of this size, beyond those of the step itself; plain steps need nothing."""
+        return 0.0
+
+
+REASON = 300  # characters of a compiler's error
+
+
+class CannotCompile(Exception):
+    """`torch.compile` does not work here, for example without a C++ compiler."""
+
+
+class CompiledTraining(PlainTraining):
+    """The step of a network whose loss and gradients are compiled; Adam is as in the plain one."""
+
+    def __init__(self, network: PlainCapsNet, *, backend: str = "inductor") -> None:
+        super().__init__(network)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the compiler's own modules
+            self.loss = torch.compile(network.loss, backend=backend, dynamic=False)
+
+    def prepare(self, images: Tensor, labels: Tensor) -> float:
+        """Compile forward and backward pass for batches of this size; weights stay as they are.
+
+        Returns the seconds of compilation. Raises CannotCompile.
+        """
+
+        def seconds() -> float:
+            start = time.perf_counter()
+            self.loss(images, labels).backward()
+            if images.device.type == "cuda":
+                torch.cuda.synchronize(images.device)
+            return time.perf_counter() - start
+
+        try:
+            first = seconds()
+        except Exception as error:  # compilers raise what they like
+            reason = " ".join(str(error).split())[:REASON]
+            raise CannotCompile(f"torch.compile does not work here ({type(error).__name__}: {reason})") from error
+        again = seconds()
+        self.optimizer.zero_grad()
+        return max(0.0, first - again)
+
+
+YARDSTICKS = ("plain", "port", "compiled")
+
+
+def make_yardstick(form: str, like: CapsNet, device: torch.device) -> PlainTraining:
+    """The training step of a yardstick, of one of the forms `YARDSTICKS`, from the weights of `like`."""
+    network = (PortCapsNet if form == "port" else PlainCapsNet)(like).to(device)
+    if form == "compiled":
+        return CompiledTraining(network)
+    return PlainTraining(network, fused=form == "port" and device.type in ("cpu", "cuda"))
