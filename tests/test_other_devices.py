@@ -6,6 +6,7 @@ for a number: a captured step must not wait.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -91,9 +92,11 @@ def test_routing_takes_what_a_convolution_gives(
     W = torch.randn(types if shared else types * 6, 10, 16, 8, generator=generator)
     bias = torch.randn(10, 16, generator=generator)
 
+    routed = partial(digit_capsules, types=types, iterations=3)  # of routing
+
     def results(s_PBM: Tensor) -> list[Tensor]:
         given = [tensor.detach().requires_grad_() for tensor in (s_PBM, W, bias)]
-        v = digit_capsules(given[0], given[1], given[2], types=types, iterations=3)
+        v = routed(given[0], given[1], given[2])
         return [v, *torch.autograd.grad((v * v.detach().cos()).sum(), given)]
 
     s_PBM = s_BMhw.permute(2, 3, 0, 1).flatten(0, 1)
