@@ -12,14 +12,16 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SHORT_WAIT = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+SHORT_WAIT = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
 """How long an idle thread keeps its core, in loops of GNU's OpenMP and in ms of LLVM's and Intel's, before it sleeps.
 
-Their own values are about a millisecond and 200 ms. A thread that waits so long takes the core from a program that computes,
+Their own values are some milliseconds and 200 ms. A thread that waits so long takes the core from a program that computes,
 which then makes this process wait in turn. The record reports/benchmarks/shared-cores.json compares both.
 """
 WAITING = ("OMP_WAIT_POLICY", *SHORT_WAIT)  # variables by which a person decides how OpenMP waits
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # and how many threads it has
+REPEATABLE = {"MKL_CBWR": "AUTO,STRICT"}
+"""Lets Intel's MKL, which multiplies the matrices, give the same bits with any number of threads."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -35,8 +37,13 @@ _prepared = _Prepared()
 
 
 def prepare_openmp(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Let OpenMP's idle threads sleep early, unless the environment says already how they wait. Workers inherit it."""
+    """Let OpenMP's idle threads sleep early, unless the environment says already how they wait, and products be repeatable.
+
+    Workers inherit the environment.
+    """
     _prepared.too_late = "torch" in sys.modules
+    for name, value in REPEATABLE.items():
+        environ.setdefault(name, value)
     if any(name in environ for name in WAITING):
         return
     environ.update(SHORT_WAIT)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse import cores, data, store, trainer
 from fastrcaps_dse.errors import InputError, UserError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.problem.quantities import counted
@@ -36,7 +36,9 @@ def examine(storage: str | None, data_dir: Path | None) -> list[Finding]:
 def _machine() -> Iterator[Finding]:
     yield Finding(what="software", ok=True, finding=f"{trainer.software()}, optuna {importlib.metadata.version('optuna')}")
     device = trainer.choose_device()
-    yield Finding(what="device", ok=True, finding=f"{device.type}: {trainer.device_name(device)}, {os.cpu_count()} processors")
+    yield Finding(what="device", ok=True, finding=f"{device.type}: {trainer.device_name(device)}")
+    yield Finding(what="cores", ok=True, finding=_cores())
+    yield Finding(what="OpenMP", ok=True, finding=f"idle threads wait {cores.waiting()}")
     precision = trainer.choose_precision(device)
     yield Finding(what="precision", ok=True, finding=f"{precision} for the convolutions; the rest is float32")
     free = shutil.disk_usage(".").free / 1e9
@@ -46,6 +48,15 @@ def _machine() -> Iterator[Finding]:
     except UserError as error:
         yield Finding(what="browser", ok=False, finding=f"{error.message}; {error.hint}")
     yield Finding(what="free disk", ok=free > 1, finding=f"{free:.1f} GB here; {needs}")
+
+
+def _cores() -> str:
+    """How many threads train on the processor, and what decides their number."""
+    available = cores.available_cores()
+    text = f"{available} of {counted(os.cpu_count() or 1, 'processor')} may be used, {counted(trainer.all_threads(), 'thread')}"
+    if cores.threads_are_set():
+        return f"{text}, as the environment says"
+    return f"{text}, fewer while other programs compute" if cores.usage() and available > 1 else text
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:

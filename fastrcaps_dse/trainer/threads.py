@@ -1,6 +1,7 @@
 """The number of threads on a CPU: a process trains with its share of the cores, and with fewer while other programs compute.
 
-The number of threads does not change the results: each number is the sum of the same terms in the same order.
+Half or a quarter of the threads give the same bits as all of them (`cores.REPEATABLE`), so a run is repeatable whatever the load. Other
+parts can split a row of an operation between two threads, which changes the last digit; so the number is only ever halved.
 """
 
 from __future__ import annotations
@@ -100,7 +101,12 @@ def follow_load(device: torch.device) -> None:
 
 
 def threads_beside(others: float, processors: int, threads: int, most: int) -> int:
-    """How many threads to use beside programs that keep `others` of the `processors` busy; `threads` are in use, `most` may be."""
+    """How many threads to use beside programs that keep `others` of the `processors` busy: `most`, or half of it, or a quarter, ...
+
+    `threads` are in use now.
+    """
     free = processors - others
     wanted = threads if abs(free - threads) <= HYSTERESIS else round(free)
-    return max(1, min(wanted, most))
+    while most > max(1, wanted):
+        most //= 2
+    return most
