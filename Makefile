@@ -4,13 +4,18 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: explore test bench lint types check lock clean
+.PHONY: explore test test-quick bench lint types check lock clean
 
 explore: $(VENV)/.installed
 	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
 
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+test-quick: $(VENV)/.installed-dev
+	$(PYTEST) -m 'not slow and not browser'
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.training

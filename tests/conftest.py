@@ -20,14 +20,19 @@ if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and lock
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="fastrcaps-tests-")
     tempfile.tempdir = None
 
+os.environ.setdefault("FASTRCAPS_ALGORITHMS", "default")  # two storages give the same bits, whatever would be measured for each
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from fastrcaps_dse import cli, data
+from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.store import Store
+from fastrcaps_dse.trainer import stopwatch
 from tests.browsing import Open, eventually, file_of
+from tests.sessions import SMALL
 from tests.synthetic import write_study
 
 # A run of the tests says something of the code, not of its luck or of a busy machine; `--hypothesis-profile=wide` searches for more.
@@ -52,6 +57,26 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
     return folder
 
 
+LONGEST = (
+    "documented_commands",
+    "worker_pool",
+    "browser_page",
+    "session",
+    "kernels",
+    "browser_views",
+    "browser_pick",
+    "cli",
+    "trainer",
+    "reuse_and_racing",
+)
+"""Files of tests that take longest: they come first, so that the workers end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("data") / "tiny")
@@ -59,8 +84,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Step times of a few milliseconds are enough where nobody reads them."""
-    monkeypatch.setattr("fastrcaps_dse.trainer.stopwatch.GROUP_SECONDS", 0.01)
+    """One step time of a few milliseconds is enough where nobody reads it."""
+    monkeypatch.setattr(stopwatch, "GROUP_SECONDS", 0.01)
+    assert stopwatch.measure_step.__kwdefaults__["groups"] == stopwatch.GROUPS
+    monkeypatch.setitem(stopwatch.measure_step.__kwdefaults__, "groups", 1)
+
+
+@pytest.fixture
+def small_capsnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CapsNets in this process are small: for tests of what happens around the training."""
+    for name, value in SMALL.items():
+        monkeypatch.setattr(sizes, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)

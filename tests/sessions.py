@@ -6,16 +6,32 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse import session, store
+from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted, Status, TrialFinished
 from fastrcaps_dse.session import OpenStudy, Outcome
 from fastrcaps_dse.store import Store
+from fastrcaps_dse.trainer import stopwatch
+
+SMALL = {"CONV_CHANNELS": 32, "CAPSULE_TYPES": 4, "DECODER_HIDDEN": (32, 64)}
+"""Layer sizes of a CapsNet that trains in no time, for tests of what happens around the training."""
+
+
+def small_worker(pipe: Connection, setup: worker_pool.WorkerSetup) -> None:
+    """A worker whose networks are small and whose step times are short."""
+    for name, value in SMALL.items():
+        setattr(sizes, name, value)
+    stopwatch.GROUP_SECONDS = 0.01
+    worker_pool._work(pipe, setup)
+
 
 STUDY = """
 name = "s"

@@ -18,6 +18,8 @@ from tests.browsing import Open, eventually, file_of, marked
 from tests.synthetic import write_study
 from tests.test_page import Server, watched_of
 
+pytestmark = pytest.mark.browser
+
 # --- address, theme, export -------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ from fastrcaps_dse.analysis import picks, results
 from fastrcaps_dse.problem.objectives import OBJECTIVES
 from tests.browsing import Open, eventually, marked, texts
 
+pytestmark = pytest.mark.browser
+
 # --- the pick ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.browsing import Open, eventually, marked, texts
 
+pytestmark = pytest.mark.browser
+
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ def study(tmp_path: Path, tiny: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     explored = command("explore", study, "--objectives", "acc,time,params", "--device", "cpu", "--precision", "float32")
     assert explored.code == 0 and "on the Pareto front" in explored.out
@@ -85,7 +86,9 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     assert command("explore", study, "--trials", 2, "--device", "cpu").code == 0
 
 
+@pytest.mark.slow
 def test_interrupted_and_continued_by_the_command_it_prints(study: Path, tmp_path: Path) -> None:
+    study.write_text('time = "measured"' + study.read_text())  # these processes need not measure steps
     arguments = [sys.executable, "-m", "fastrcaps_dse", "explore", "tiny.toml", "--device", "cpu"]
     with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         deadline = time.monotonic() + 120
@@ -226,6 +229,7 @@ def test_the_named_designs_are_the_papers() -> None:
     assert len(NAMED_DESIGNS) == 8
 
 
+@pytest.mark.slow
 def test_limits_before_training(command: Command, study: Path) -> None:
     nothing = command("explore", study, "--max-params", "1k", "--time", "measured")
     assert nothing.code == 3 and "no design of the space satisfies params <= 1,000" in nothing.err
@@ -243,6 +247,8 @@ def test_limits_before_training(command: Command, study: Path) -> None:
     assert ", by the clock\n" in shown.out
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
 def test_budgets(command: Command, study: Path) -> None:
     assert "is not a quantity for time" in command("explore", study, "--budget", "soon").err
     done = command("explore", study, "--until-exhausted", "--device", "cpu")
@@ -252,6 +258,8 @@ def test_budgets(command: Command, study: Path) -> None:
     assert "by the clock" in command("show", 0).out
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
 def test_racing_and_a_guided_search_that_prunes(command: Command, study: Path) -> None:
     explored = command(
         "explore",
@@ -277,6 +285,8 @@ def test_racing_and_a_guided_search_that_prunes(command: Command, study: Path) -
     assert unknown.code == 2 and "known: off, safe, on" in unknown.err
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_log_is_shown_when_asked_for(command: Command, study: Path) -> None:
     first = ("explore", study, "--trials", "1", "--device", "cpu")
     assert "info:" not in command(*first).err

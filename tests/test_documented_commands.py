@@ -7,6 +7,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Command, write_tiny
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,9 @@ def command_lines(text: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.usefixtures("small_capsnet")
 def test_every_command_line_works(command: Command, tmp_path: Path, browser: str) -> None:
     images = write_tiny(tmp_path / "my-images")
     for name in ("MNIST", "FashionMNIST"):

@@ -23,6 +23,7 @@ decoder = ["full", "small"]
 """
 
 
+@pytest.mark.slow
 def test_explore_in_python(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_program_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.Monkey
         ImageSize(width=1)
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("browser")
 def test_figures_as_png_have_the_size_that_was_asked_for(command: Command, small: Path, tmp_path: Path) -> None:
     said = command("report", "--figures", "out", "--format", "png", "--width", 601, "--height", 403, "--storage", small)
@@ -251,6 +252,7 @@ def test_figures_as_png_have_the_size_that_was_asked_for(command: Command, small
         assert len(data) > 4000
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("browser")
 def test_figures_as_svg_are_vectors_with_their_texts(command: Command, small: Path, tmp_path: Path) -> None:
     said = command("report", "--figures", "out", "--storage", small)

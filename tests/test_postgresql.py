@@ -62,6 +62,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[store.URL]:
         call("pg_ctl", "-D", place, "-m", "immediate", "stop")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # weights lie in studies/
     spec = override(spec_of(tiny), name="elsewhere")

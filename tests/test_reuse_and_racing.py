@@ -13,6 +13,7 @@ import torch
 from fastrcaps_dse import data, session, trainer
 from fastrcaps_dse.analysis import results
 from fastrcaps_dse.analysis.results import front_of
+from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
 from fastrcaps_dse.problem.study_spec import override, parse_study
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
@@ -20,6 +21,8 @@ from fastrcaps_dse.runs.runner import PREFIXES, Runner
 from fastrcaps_dse.search.protocols import Measured, Message, Request
 from fastrcaps_dse.store import RunRow
 from tests.sessions import SHARED, curves_of, explored, opened, shared
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 
 
 def test_equal_prefixes_are_trained_once(tmp_path: Path, tiny: Path) -> None:
@@ -112,8 +115,10 @@ def test_racing_spends_seeds_where_membership_is_uncertain(tmp_path: Path, tiny:
     assert sorted(frame["seeds"]) == [1, 6, 6] and frame["tied"].sum() == sum(s.doubtful for s in sure.values())
 
 
-def test_a_run_that_cannot_enter_the_front_is_pruned(tmp_path: Path, tiny: Path) -> None:
+def test_a_run_that_cannot_enter_the_front_is_pruned(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first design reaches 100 %; the slower and larger one that follows cannot do better, and is pruned."""
+    monkeypatch.setattr(sizes, "CONV_CHANNELS", 128)  # large enough to reach it
+    monkeypatch.setattr(sizes, "CAPSULE_TYPES", 16)
     text = SHARED.format(name="a", dataset=tiny, epochs=4, schedules="[8, 48]")
     text = text.replace("first = []", 'first = ["lr_policy=fixed batch_schedule=8 decoder=small"]')
     objectives = parse_objectives("acc,params,epochs")

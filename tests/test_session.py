@@ -30,6 +30,8 @@ from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 from tests.sessions import Heard, curves, explore, explored, opened, spec_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,6 +71,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import tests.sessions as t
+t.stopwatch.GROUP_SECONDS = 0.01
 class Killer(t.Heard):
     def epoch_finished(self, event):
         print(event.epoch.epoch, flush=True)
@@ -181,6 +184,7 @@ def test_a_plan_trains_nothing(tiny: Path) -> None:
     assert first.steps == 5 + 3 * 3 and first.params == 6_172_241 and 0 < first.seconds * 3 < planned.seconds
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
 
@@ -204,6 +208,7 @@ def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, mon
         explore(tmp_path, spec_of(tiny, time="measured"), trials=2)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_time_by_the_clock_and_other_objectives(tmp_path: Path, tiny: Path) -> None:
     objectives = parse_objectives("acc,latency,time_to:40,epochs")
     ours = explore(tmp_path, spec_of(tiny, time="measured", objectives=objectives), trials=1)
@@ -239,6 +244,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path, tiny: Path) -> None:
     spec, clock = spec_of(tiny), Clock()
 
@@ -259,6 +265,7 @@ def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path,
     assert [e.epoch for run in ours.runs(ours.study().study_id) for e in ours.epochs(run.run_id)] == [1, 2, 3, 4] * 2
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = trainer.Timing(seconds=100.0, spread=0.0, n=7)
     monkeypatch.setattr("fastrcaps_dse.runs.cost_model.measure_step", lambda *_: timing)

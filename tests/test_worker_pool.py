@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from fastrcaps_dse import session, store, trainer
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import start_budget
 from fastrcaps_dse.runs.devices import assign_devices, fitting
 from fastrcaps_dse.runs.executors import open_executor
-from fastrcaps_dse.search.protocols import EpochFinished
+from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted
 from fastrcaps_dse.session import OpenStudy
-from fastrcaps_dse.trainer import device_locks
-from tests.sessions import SHARED, Heard, curves_of, explored, opened
+from fastrcaps_dse.trainer import device_locks, threads
+from tests.sessions import SHARED, Heard, curves_of, explored, opened, small_worker
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 SPACE = '[4, 8, "adabatch(head_batch=4,head_epochs=10,tail_batch=8)", 16]'
 
@@ -86,7 +89,7 @@ def test_a_lock_that_is_never_given_back_is_waited_for_so_long(monkeypatch: pyte
 
 
 def test_threads_are_shared_and_a_measurement_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_locks, "_threads", device_locks._Threads())
+    monkeypatch.setattr(threads, "_state", threads._State())
     before, name = torch.get_num_threads(), trainer.device_name(CPU)
     torch.set_num_threads(6)
     try:
@@ -100,7 +103,7 @@ def test_threads_are_shared_and_a_measurement_has_all(monkeypatch: pytest.Monkey
         assert torch.get_num_threads() == 1 and trainer.all_threads() == 6
     finally:
         torch.set_num_threads(before)
-    monkeypatch.setattr(device_locks, "_threads", device_locks._Threads())
+    monkeypatch.setattr(threads, "_state", threads._State())
     assert trainer.device_name(CPU) == name
 
 
@@ -115,6 +118,13 @@ def test_how_many_runs_fill_a_device() -> None:
 # --- whole explorations -----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def small(small_capsnet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks, in workers too."""
+    monkeypatch.setattr(worker_pool, "_work", small_worker)
+
+
+@pytest.mark.usefixtures("small")
 def test_workers_give_what_one_process_gives(tmp_path: Path, tiny: Path) -> None:
     heard = Heard()
     two = study_of(tmp_path / "two", tiny)
@@ -135,37 +145,46 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, tiny: Path) -> None
 
 
 class Killer(Heard):
-    """Kills the worker of the first trial after an epoch, a number of times."""
+    """Kills the workers of trials, each so many times: a worker whenever it has told of an epoch."""
 
-    def __init__(self, times: int, study: OpenStudy) -> None:
+    def __init__(self, deaths: dict[int, int], study: OpenStudy) -> None:
         super().__init__()
-        self.times, self.study = times, study
+        self.deaths, self.study = deaths, study
+        self.killed: set[int] = set()  # processes, whose last words may still be heard
+        self.begun_of: dict[int, list[int]] = {}  # epochs that a trial had whenever a worker began with it
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.begun_of.setdefault(event.request.trial, []).append(len(event.accuracies))
+        super().tell(event)
 
     def epoch_finished(self, event: EpochFinished) -> None:
-        if self.times and event.request.trial == 0:
-            self.times -= 1
-            rows = self.study.store._rows(store.tables.run.select())
-            (owner,) = [row["owner"] for row in rows if row["trial"] == 0]
-            os.kill(int(owner.split(",")[1]), signal.SIGKILL)
+        trial = event.request.trial
+        rows = self.study.store._rows(store.tables.run.select())
+        (process,) = [int(row["owner"].split(",")[1]) for row in rows if row["trial"] == trial]
+        if self.deaths[trial] and process not in self.killed:
+            self.deaths[trial] -= 1
+            self.killed.add(process)
+            os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("deaths", "state"), [(1, "done"), (2, "failed")])
-def test_a_worker_that_dies(tmp_path: Path, tiny: Path, deaths: int, state: str) -> None:
-    study = study_of(tmp_path, tiny, epochs=12)
-    heard = Killer(deaths, study)
+@pytest.mark.usefixtures("small")
+def test_a_run_goes_on_where_a_worker_dies_and_fails_where_the_next_one_dies_too(tmp_path: Path, tiny: Path) -> None:
+    study = study_of(tmp_path, tiny, epochs=40)
+    heard = Killer({0: 1, 1: 2}, study)
     outcome = explored(study, heard, 2, workers=2)
-    assert outcome.trials == 2 and states(study) == [state, "done"]
-    assert heard.warnings == ["the worker of trial 0 died (exit code -9); its run is taken up again"]
-    (run,) = study.store.trials(study.row)[0].runs
-    if state == "failed":
-        assert run.reason == "its worker died 2 times, last with exit code -9"
-    else:
-        assert max(heard.begun) > 0  # from its last epoch
-        assert [e.epoch for e in study.store.epochs(run.run_id)] == [*range(1, 13)]
+    assert outcome.trials == 2 and states(study) == ["done", "failed"] and len(heard.killed) == 3
+    again = "the worker of trial {} died (exit code -9); its run is taken up again"
+    assert sorted(heard.warnings) == [again.format(0), again.format(1)]
+    (survivor,), (failed,) = (trial.runs for trial in study.store.trials(study.row))
+    assert failed.reason == "its worker died 2 times, last with exit code -9"
+    assert len(heard.begun_of[0]) == 2 and heard.begun_of[0][1] > 0  # from its last epoch
+    assert [e.epoch for e in study.store.epochs(survivor.run_id)] == [*range(1, 41)]
 
 
+@pytest.mark.usefixtures("small")
 def test_interrupted_workers_leave_a_study_that_goes_on(tmp_path: Path, tiny: Path) -> None:
-    study = study_of(tmp_path, tiny, epochs=12)
+    study = study_of(tmp_path, tiny, epochs=40)
 
     def interrupt() -> None:
         while not study.store.epochs_of(study.row.study_id):
@@ -178,22 +197,46 @@ def test_interrupted_workers_leave_a_study_that_goes_on(tmp_path: Path, tiny: Pa
     assert set(states(study)) == {"running"} and not any(
         store.is_alive(run["owner"], run["heartbeat"]) for run in study.store.owners(study.row.study_id)
     )
-    outcome = explored(study_of(tmp_path, tiny, epochs=12), None, 2, workers=2)
+    outcome = explored(study_of(tmp_path, tiny, epochs=40), None, 2, workers=2)
     assert outcome.trials == 2 and states(study) == ["done", "done"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileClock:
+    """A clock that all processes read from a file, and that stands still until it is set."""
+
+    path: Path
+
+    def __call__(self) -> float:
+        return float(self.path.read_text(encoding="ascii"))
+
+    def set(self, seconds: float) -> None:
+        """Set it at once: no process reads half of it."""
+        new = self.path.with_suffix(".new")
+        new.write_text(str(seconds), encoding="ascii")
+        new.replace(self.path)
+
+
+@pytest.mark.usefixtures("small")
 def test_a_budget_ends_all_workers_between_epochs(tmp_path: Path, tiny: Path) -> None:
-    for seconds in (10, 40, 160):  # a busy machine starts processes slowly: until both have begun
-        study = study_of(tmp_path / str(seconds), tiny, epochs=10_000)
-        outcome = explored(study, None, 9, workers=2, budget=start_budget(seconds))
-        assert outcome.spent and outcome.trials == 0
-        runs = study.store.runs(study.row.study_id)
-        if len(runs) == 2 and all(study.store.epochs(run.run_id) for run in runs):
-            break
-    assert states(study) == ["running", "running"]
-    assert all(study.store.epochs(run.run_id) for run in runs)
+    clock = FileClock(path=tmp_path / "clock")
+    clock.set(1000.0)
+    trained: set[int] = set()
+
+    class Ender(Heard):
+        def epoch_finished(self, event: EpochFinished) -> None:
+            trained.add(event.request.trial)
+            if len(trained) == 2:  # both workers are at work: the time is over
+                clock.set(1100.0)
+
+    study = study_of(tmp_path, tiny, epochs=10_000)
+    outcome = explored(study, Ender(), 9, workers=2, budget=start_budget(100, clock))
+    assert outcome.spent and outcome.trials == 0 and states(study) == ["running", "running"]
+    runs = study.store.runs(study.row.study_id)
+    assert len(runs) == 2 and all(study.store.epochs(run.run_id) for run in runs)
 
 
+@pytest.mark.usefixtures("small")
 def test_seeds_and_racing_in_workers(tmp_path: Path, tiny: Path) -> None:
     study = study_of(tmp_path, tiny, epochs=1, seeds=2)
     with open_executor(study.cost_model, workers=2) as pool:
@@ -211,6 +254,7 @@ def test_what_cannot_be_is_said_first(tmp_path: Path, tiny: Path) -> None:
     assert assign_devices(None, study.cost_model) == ["cpu"] and not study.store.runs(study.row.study_id)
 
 
+@pytest.mark.usefixtures("small")
 def test_an_error_of_a_worker_is_one_clear_line(tmp_path: Path, tiny: Path) -> None:
     study = study_of(tmp_path, tiny, objectives=parse_objectives("acc,params"))
     (tmp_path / "s.runs").write_text("a file where a folder belongs")
