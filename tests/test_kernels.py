@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import yardstick
-from fastrcaps_dse.capsnet.convolution import DFT_FROM, DFT_FROM_BFLOAT16, TILES_FROM, primary_conv
+from fastrcaps_dse.capsnet.algorithms import (
+    DFT_FROM,
+    DFT_FROM_BFLOAT16,
+    TILES_FROM,
+    Algorithm,
+    Algorithms,
+    contenders,
+    default_algorithm,
+)
+from fastrcaps_dse.capsnet.convolution import primary_conv
 from fastrcaps_dse.capsnet.losses import capsule_length
 from fastrcaps_dse.capsnet.network import CapsNet, Precision
 from fastrcaps_dse.capsnet.routing import ROUTE_CHUNK, digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.problem.space import DesignPoint
 
-BATCHES = [1, TILES_FROM - 1, TILES_FROM, DFT_FROM - 1, DFT_FROM]
+ALGORITHMS: tuple[Algorithm, ...] = ("direct", "tiles", "dft")
 
 
 def sample(generator: torch.Generator, *shape: int, kind: torch.dtype = torch.float64) -> Tensor:
@@ -32,9 +43,10 @@ def agree(fast: Tensor, slow: Tensor, inputs: list[Tensor], weight: Tensor, boun
         assert (a - b).abs().max() <= bound * b.abs().max()
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (19, 24, 3), (29, 17, 2)])
-def test_convolutions(batch: int, height: int, width: int, channels: int) -> None:
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("batch", [1, 2, 7, 33])
+@pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (19, 24, 3), (29, 17, 2), (17, 17, 1)])
+def test_convolutions(algorithm: Algorithm, batch: int, height: int, width: int, channels: int) -> None:
     generator = torch.Generator().manual_seed(batch)
     images = sample(generator, batch, channels, height, width)
     parameters = [
@@ -45,7 +57,32 @@ def test_convolutions(batch: int, height: int, width: int, channels: int) -> Non
     ]
     w1, b1, w2, b2 = (p.requires_grad_() for p in parameters)
     plain = F.conv2d(F.conv2d(images, w1, b1).relu(), w2.permute(3, 2, 0, 1), b2, stride=2).permute(2, 3, 0, 1)
-    agree(primary_conv(images, w1, b1, w2, b2), plain, parameters, sample(generator, *plain.shape), 1e-11)
+    fast = primary_conv(images, w1, b1, w2, b2, None, algorithm)
+    agree(fast, plain, parameters, sample(generator, *plain.shape), 1e-11)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_default_algorithm_is_one_of_those_that_can_win(kind: torch.dtype) -> None:
+    for batch in range(1, 600):
+        assert default_algorithm(batch, kind) in contenders(batch, kind)
+    assert "tiles" not in {name for batch in range(1, 600) for name in contenders(batch, torch.bfloat16)}
+
+
+def test_a_network_uses_the_algorithms_that_it_is_given() -> None:
+    """Those of the sizes that were chosen; all others are the default ones. Each algorithm rounds in its own way."""
+    shape = ImageShape(channels=1, height=17, width=17, classes=3)
+    images = torch.rand(8, 1, 17, 17, generator=torch.Generator().manual_seed(0))
+
+    def output(batch: int, algorithms: Algorithms) -> Tensor:
+        network = CapsNet(DesignPoint(), shape, algorithms=algorithms)
+        network.initialize(torch.Generator().manual_seed(1))
+        return network.primary_capsules(images[:batch])
+
+    with torch.no_grad():
+        by_name = {name: output(8, Algorithms(chosen={8: name})) for name in ALGORITHMS}
+        assert not any(torch.equal(a, b) for a, b in itertools.combinations(by_name.values(), 2))
+        assert torch.equal(output(8, Algorithms()), by_name["tiles"]) and TILES_FROM <= 8 < DFT_FROM
+        assert torch.equal(output(7, Algorithms(chosen={8: "dft"})), output(7, Algorithms()))
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
@@ -96,13 +133,19 @@ ERRORS: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 6e-2}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("batch", [2, DFT_FROM_BFLOAT16 + 4, DFT_FROM])
 @pytest.mark.parametrize("decoder", ["full", "small"])
 @pytest.mark.parametrize("shared", [False, True])
-def test_gradients_against_float64(precision: Precision, batch: int, decoder: str, shared: bool) -> None:
+def test_gradients_against_float64(precision: Precision, batch: int, algorithm: Algorithm, decoder: str, shared: bool) -> None:
     """Each network variant, precision and convolution algorithm, whole MNIST-sized networks, against the plain one."""
     point = DesignPoint(weight_sharing=shared, decoder=decoder)  # type: ignore[arg-type]
-    network = CapsNet(point, ImageShape(channels=1, height=28, width=28, classes=10), precision)
+    if precision == "bfloat16" and algorithm == "tiles":
+        pytest.skip("never used together")
+    if batch == DFT_FROM and (algorithm == "direct" or decoder == "small"):
+        pytest.skip("slow, and tested with fewer images or the other decoder")
+    shape = ImageShape(channels=1, height=28, width=28, classes=10)
+    network = CapsNet(point, shape, precision, Algorithms(chosen={batch: algorithm}))
     network.initialize(torch.Generator().manual_seed(1))
     plain = yardstick.PlainCapsNet(network).double()
     generator = torch.Generator().manual_seed(2)

@@ -115,9 +115,11 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             ("run", "wall_time"),
             ("run", "others"),
             ("run", "pruned_after"),
+            ("run", "algorithms"),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))
+        connection.execute(sa.text("DROP TABLE fastrcaps_algorithm_choice"))
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 1"))
     for _ in range(2):
         again = Store(ours.url)
@@ -125,6 +127,8 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             columns = {column["name"] for column in sa.inspect(again.engine).get_columns(made.name)}
             assert columns == set(made.c.keys())
     assert again.epochs(run.run_id)[0].counted_seconds == EPOCH.train_seconds
+    assert claim(again).algorithms == {}  # the default ones, with which it began
+    assert claim(again, seed=1).algorithms is None  # a new run has yet to choose
 
 
 def test_files_that_are_no_database(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Rule:
     unless: str = ""  # a regular expression over lines: what the word is right with
 
 
-OLD_NAMES = r"fastrcaps_dse/store/(tables|database)\.py|tests/test_store\.py|benchmarks/same_results\.py"
+OLD_NAMES = r"fastrcaps_dse/store/migration\.py|tests/test_store\.py|benchmarks/same_results\.py"
 """Where names of earlier versions, in their databases and command lines, are translated."""
 
 RULES = [

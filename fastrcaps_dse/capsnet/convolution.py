@@ -1,6 +1,7 @@
 """The two convolutions on a CPU as a few large matrix products, in float32 or bfloat16 (which sums in float32 inside a product).
 
-There are three algorithms for PrimaryCaps. All are exact up to rounding.
+There are three algorithms for PrimaryCaps. All are exact up to rounding. Which one is the fastest for a batch size depends on the
+processor; the caller chooses (see `algorithms`).
 
 - Direct (im2col): for a few images, where transforming the weights would not pay off.
 - Tiles, and discrete Fourier transform (see `transforms`): the four stride phases of the input are stride-1 convolutions with
@@ -16,7 +17,6 @@ the direct algorithm. Shape suffixes: see the package.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,12 +25,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fastrcaps_dse.capsnet import transforms
+from fastrcaps_dse.capsnet.algorithms import Algorithm, default_algorithm
 from fastrcaps_dse.capsnet.sizes import KERNEL, primary_side
 from fastrcaps_dse.capsnet.sizes import PRIMARY_STRIDE as STRIDE
 from fastrcaps_dse.capsnet.transforms import PHASES, TAPS, Transforms
-
-TILES_FROM, DFT_FROM = 5, 48  # batch sizes from which tiles and transform are the fastest in float32, as measured
-DFT_FROM_BFLOAT16 = 12
 
 
 class ConvReLU(torch.autograd.Function):
@@ -155,29 +153,26 @@ class DirectConv(torch.autograd.Function):
 
 
 def primary_conv(
-    images_BCHW: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, work: torch.dtype | None = None
+    images_BCHW: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    work: torch.dtype | None = None,
+    algorithm: Algorithm | None = None,
 ) -> Tensor:
     """Conv1, ReLU and the PrimaryCaps convolution, [h, w, B, M], in the type of the images.
 
     `w1` is [F, C, K, K] and `b1` [F]; `w2` is [K, K, F, M], contiguous, and `b2` [M]. `work` is the type of the matrix work,
-    by default that of the images. Batch size and type alone choose the algorithm, so that equal batches give equal bits.
+    by default that of the images. `algorithm` is by default `default_algorithm`. Equal arguments give equal bits.
     """
     kind = work or images_BCHW.dtype
-    algorithm = _algorithm(len(images_BCHW), kind)
-    x = ConvReLU.apply(images_BCHW.to(kind), w1.to(kind), b1.to(kind), algorithm is not None)  # type: ignore[no-untyped-call]
+    chosen = algorithm or default_algorithm(len(images_BCHW), kind)
+    x = ConvReLU.apply(images_BCHW.to(kind), w1.to(kind), b1.to(kind), chosen != "direct")  # type: ignore[no-untyped-call]
     y_hwBM: Tensor
-    if algorithm is None:
+    if chosen == "direct":
         y_hwBM = DirectConv.apply(x, w2.to(kind), b2.to(kind))  # type: ignore[no-untyped-call]
     else:
-        of = algorithm(x.shape[0], x.shape[1], kind)
+        of = (transforms.tiles if chosen == "tiles" else transforms.dft)(x.shape[0], x.shape[1], kind)
         y_hwBM = TransformedConv.apply(x, w2.to(kind), b2.to(kind), of)  # type: ignore[no-untyped-call]
     return y_hwBM.to(images_BCHW.dtype)
-
-
-def _algorithm(batch: int, kind: torch.dtype) -> Callable[[int, int, torch.dtype], Transforms] | None:
-    """The transforms that are the fastest for a batch size; None if the direct convolution is."""
-    if kind == torch.bfloat16:
-        return transforms.dft if batch >= DFT_FROM_BFLOAT16 else None
-    if batch < TILES_FROM:
-        return None
-    return transforms.tiles if batch < DFT_FROM else transforms.dft

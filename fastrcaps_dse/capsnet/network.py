@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastrcaps_dse.capsnet import sizes
+from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithms
 from fastrcaps_dse.capsnet.convolution import primary_conv
 from fastrcaps_dse.capsnet.losses import capsule_length, margin_loss, one_hot, reconstruction_loss
 from fastrcaps_dse.capsnet.routing import digit_capsules
@@ -27,14 +28,18 @@ Precision = Literal["float32", "bfloat16"]
 class CapsNet(nn.Module):
     """The Capsule Network: Conv1, PrimaryCaps, DigitCaps with dynamic routing, and a decoder.
 
-    `shape` is that of the images; `precision` is that of the convolutions. The weights are not initialized: see `initialize`.
+    `shape` is that of the images; `precision` is that of the convolutions, and `algorithms` are those of PrimaryCaps on a CPU. The
+    weights are not initialized: see `initialize`.
     Raises InputError for images that the layers do not admit.
     Source: Section II of the FasTrCaps paper; Sabour et al., NIPS 2017.
     """
 
-    def __init__(self, point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> None:
+    def __init__(
+        self, point: DesignPoint, shape: ImageShape, precision: Precision = "float32", algorithms: Algorithms = BY_DEFAULT
+    ) -> None:
         super().__init__()
         grid = sizes.primary_grid(shape)
+        self.algorithms = algorithms
         self.shape = shape
         self.decoder_input = point.decoder
         self.routing_iterations = point.routing_iterations
@@ -74,8 +79,9 @@ class CapsNet(nn.Module):
         """The output of the PrimaryCaps convolution, before the squash, [P, B, M]."""
         assert self.conv1.bias is not None
         if images_BCHW.device.type == "cpu":
-            conv1, bias1 = self.conv1.weight, self.conv1.bias
-            s_hwBM = primary_conv(images_BCHW, conv1, bias1, self.primary_weight, self.primary_bias, self.work_type)
+            weights = (self.conv1.weight, self.conv1.bias, self.primary_weight, self.primary_bias)
+            algorithm = self.algorithms.of(len(images_BCHW), self.work_type or images_BCHW.dtype)
+            s_hwBM = primary_conv(images_BCHW, *weights, self.work_type, algorithm)
             return s_hwBM.flatten(0, 1)
         x_BFHW = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
         weight_MFKK = self.primary_weight.permute(3, 2, 0, 1)
@@ -164,9 +170,11 @@ def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
     layer.bias.uniform_(-bound, bound, generator=generator)
 
 
-def build_network(point: DesignPoint, shape: ImageShape, precision: Precision = "float32") -> CapsNet | LeNet5:
-    """The network of a design for images of this shape, its weights not initialized.
+def build_network(
+    point: DesignPoint, shape: ImageShape, precision: Precision = "float32", algorithms: Algorithms = BY_DEFAULT
+) -> CapsNet | LeNet5:
+    """The network of a design for images of this shape, its weights not initialized. See `CapsNet` for the arguments.
 
     Raises InputError for images that the layers of a CapsNet do not admit.
     """
-    return LeNet5(shape) if point.network == "lenet5" else CapsNet(point, shape, precision)
+    return LeNet5(shape) if point.network == "lenet5" else CapsNet(point, shape, precision, algorithms)

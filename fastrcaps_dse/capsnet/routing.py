@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROUTE_CHUNK = 16  # images whose prediction vectors fit into the cache of a processor
-FEW_IMAGES = 16  # of a chunk: with fewer, du is the faster product; with more, its transpose
+ROUTE_CHUNK = 8  # images whose prediction vectors fit into the cache of a processor
 
 
 def _squash_factor(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -125,10 +124,7 @@ class Route(torch.autograd.Function):
             of_images = (c_RBJI[:, images], s_RBJD[:, images], v_RBJD[:, images], ds_RBJD[:, images])
             _prediction_gradients(x_nIG, dv_BJD[images], *of_images, ctx.group)  # now their gradients
             x_IbX = x_nIG.transpose(0, 1).reshape(inputs, -1, J * D)
-            if x_IbX.shape[1] < FEW_IMAGES:
-                du_IBE[:, images] = torch.bmm(x_IbX, W_IXE)
-            else:
-                du_IBE[:, images] = torch.bmm(W_IXE.transpose(1, 2), x_IbX.transpose(1, 2)).transpose(1, 2)
+            du_IBE[:, images] = torch.bmm(x_IbX, W_IXE)
             torch.baddbmm(dW_IEX, u_IBE[:, images].transpose(1, 2), x_IbX, beta=1 if first else 0, out=dW_IEX)
         dW_IJDE = dW_IEX.transpose(1, 2).contiguous().view_as(W_IJDE)
         return du_IBE, dW_IJDE, ds_RBJD.sum((0, 1)), None, None

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
+from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.capsnet.sizes import static_objectives
 from fastrcaps_dse.problem.objectives import time_to
 from fastrcaps_dse.problem.schedules import Timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.context import Context
+from fastrcaps_dse.runs.kept_algorithms import KeptAlgorithms
 from fastrcaps_dse.search.protocols import Forecast
 from fastrcaps_dse.store import EpochRow, StepTime
 from fastrcaps_dse.trainer import (
@@ -36,22 +38,29 @@ class CostModel:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.kept_algorithms = KeptAlgorithms(context)
         self.seconds: dict[StepKey, float] = {}  # of a step; a cache of the store
 
     # --- measured ---------------------------------------------------------------------------------------------------------
 
-    def step_seconds(self, point: DesignPoint, batch_size: int) -> float:
-        """The seconds of a training step of this batch size; measured if the store has none."""
-        key = self._key(point, batch_size)
+    def step_seconds(self, point: DesignPoint, batch_size: int, algorithms: Algorithms | None = None) -> float:
+        """The seconds of a training step of this batch size; measured if the store has none.
+
+        `algorithms` are those of the run, by default those that a new run would have.
+        """
+        chosen = algorithms if algorithms is not None else self.kept_algorithms.algorithms(point, [batch_size])
+        key = self._key(point, batch_size, chosen)
         if key not in self.seconds:
             here = self.context
-            measured = self._kept(str(key), lambda: measure_step(point, here.dataset, batch_size, here.device, here.precision))
+            how = (point, here.dataset, batch_size, here.device, here.precision)
+            measured = self._kept(str(key), lambda: measure_step(*how, algorithms=chosen))
             self.seconds[key] = measured.seconds
         return self.seconds[key]
 
-    def seconds_by_batch_size(self, timeline: Timeline, point: DesignPoint) -> dict[int, float]:
-        """The seconds of a step for each batch size of a run."""
-        return {size: self.step_seconds(point, size) for size in sorted({phase.batch_size for phase in timeline.phases})}
+    def seconds_by_batch_size(self, timeline: Timeline, point: DesignPoint, algorithms: Algorithms) -> dict[int, float]:
+        """The seconds of a step for each batch size of a run with these algorithms."""
+        sizes = sorted({phase.batch_size for phase in timeline.phases})
+        return {size: self.step_seconds(point, size, algorithms) for size in sizes}
 
     def latency(self, point: DesignPoint) -> float:
         """The seconds in which one image gets its class scores; measured if the store has none."""
@@ -78,8 +87,10 @@ class CostModel:
         logger.info("measured: %s takes %.3g ms", key, timing.seconds * 1e3)
         return stored
 
-    def _key(self, point: DesignPoint, batch_size: int) -> StepKey:
-        return step_key(point, self.context.dataset.shape, batch_size, self.context.precision)
+    def _key(self, point: DesignPoint, batch_size: int, algorithms: Algorithms | None = None) -> StepKey:
+        """The key of a step; without `algorithms`, with the one that this process has looked up already."""
+        chosen = algorithms if algorithms is not None else self.kept_algorithms.looked_up(point, batch_size)
+        return step_key(point, self.context.dataset.shape, batch_size, self.context.precision, chosen)
 
     # --- certain before training ------------------------------------------------------------------------------------------
 
@@ -112,7 +123,7 @@ class CostModel:
         return Forecast(seconds=seconds, fixed=self.fixed(point))
 
     def _rough_step_seconds(self, point: DesignPoint, batch_size: int) -> float:
-        key = self._key(point, batch_size)
+        key = self._key(point, batch_size, self.kept_algorithms.algorithms(point, [batch_size]))
         if key not in self.seconds:
             alike = [other for other in self.seconds if other.same_but_for_variant(key)]
             if alike and self.context.store.step_time(str(key), device_name(self.context.device), software()) is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastrcaps_dse import store
+from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
 from fastrcaps_dse.errors import RunFailed
 from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
@@ -80,9 +81,11 @@ class Runner:
 
     def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
         here = self.context
-        training = self._training(request)
-        files = self._files(run.run_id, training)
-        here.store.start_run(run.run_id, params=training.params, **self._environment(request.point))
+        algorithms = self._algorithms(run)
+        training = self._training(request, algorithms)
+        files = self._files(run.run_id, training, algorithms)
+        begun = {"params": training.params, "algorithms": algorithms.to_dict()}
+        here.store.start_run(run.run_id, **begun, **self._environment(request.point))
         rows = files.resume(training)
         keys = [] if self.fresh else training.prefix_keys()
         if not rows and keys:
@@ -103,7 +106,14 @@ class Runner:
                 return
         yield Measured(request=request, measurement=self._finish(training, files, rows, prune))
 
-    def _training(self, request: Request) -> Training:
+    def _algorithms(self, run: RunRow) -> Algorithms:
+        """The convolution algorithms with which a run was begun, else those that are the fastest here."""
+        if run.algorithms is not None:
+            return algorithms_from_dict(run.algorithms)
+        sizes = {phase.batch_size for phase in self.context.timeline(run.design).phases}
+        return self.cost_model.kept_algorithms.algorithms(run.design, sizes)
+
+    def _training(self, request: Request, algorithms: Algorithms) -> Training:
         here = self.context
         return self.make_training(
             request.point,
@@ -113,16 +123,19 @@ class Runner:
             protocol=here.spec.protocol,
             device=here.device,
             precision=here.precision,
+            algorithms=algorithms,
         )
 
-    def _files(self, run_id: int, training: Training) -> RunFiles:
+    def _files(self, run_id: int, training: Training, algorithms: Algorithms) -> RunFiles:
         by_steps = self.context.spec.time == "steps"
         return RunFiles(
             store=self.context.store,
             run_id=run_id,
             folder=self._folder(run_id),
             prefixes=PrefixCache(folder=store.runs_folder(self.context.store.url) / PREFIXES),
-            step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point) if by_steps else None,
+            step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point, algorithms)
+            if by_steps
+            else None,
         )
 
     def _environment(self, point: DesignPoint) -> dict[str, str]:
@@ -143,7 +156,9 @@ class Runner:
         if equal.weights and Path(equal.weights).exists():
             self._folder(run.run_id).mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, self._folder(run.run_id) / Path(equal.weights).name))
-        ours.start_run(run.run_id, params=int(equal.measurement["params"]), **environment)
+        ours.start_run(
+            run.run_id, params=int(equal.measurement["params"]), algorithms=dict(equal.algorithms or {}), **environment
+        )
         for row in ours.epochs(equal.run_id):
             ours.set_epoch(run.run_id, row)
         ours.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement["time"], kept)

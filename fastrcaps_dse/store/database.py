@@ -15,9 +15,20 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.errors import InputError, MachineError, nearest
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
+from fastrcaps_dse.store.migration import migrate
 from fastrcaps_dse.store.owner import is_alive, process_name
-from fastrcaps_dse.store.rows import VALUE_COLUMNS, EpochRow, RunRow, StepTime, StudyRow, TrialRow, run_row, trial_row
-from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path, url_text
+from fastrcaps_dse.store.rows import (
+    VALUE_COLUMNS,
+    AlgorithmChoice,
+    EpochRow,
+    RunRow,
+    StepTime,
+    StudyRow,
+    TrialRow,
+    run_row,
+    trial_row,
+)
+from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path, translate, url_text
 
 
 class Store:
@@ -59,13 +70,7 @@ class Store:
             )
         if version is not None and version < tables.SCHEMA_VERSION:
             with self._write() as connection:
-                tables.metadata.create_all(connection, tables=tables.OURS)
-                for to in range(version + 1, tables.SCHEMA_VERSION + 1):
-                    for statement in tables.MIGRATIONS[to]:
-                        connection.execute(sa.text(statement))
-                if version < 4:
-                    _rename_in_identities(connection)
-                connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
+                migrate(connection, version)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -235,6 +240,37 @@ class Store:
         with self._write() as connection:
             connection.execute(tables.step_time.insert().values(**asdict(measured)))
 
+    # --- convolution algorithms ---------------------------------------------------------------------------------------
+
+    def algorithm_choice(
+        self, images: str, batch_size: int, precision: str, device: str, software: str
+    ) -> AlgorithmChoice | None:
+        """What was chosen for batches of these images on this device with this software."""
+        c = tables.algorithm_choice.c
+        where = (c.images == images) & (c.batch_size == batch_size) & (c.precision == precision)
+        query = sa.select(tables.algorithm_choice).where(where & (c.device == device) & (c.software == software))
+        rows = self._rows(query)
+        return AlgorithmChoice(**rows[0]) if rows else None
+
+    def algorithm_choices(self) -> list[AlgorithmChoice]:
+        """All choices, the latest first."""
+        query = sa.select(tables.algorithm_choice).order_by(tables.algorithm_choice.c.measured.desc())
+        return [AlgorithmChoice(**row) for row in self._rows(query)]
+
+    def keep_algorithm_choice(self, measured: AlgorithmChoice) -> AlgorithmChoice:
+        """Keep a choice; what is kept then, as another process may have been earlier."""
+        entry = (measured.images, measured.batch_size, measured.precision, measured.device, measured.software)
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(tables.algorithm_choice.insert().values(**asdict(measured)))
+        except sa.exc.IntegrityError:
+            earlier = self.algorithm_choice(*entry)
+            assert earlier is not None
+            return earlier
+        except sa.exc.DBAPIError as error:
+            raise translate(error, self.url) from None
+        return measured
+
     # --- epochs -------------------------------------------------------------------------------------------------------
 
     def set_epoch(self, run_id: int, epoch: EpochRow) -> None:
@@ -262,14 +298,3 @@ class Store:
         """Drop the epochs past `after`: they will be trained again."""
         with self._write() as connection:
             connection.execute(tables.epoch.delete().where((tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch > after)))
-
-
-def _rename_in_identities(connection: sa.Connection) -> None:
-    """Bring the stored identities of studies to the words of schema 4: `pruning` was called `stopping`; before that, neither it nor
-    `time` could be chosen.
-    """
-    for row in connection.execute(sa.select(tables.study.c.study_id, tables.study.c.identity)).all():
-        old = dict(row.identity)
-        identity = {"time": "measured", **old, "pruning": old.pop("stopping", "off")} if "sampler" in old else old
-        identity.pop("stopping", None)
-        connection.execute(tables.study.update().where(tables.study.c.study_id == row.study_id).values(identity=identity))

@@ -42,6 +42,20 @@ class StepTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlgorithmChoice:
+    """Which convolution algorithm was the fastest for a batch size on a device."""
+
+    images: str  # channels x height x width
+    batch_size: int
+    precision: str
+    device: str
+    software: str
+    algorithm: str
+    seconds: Mapping[str, float]  # of each algorithm that was timed, forward and backward
+    measured: float  # s since 1970
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     """One stored run."""
 
@@ -54,6 +68,7 @@ class RunRow:
     device: str | None
     precision: str | None
     software: str | None
+    algorithms: Mapping[str, str] | None = None  # of the convolution, by batch size; None before the run has begun
     measurement: Measurement | None
     wall_time: float | None  # s of training up to the selected epoch, as a clock told it
     weights: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -36,6 +36,7 @@ run = sa.Table(
     sa.Column("device", sa.String(200)),
     sa.Column("precision", sa.String(16)),
     sa.Column("software", sa.String(200)),
+    sa.Column("algorithms", sa.JSON),  # of the convolution, by batch size; those of all others are the default ones
     sa.Column("params", sa.Integer),
     sa.Column("acc", sa.Float),  # %
     sa.Column("time", sa.Float),  # s, as the study counts it
@@ -80,17 +81,16 @@ step_time = sa.Table(
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("measured", sa.Float, nullable=False),  # s since 1970
 )
-OURS = [schema, study, run, epoch, step_time]
-MIGRATIONS = {
-    2: ["ALTER TABLE fastrcaps_epoch ADD COLUMN warm_up_seconds FLOAT NOT NULL DEFAULT 0"],
-    3: [
-        "ALTER TABLE fastrcaps_run ADD COLUMN wall_time FLOAT",
-        "ALTER TABLE fastrcaps_run ADD COLUMN others JSON",
-        "UPDATE fastrcaps_run SET wall_time = time",
-        "ALTER TABLE fastrcaps_run ADD COLUMN stopped_after INTEGER",
-        "ALTER TABLE fastrcaps_epoch ADD COLUMN counted_seconds FLOAT NOT NULL DEFAULT 0",
-        "UPDATE fastrcaps_epoch SET counted_seconds = train_seconds",
-    ],
-    4: ["ALTER TABLE fastrcaps_run RENAME COLUMN stopped_after TO pruned_after"],
-}
-"""What takes the tables of the version before to each version."""
+algorithm_choice = sa.Table(
+    "fastrcaps_algorithm_choice",
+    metadata,
+    sa.Column("images", sa.String(60), primary_key=True),  # channels x height x width
+    sa.Column("batch_size", sa.Integer, primary_key=True),
+    sa.Column("precision", sa.String(16), primary_key=True),
+    sa.Column("device", sa.String(200), primary_key=True),
+    sa.Column("software", sa.String(200), primary_key=True),
+    sa.Column("algorithm", sa.String(16), nullable=False),
+    sa.Column("seconds", sa.JSON, nullable=False),  # of each algorithm that was timed, forward and backward
+    sa.Column("measured", sa.Float, nullable=False),  # s since 1970
+)
+OURS = [schema, study, run, epoch, step_time, algorithm_choice]

@@ -1,5 +1,6 @@
 """The trainer: one design point, trained with one seed, epoch by epoch."""
 
+from fastrcaps_dse.trainer.algorithm_choice import AlgorithmTiming, fastest_algorithm, has_rivals, measures_algorithms
 from fastrcaps_dse.trainer.checkpoint import CheckpointError
 from fastrcaps_dse.trainer.device import (
     all_like,
@@ -19,6 +20,7 @@ from fastrcaps_dse.trainer.training import Epoch, Training
 from fastrcaps_dse.trainer.weights import load_network
 
 __all__ = [
+    "AlgorithmTiming",
     "CheckpointError",
     "Epoch",
     "RangeTest",
@@ -34,10 +36,13 @@ __all__ = [
     "derive_seed",
     "device_name",
     "epoch_images",
+    "fastest_algorithm",
+    "has_rivals",
     "latency_key",
     "load_network",
     "measure_latency",
     "measure_step",
+    "measures_algorithms",
     "memory_of",
     "range_test",
     "software",

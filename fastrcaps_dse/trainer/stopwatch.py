@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithms, default_algorithm
 from fastrcaps_dse.capsnet.network import Precision, build_network
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
@@ -45,11 +47,12 @@ class StepKey:
     shape: ImageShape
     batch_size: int
     precision: Precision
+    algorithm: str = ""  # of PrimaryCaps, if it is not the default one of the batch size
 
     def __str__(self) -> str:
         """The key as the store has it."""
         images = f"{self.shape.channels}x{self.shape.height}x{self.shape.width}, {self.shape.classes} classes"
-        parts = (self.network, self.variant, images, f"batch {self.batch_size}", self.precision)
+        parts = (self.network, self.variant, images, f"batch {self.batch_size}", self.precision, self.algorithm)
         return ", ".join(part for part in parts if part)
 
     def same_but_for_variant(self, other: StepKey) -> bool:
@@ -57,13 +60,20 @@ class StepKey:
         return replace(self, variant="") == replace(other, variant="")
 
 
-def step_key(point: DesignPoint, shape: ImageShape, batch_size: int, precision: Precision) -> StepKey:
+def step_key(
+    point: DesignPoint, shape: ImageShape, batch_size: int, precision: Precision, algorithms: Algorithms = BY_DEFAULT
+) -> StepKey:
     """The key of a design's steps of this batch size."""
     if point.network == "lenet5":
         return StepKey(network="lenet5", variant="", shape=shape, batch_size=batch_size, precision="float32")
     sharing = "weight sharing, " if point.weight_sharing else ""
     variant = f"{sharing}{point.decoder} decoder, {point.routing_iterations} iterations"
-    return StepKey(network="capsnet", variant=variant, shape=shape, batch_size=batch_size, precision=precision)
+    kind = work_type(precision)
+    chosen = algorithms.of(batch_size, kind)
+    algorithm = "" if chosen == default_algorithm(batch_size, kind) else chosen
+    return StepKey(
+        network="capsnet", variant=variant, shape=shape, batch_size=batch_size, precision=precision, algorithm=algorithm
+    )
 
 
 def latency_key(point: DesignPoint, shape: ImageShape, precision: Precision) -> str:
@@ -72,14 +82,23 @@ def latency_key(point: DesignPoint, shape: ImageShape, precision: Precision) -> 
 
 
 def measure_step(
-    point: DesignPoint, dataset: DataSet, batch_size: int, device: torch.device, precision: Precision, *, groups: int = GROUPS
+    point: DesignPoint,
+    dataset: DataSet,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision,
+    *,
+    algorithms: Algorithms = BY_DEFAULT,
+    groups: int = GROUPS,
 ) -> Timing:
     """The seconds of a training step of this batch size, after a warm-up.
 
     `groups` is the number of timings. A noisy measurement is repeated once.
     """
     alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
-    training = Training(alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision)
+    training = Training(
+        alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision, algorithms=algorithms
+    )
     training.warm_up(batch_size, steps=CAPTURE_FROM)
     count = len(training.train_split)
     full = max(1, count // batch_size)

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
@@ -55,6 +56,7 @@ class Training:
 
     `epochs` is the length of the run. `protocol` says which images select the epoch: held-out training images, or with
     "paper" the test set. `device` is chosen if it is None. `precision` is that of the convolutions; LeNet5 uses float32.
+    `algorithms` are those of PrimaryCaps on a CPU: with others the bits differ, up to rounding.
     Raises InputError for a data set that the network does not admit, or that has too few images to hold some out.
     """
 
@@ -72,6 +74,7 @@ class Training:
         protocol: Protocol = "validation",
         device: torch.device | None = None,
         precision: Precision = "float32",
+        algorithms: Algorithms = BY_DEFAULT,
     ) -> None:
         self.point, self.seed, self.dataset = point, seed, dataset
         self.device = device or choose_device()
@@ -81,7 +84,7 @@ class Training:
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
         self.precision: Precision = precision if point.network == "capsnet" else "float32"
-        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision).to(self.device)
+        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision, algorithms).to(self.device)
         self.reset()
 
     def reset(self) -> None:
@@ -146,7 +149,8 @@ class Training:
     def prefix_keys(self) -> list[str]:
         """A key for each epoch: runs with the same key have trained the same up to the end of that epoch, bit for bit.
 
-        The key digests all that decides the bits: network, seed, images, batch sizes, learning rates, precision, device, software.
+        The key digests all that decides the bits: network, seed, images, batch sizes, learning rates, precision, convolution algorithms,
+        device, software.
         """
         point = self.point
         network = (point.network, point.weight_sharing, point.decoder, point.routing_iterations, point.shift)
@@ -155,10 +159,20 @@ class Training:
         digest.update(str((len(self.train_split), len(self.select_split))).encode())  # the protocol
         keys = []
         for epoch in range(self.timeline.epochs):
-            digest.update(str(self.timeline.phase_of_epoch(epoch).batch_size).encode())
+            batch_size = self.timeline.phase_of_epoch(epoch).batch_size
+            digest.update(repr((batch_size, self._algorithms_of_epoch(batch_size))).encode())
             digest.update(array("d", self._rates(epoch)).tobytes())
             keys.append(digest.hexdigest())
         return keys
+
+    def _algorithms_of_epoch(self, batch_size: int) -> dict[int, Algorithm]:
+        """The convolution algorithm of each size that a batch of an epoch has, in training and in evaluation."""
+        if not isinstance(self.network, CapsNet) or self.device.type != "cpu":
+            return {}
+        kind = self.network.work_type or torch.float32
+        pairs = ((len(self.train_split), batch_size), (len(self.select_split), EVALUATION_BATCH))
+        sizes = {size for images, most in pairs for size in (min(images, most), images % most) if size}
+        return {size: self.network.algorithms.of(size, kind) for size in sorted(sizes)}
 
     def warm_up(self, batch_size: int, *, steps: int) -> float:
         """Prepare for `steps` steps of a batch size, unless that is done; the weights stay as they are.
