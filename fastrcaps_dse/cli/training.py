@@ -85,9 +85,9 @@ def find_lr(
     point = parse_design(design)
     chosen = trainer.choose_device(device.device)
     loaded = load(data.dataset or "mnist-sample", data.data_dir)
-    training = trainer.Training(
-        point, seed, loaded, epochs=1, device=chosen, precision=trainer.choose_precision(chosen, device.precision)
-    )
+    precision = trainer.choose_precision(chosen, device.precision)
+    with trainer.clear_device_errors():  # of the images and the network
+        training = trainer.Training(point, seed, loaded, epochs=1, device=chosen, precision=precision)
     test = trainer.range_test(training, steps=steps, lr_start=low, lr_end=high)
     found = test.suggestion()
     write_text(plot, plots.html_page(plots.range_test_figure(test.rates, test.losses, found)))

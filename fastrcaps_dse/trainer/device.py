@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -105,3 +107,15 @@ def translate_device_errors(error: RuntimeError) -> UserError | None:
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return MachineError("the device has too little memory for this batch size", "use smaller batch sizes or --device cpu")
     return None
+
+
+@contextmanager
+def clear_device_errors() -> Iterator[None]:
+    """A context, or a decorator, whose errors of the device are UserErrors that say how to fix them, if they are recognized."""
+    try:
+        yield
+    except RuntimeError as error:
+        translated = translate_device_errors(error)
+        if translated is None:
+            raise
+        raise translated from None

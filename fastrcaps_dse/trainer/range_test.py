@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.schedules import range_test_rate
+from fastrcaps_dse.trainer.device import clear_device_errors
 from fastrcaps_dse.trainer.images import epoch_images
 from fastrcaps_dse.trainer.training import Training
 
@@ -38,10 +39,12 @@ class RangeTest:
         return steepest / 10, steepest
 
 
+@clear_device_errors()
 def range_test(training: Training, *, steps: int, lr_start: float, lr_end: float) -> RangeTest:
     """Train for up to `steps` steps while the learning rate grows from `lr_start` to `lr_end`; stop when the loss explodes.
 
-    The batch size is that of the first phase of `training`. Raises InputError for a loss that is not finite from the first step.
+    The batch size is that of the first phase of `training`. Raises InputError for a loss that is not finite from the first step,
+    MachineError for too little memory.
     """
     pairs = list(_steps(training, steps=steps, lr_start=lr_start, lr_end=lr_end))
     if not pairs:

@@ -48,6 +48,21 @@ def _update(network: CapsNet | LeNet5, optimizer: torch.optim.Optimizer, x: Tens
     return torch.stack((margin.detach(), reconstruction.detach())) * len(y)
 
 
+def _pass_once(network: CapsNet | LeNet5, images: Split, batch_size: int) -> None:
+    """Run forward and backward once with each size that a batch will have, so that memory and libraries are ready."""
+    for few in {min(batch_size, len(images)), len(images) % batch_size or batch_size}:
+        margin, reconstruction = network.losses(as_floats(images.images[:few]), images.labels[:few])
+        (margin + reconstruction).backward()
+    network.zero_grad(set_to_none=True)
+
+
+def _lack_of_memory(error: BaseException | None) -> torch.OutOfMemoryError | None:
+    """The out-of-memory error in the chain that led to an error: a capture that lacks memory ends with another one."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class EagerSteps:
     """Steps as PyTorch runs them, one after the other."""
 
@@ -57,12 +72,9 @@ class EagerSteps:
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused, **ADAM)
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
-        """Run forward and backward once with each size that a batch will have, so that memory and libraries are ready."""
+        """Run forward and backward once with each size that a batch will have."""
         self.network.train()
-        for few in {min(batch_size, len(images)), len(images) % batch_size or batch_size}:
-            margin, reconstruction = self.network.losses(as_floats(images.images[:few]), images.labels[:few])
-            (margin + reconstruction).backward()
-        self.optimizer.zero_grad(set_to_none=True)
+        _pass_once(self.network, images, batch_size)
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
         """See `Steps.run`."""
@@ -81,7 +93,8 @@ class EagerSteps:
 class GraphSteps:
     """Steps that find all they need on the device, captured on CUDA. On a CPU they are not captured; tests compare them there.
 
-    The last, smaller batch of an epoch has a graph of its own. All graphs use one pool of memory.
+    The last, smaller batch of an epoch has a graph of its own. All graphs use one pool of memory, and are captured on one stream
+    of the device, which need not be the current one.
     """
 
     # More than seven attributes, because a captured graph reads its inputs from memory that must stay where it is.
@@ -98,6 +111,7 @@ class GraphSteps:
         self.first, self.step = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
         self.sums = torch.zeros(2, device=device)
         self.pool = torch.cuda.graph_pool_handle() if on_cuda else None
+        self.stream = torch.cuda.Stream(device) if on_cuda else None
         self.replays: dict[int, Callable[[], None]] = {}
 
     def _step_on_next(self, batch_size: int) -> None:
@@ -120,35 +134,43 @@ class GraphSteps:
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
         """Capture the step, and that of the last smaller batch, if the run has enough steps to make it worthwhile.
 
-        A device that cannot capture takes the same steps one by one, after a warning.
+        With fewer, only make memory and libraries ready. A device that cannot capture takes the same steps one by one, after a
+        warning. Raises torch.OutOfMemoryError.
         """
         self.network.train()
-        if steps < CAPTURE_FROM or batch_size in self.replays:
+        if batch_size in self.replays:
+            return
+        if steps < CAPTURE_FROM:
+            _pass_once(self.network, images, batch_size)
             return
         for size in {batch_size, len(images) % batch_size} - {0}:
             if size <= len(images):
                 try:
                     self.replays[size] = self._unharmed(partial(self._capture, images, size))
-                except torch.OutOfMemoryError:
-                    raise
                 except RuntimeError as error:
+                    if (lack := _lack_of_memory(error)) is not None:
+                        raise lack from None
                     warnings.warn(f"steps of {size} images are not captured, and slower: {error}", stacklevel=2)
 
     def _capture(self, images: Split, size: int) -> Callable[[], None]:
-        if self.device.type != "cuda":
+        """The replay of a captured step on so many images. Some steps are taken before, all on the first images."""
+        if self.stream is None:
             return lambda: self._step_on_next(size)
-        self._begin(images, [1e-3] * (WARM_UP_STEPS + 1))
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                self.first.zero_()
+        self._begin(images, [1e-3])
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):  # restored even if a capture fails
+            try:
+                for _ in range(WARM_UP_STEPS):
+                    self._step_on_next(size)
+                    self.first.zero_()
+                    self.step.zero_()
+            finally:
+                current.wait_stream(self.stream)
+            self.optimizer.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
                 self._step_on_next(size)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
-        self.optimizer.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            self._step_on_next(size)
         return graph.replay
 
     def _unharmed(self, act: Callable[[], Callable[[], None]]) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer.algorithm_choice import work_type
+from fastrcaps_dse.trainer.device import clear_device_errors
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
@@ -93,28 +94,34 @@ def measure_step(
 ) -> Timing:
     """The seconds of a training step of this batch size, after a warm-up.
 
-    `groups` is the number of timings. A noisy measurement is repeated once.
+    `groups` is the number of timings. A noisy measurement is repeated once. Raises MachineError for too little
+    memory.
     """
-    alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
-    training = Training(
-        alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision, algorithms=algorithms
-    )
-    training.warm_up(batch_size, steps=CAPTURE_FROM)
-    count = len(training.train_split)
-    full = max(1, count // batch_size)
+    with clear_device_errors():
+        alone = replace(point, batch_schedule=FixedBatch(size=batch_size))
+        training = Training(
+            alone, 0, dataset, epochs=1, protocol="paper", device=device, precision=precision, algorithms=algorithms
+        )
+        training.warm_up(batch_size, steps=CAPTURE_FROM)
+        count = len(training.train_split)
+        full = max(1, count // batch_size)
 
-    def take(steps: int) -> None:
-        images = epoch_images(training.train_split, 0, 0, point.shift)
-        for done in range(0, steps, full):
-            now = min(full, steps - done)
-            few = Split(images=images.images[: now * batch_size], labels=images.labels[: now * batch_size])
-            training.train_on(few, batch_size, [1e-3] * now).tolist()
+        def take(steps: int) -> None:
+            images = epoch_images(training.train_split, 0, 0, point.shift)
+            for done in range(0, steps, full):
+                now = min(full, steps - done)
+                few = Split(images=images.images[: now * batch_size], labels=images.labels[: now * batch_size])
+                training.train_on(few, batch_size, [1e-3] * now).tolist()
 
-    return _repeated(take, groups)
+        return _repeated(take, groups)
 
 
+@clear_device_errors()
 def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, precision: Precision) -> Timing:
-    """The seconds of computing the class scores of one image that is on the device already."""
+    """The seconds of computing the class scores of one image that is on the device already.
+
+    Raises MachineError for too little memory.
+    """
     network = build_network(point, dataset.shape, precision)
     network.initialize(generator(0, "latency"))
     network = network.to(device).eval()

@@ -250,6 +250,8 @@ class Training:
                 state = self.optimizer.state[p]
                 for key in ("step", "exp_avg", "exp_avg_sq"):
                     value = tensors[f"adam.{key}.{name}"]
-                    on_cpu = key == "step" and self.device.type == "cpu"
-                    state[key] = value.clone() if on_cpu else value.clone().to(self.device)
+                    if key in state:  # a captured step reads it where it is
+                        state[key].copy_(value)
+                    else:
+                        state[key] = value.clone().to(self.device)
         self.done = int(metadata["epochs"])
