@@ -141,14 +141,19 @@ class DirectConv(torch.autograd.Function):
         batch, _, _, c_in = ctx.shape
         h, w, _, c_out = dy_hwBM.shape
         dy = dy_hwBM.view(-1, c_out)
-        dw_KKFM = torch.mm(columns.t(), dy).view(KERNEL, KERNEL, c_in, c_out)
-        d_columns = torch.mm(dy, matrix.t()).view(h, w, batch, KERNEL, KERNEL * c_in)
+        # a product for each tap: with few images, one product of all taps is about half as fast
+        taps = KERNEL**2
+        dy_of_taps = dy.expand(taps, *dy.shape)
+        dw_KKFM = torch.bmm(columns.view(len(dy), taps, c_in).permute(1, 2, 0), dy_of_taps).view(KERNEL, KERNEL, c_in, c_out)
+        d_taps = torch.bmm(dy_of_taps, matrix.view(taps, c_in, c_out).transpose(1, 2))
+        d_KKhwBF = d_taps.view(KERNEL, KERNEL, h, w, batch, c_in)
         dx_BHWF = dy.new_zeros(ctx.shape)
-        image, line, run = dx_BHWF.stride(0), dx_BHWF.stride(1), KERNEL * c_in
+        image, line = dx_BHWF.stride(0), dx_BHWF.stride(1)
         for ky in range(KERNEL):
             for ox in range(w):
-                into = dx_BHWF.as_strided((h, batch, run), (STRIDE * line, image, 1), ky * line + ox * STRIDE * c_in)
-                into.add_(d_columns[:, ox, :, ky])
+                strides = (c_in, STRIDE * line, image, 1)
+                into = dx_BHWF.as_strided((KERNEL, h, batch, c_in), strides, ky * line + ox * STRIDE * c_in)
+                into.add_(d_KKhwBF[ky, :, :, ox])
         return dx_BHWF, dw_KKFM, dy.sum(0)
 
 
