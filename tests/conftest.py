@@ -58,6 +58,7 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
 
 
 LONGEST = (
+    "gpu_benchmark",
     "documented_commands",
     "worker_pool",
     "browser_page",
@@ -86,8 +87,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
     """One step time of a few milliseconds is enough where nobody reads it."""
     monkeypatch.setattr(stopwatch, "GROUP_SECONDS", 0.01)
-    assert stopwatch.measure_step.__kwdefaults__["groups"] == stopwatch.GROUPS
-    monkeypatch.setitem(stopwatch.measure_step.__kwdefaults__, "groups", 1)
+    defaults = stopwatch.measure_step.__kwdefaults__
+    assert defaults is not None and defaults["groups"] == stopwatch.GROUPS
+    monkeypatch.setitem(defaults, "groups", 1)
 
 
 @pytest.fixture

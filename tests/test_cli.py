@@ -118,6 +118,7 @@ def test_find_lr(command: Command, tmp_path: Path, tiny: Path) -> None:
     assert len(found["rates"]) == len(found["losses"]) <= 20 and (tmp_path / "reports/find-lr.html").stat().st_size > 1e6
 
 
+@pytest.mark.slow
 def test_a_dry_run_trains_nothing(command: Command, study: Path, tmp_path: Path) -> None:
     plan = command("explore", study, "--dry-run")
     assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated training time" in plan.out
@@ -210,6 +211,7 @@ def test_help_names_every_command_and_option(command: Command) -> None:
     assert re.fullmatch(r"fastrcaps-dse \d+\.\d+\.\d+\n", command("--version").out)
 
 
+@pytest.mark.slow
 def test_output_to_a_closed_pipe_is_no_error(study: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)

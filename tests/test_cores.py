@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrcaps_dse import cores, trainer
-from fastrcaps_dse.trainer import threads
+from fastrcaps_dse.runs.devices import filling
+from fastrcaps_dse.trainer import stopwatch, threads
 
 CPU = torch.device("cpu")
 
@@ -97,6 +98,27 @@ def test_affinity_decides_the_threads() -> None:
         "from fastrcaps_dse import cores, trainer; print(cores.available_cores(), trainer.all_threads())"
     )
     assert python(code) == "1 1"
+
+
+def test_memory_is_that_of_the_machine_or_of_the_container(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:   8000 kB\n")
+    assert cores.available_memory(meminfo, tmp_path) == 8000 * 1024
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "memory.max").write_text("5000\n")
+    (tmp_path / "group" / "memory.current").write_text("1200\n")
+    assert list(cores._memory_left(tmp_path, [("", "/group/inner")])) == [3800]
+    (tmp_path / "group" / "memory.max").write_text("max\n")
+    assert list(cores._memory_left(tmp_path, [("", "/group")])) == []
+    assert cores.available_memory(tmp_path / "missing", tmp_path) == sys.maxsize
+
+
+def test_workers_fill_the_cores_as_the_memory_and_the_trials_allow() -> None:
+    assert filling(16, 64 * 10**9, 1, 40) == 16
+    assert filling(16, 64 * 10**9, 1, 7) == 7
+    assert filling(2, 10**12, 128, 10) == 2
+    assert filling(16, 7 * 10**9, 128, 40) == 4  # 1.7 GB each
+    assert filling(16, 10**8, 128, 40) == 1
 
 
 # --- how busy ---------------------------------------------------------------------------------------------------------
@@ -204,6 +226,7 @@ def test_a_quota_caps_the_default_but_not_what_a_person_set(monkeypatch: pytest.
     assert trainer.all_threads() == 5
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The load may change it in the middle of a run, which is repeatable all the same."""
     from fastrcaps_dse import data
@@ -226,3 +249,10 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
         for losses, weights in found[1:]:
             assert losses == found[0][0]
             assert all(torch.equal(a, b) for a, b in zip(weights, found[0][1], strict=True))
+
+
+def test_fewer_timings_are_taken_where_the_machine_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, taken in (([1.0, 1.02, 1.01], 3), ([1.0, 1.1, 1.0, 1.0], 7), ([2.0] * 7, 3)):
+        clock = iter([*seconds, *[1.0] * 10])
+        monkeypatch.setattr(stopwatch, "_seconds", lambda *_, clock=clock: next(clock))
+        assert len(stopwatch._timed(lambda _: None, 1, 7)) == taken

@@ -47,6 +47,7 @@ def setting(tmp_path: Path) -> Setting:
 # --- the whole program ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_whole_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages in this process, with one precision and one batch size of the steps; every finding is in the files."""
     monkeypatch.setattr(gpu_checks, "PRECISIONS", ("float32",))

@@ -188,7 +188,7 @@ def test_a_plan_trains_nothing(tiny: Path) -> None:
 def test_time_is_counted_by_steps_measured_alone(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
 
-    def measure(point: DesignPoint, dataset: Any, batch_size: int, device: Any, precision: Any) -> trainer.Timing:
+    def measure(point: DesignPoint, dataset: Any, batch_size: int, device: Any, precision: Any, **_: Any) -> trainer.Timing:
         measured.append(batch_size)
         return trainer.Timing(seconds=1.0 / batch_size, spread=0.3, n=7)
 
@@ -268,7 +268,7 @@ def test_a_budget_stops_between_epochs_and_the_next_call_goes_on(tmp_path: Path,
 @pytest.mark.usefixtures("small_capsnet")
 def test_a_budget_shorter_than_an_epoch_is_refused(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timing = trainer.Timing(seconds=100.0, spread=0.0, n=7)
-    monkeypatch.setattr("fastrcaps_dse.runs.cost_model.measure_step", lambda *_: timing)
+    monkeypatch.setattr("fastrcaps_dse.runs.cost_model.measure_step", lambda *_, **__: timing)
     study = opened(tmp_path, spec_of(tiny))
     with pytest.raises(InputError, match=r"a budget of 60.0 s is shorter than one epoch"):
         explored(study, None, None, budget=start_budget(60))
