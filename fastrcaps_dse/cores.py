@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,24 @@ def available_cores(cgroups: Path = CGROUPS) -> int:
     return max(1, min(len(own_processors()), math.floor(quota + 0.5) if math.isfinite(quota) else sys.maxsize))
 
 
+def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUPS) -> int:
+    """Bytes that this process may still take without swapping, within the limits of its container; unlimited where unknown."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return sys.maxsize
+    return max(0, min([free, *_memory_left(cgroups, _own_groups())]))
+
+
+def _memory_left(root: Path, groups: list[tuple[str, str]]) -> Iterator[int]:
+    """Bytes that the control groups of this process have left."""
+    for folder, is_v2 in _folders(root, groups, "memory"):
+        most, used = ("memory.max", "memory.current") if is_v2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        with suppress(OSError, ValueError):  # no such group here, or no limit
+            yield int((folder / most).read_text(encoding="ascii")) - int((folder / used).read_text(encoding="ascii"))
+
+
 def _own_groups() -> list[tuple[str, str]]:
     """The (controllers, path) of each control group of this process; the controllers of cgroup v2 are empty."""
     try:
@@ -93,13 +112,19 @@ def _own_groups() -> list[tuple[str, str]]:
 
 def _quotas(root: Path, groups: list[tuple[str, str]]) -> Iterator[float]:
     """The cores that each control group of this process, and each group around it, may use."""
+    for folder, is_v2 in _folders(root, groups, "cpu"):
+        yield from _quota(folder, v2=is_v2)
+
+
+def _folders(root: Path, groups: list[tuple[str, str]], controller: str) -> Iterator[tuple[Path, bool]]:
+    """The folders of the groups of a controller and of those around them, and whether each is of cgroup v2."""
     for controllers, path in groups:
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base = root / "cpu" if controllers else root
+        base = root / controller if controllers else root
         inner = base / path.lstrip("/")
         for folder in {base, inner, *(parent for parent in inner.parents if parent.is_relative_to(base))}:
-            yield from _quota(folder, v2=not controllers)
+            yield folder, not controllers
 
 
 def _quota(folder: Path, *, v2: bool) -> Iterator[float]:

@@ -236,9 +236,9 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
     dataset = data.load("mnist-sample")
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "_state", threads._State(follows=False))
-    for sharing, size in itertools.product((False, True), (5, 20)):
+    for weight_sharing, size in itertools.product((False, True), (5, 20)):
         images = data.Split(images=dataset.train.images[: 2 * size], labels=dataset.train.labels[: 2 * size])
-        point = DesignPoint(weight_sharing=sharing, batch_schedule=FixedBatch(size=size))
+        point = DesignPoint(weight_sharing=weight_sharing, batch_schedule=FixedBatch(size=size))
         found = []
         for count in (1, 2, 4):
             torch.set_num_threads(count)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.problem.study_spec import StudySpec, parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.runs.cost_model import on_the_line
-from fastrcaps_dse.runs.estimates import Remaining
+from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.trainer import step_key
 
 RECORD = json.loads((Path(__file__).parent.parent / "reports" / "benchmarks" / "step-times.json").read_text(encoding="utf-8"))
@@ -97,3 +98,37 @@ def test_an_unknown_batch_size_lies_on_the_line() -> None:
     assert on_the_line({16: 1.0, 32: 2.0}, 64) == pytest.approx(4.0)
     assert on_the_line({16: 2.0}, 32) == pytest.approx(3.0)
     assert on_the_line({64: 1.0, 128: 3.0}, 8) > 0
+
+
+def test_the_first_epoch_gives_an_estimate() -> None:
+    """Epochs take twice as long as estimated; three of four trials follow."""
+    spec = parse_study(STUDY, default_name="s")
+    remaining = Remaining(spec=spec, estimate=lambda _: 10.0, workers=1)
+    remaining.begin(0, spec.first_designs[0], 0.0)
+    remaining.epoch(0, 1 / 10, 2.0)
+    assert remaining.seconds(4, 2.0) == pytest.approx(4 * 20.0 - 2.0)
+    remaining.epoch(0, 5 / 10, 4.0)  # no run is faster than its steps
+    assert remaining.seconds(4, 4.0) == pytest.approx(4 * 10.0 - 4.0)
+    remaining.end(0, 15.0)  # what a whole trial took replaces the estimate by epochs
+    assert remaining.seconds(3, 15.0) == pytest.approx(45.0)
+
+
+def test_a_slow_machine_tries_fewer_designs_and_never_fewer_than_make_a_front() -> None:
+    spec = parse_study(STUDY + "[space.fields]\n", default_name="s")
+    spec = override(spec, trials=8, within=100.0, first=tuple([*spec.space.designs()][:8]))
+    seconds = {point.key: 10.0 + 2 * number for number, point in enumerate(spec.first_designs)}  # 10, 12, ... 24; 90 s for six
+    for factor, expected in ((0.5, 8), (1.0, 6), (1.1, 6), (1.2, 5), (10.0, 5)):
+        assert trials_within(spec, lambda point, factor=factor: factor * seconds[point.key]) == expected  # type: ignore[misc]
+    assert trials_within(override(spec, trials=3), lambda _: 1e6) == 3
+    assert trials_within(override(spec, seeds=2), lambda point: 0.5 * seconds[point.key]) == 6
+    assert (
+        trials_within(override(spec, trials=20), lambda _: 9.0) == 11
+    )  # those after the first ones take as long as their mean
+
+
+def test_the_time_to_keep_within_is_a_duration_and_does_not_tell_studies_apart() -> None:
+    study, other = (parse_study(f'within = "{text}"\n' + STUDY, default_name="s") for text in ("3m", "90s"))
+    assert (study.within, other.within) == (180.0, 90.0) and study.identity() == other.identity()
+    for bad in ('"soon"', '"0s"', "3"):
+        with pytest.raises(InputError):
+            parse_study(f"within = {bad}\n" + STUDY, default_name="s")

@@ -111,7 +111,7 @@ WorkersOption = Annotated[
     str,
     typer.Option(
         "--workers",
-        help="Runs side by side: a number, or auto: as many as the GPUs have use for, one without a GPU.",
+        help="Runs side by side: a number, or auto: as many as the GPUs have use for; without a GPU one for each core.",
         metavar="N|auto",
         rich_help_panel=WHERE,
     ),

@@ -83,6 +83,8 @@ class ExplorationProgress:
             case EpochFinished():
                 self._epoch_finished(event)
             case Status():
+                if self.counts.status.remaining is None and event.remaining and not self.counts.finished:
+                    self.say(f"after the first epoch: about {format_seconds(event.remaining)} left")
                 self.counts.status = event
             case TrialFinished():
                 values = values_text({o.name: event.measurement[o.name] for o in with_basic(self.objectives)})

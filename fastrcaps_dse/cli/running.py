@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class HowToRun:
     data_dir: Path | None = None
     device: str | None = None
     precision: str | None = None
-    workers: int | None = 1  # None for as many as the GPUs have use for
+    workers: int | None = 1  # None for as many as the GPUs have use for, or as fill the cores of a processor
     fresh: bool = False
     budget: float | None = None  # s
 
@@ -58,12 +59,14 @@ def run_study(
         with (
             ExplorationProgress(spec.objectives, each_epoch=each_epoch) as progress,
             session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
-            open_executor(
-                study.cost_model, workers=how.workers, data_dir=how.data_dir, budget=budget, fresh=how.fresh
-            ) as executor,
+            ExitStack() as stack,
         ):
             if not each_epoch:
-                progress.say(_first_line(study, executor.workers))
+                progress.say(_first_line(study))
+            options = {"workers": how.workers, "data_dir": how.data_dir, "fresh": how.fresh}
+            executor = stack.enter_context(open_executor(study.cost_model, budget=budget, trials=trials, **options))
+            if executor.workers > 1:
+                progress.say(f"{executor.workers} workers train side by side")
             outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=progress.tell)
             raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=progress.tell) if max_seeds else 0
             return outcome, raced
@@ -73,14 +76,13 @@ def run_study(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _first_line(study: OpenStudy, workers: int) -> str:
+def _first_line(study: OpenStudy) -> str:
     from fastrcaps_dse.problem.quantities import counted
 
     spec, context = study.spec, study.context
     return (
         f"study {spec.name}: {spec.dataset}, {counted(spec.epochs, 'epoch')}, {counted(spec.seeds, 'seed')}, "
         f"sampler {spec.sampler}, on {context.device.type} in {context.precision}"
-        + (f", {workers} workers" if workers > 1 else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
+from fastrcaps_dse.problem.quantities import parse_quantity
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_whole_number
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
 
@@ -32,6 +34,7 @@ class StudySpec:
     epochs: int = 30  # of each run
     seeds: int = 1  # runs of each design, whose results are averaged
     trials: int = 20  # designs to try
+    within: float | None = None  # s of training, by estimate: a machine that needs longer tries fewer designs
     sampler: Sampler = "guided"
     seed: int = 0  # of the sampler, and of the first run of each design
     objectives: tuple[Objective, ...] = field(default_factory=lambda: parse_objectives("acc,time,params"))
@@ -44,6 +47,8 @@ class StudySpec:
         for name in ("epochs", "seeds", "trials"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}", f"e.g. {name} = 1")
+        if self.within is not None and not 0 < self.within < math.inf:
+            raise InputError(f"within must be a positive duration, got {self.within:g} s", 'e.g. within = "3m"')
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
         for name, kinds in (
@@ -66,7 +71,7 @@ class StudySpec:
         return [point for point in self.first if self.space.admits(point)]
 
     def identity(self) -> dict[str, Any]:
-        """The settings that make two studies the same one: everything except the number of trials and the text, as plain values."""
+        """The settings that make two studies the same one: everything except how many trials it has and the text, as plain values."""
         return {
             "dataset": self.dataset,
             "protocol": self.protocol,
@@ -158,9 +163,11 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("epochs", "seeds", "trials", "seed"):
         if name in given and (type(given[name]) is not int):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
-    for name in ("name", "dataset", "protocol", "sampler", "time", "pruning"):
+    for name in ("name", "dataset", "protocol", "sampler", "time", "pruning", "within"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
+    if "within" in given:
+        given["within"] = parse_quantity("time", given["within"])
     if "objectives" in given:
         given["objectives"] = parse_objectives(_list(given["objectives"], "objectives"))
     if "first" in given:

@@ -130,6 +130,11 @@ class CostModel:
                 return self.seconds[alike[0]]
         return self.step_seconds(point, batch_size)
 
+    def run_seconds(self, point: DesignPoint) -> float:
+        """Seconds that all epochs of a design take, by steps."""
+        phases = self.context.timeline(point).phases
+        return math.fsum(p.epochs * p.steps_per_epoch * self.step_seconds(point, p.batch_size) for p in phases)
+
     def first_epoch_seconds(self, point: DesignPoint) -> float:
         """Seconds that the first epoch of a design takes, by steps."""
         phase = self.context.timeline(point).phases[0]

@@ -6,16 +6,21 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from fastrcaps_dse import trainer
+from fastrcaps_dse import cores, trainer
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.quantities import counted
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.cost_model import CostModel
 
 if TYPE_CHECKING:
     import torch
 
-OCCUPANCY_DESIGNS = 5  # designs that are timed to see how busy they keep a GPU
+FIRST_DESIGNS = 5  # designs that tell how many workers a device has use for
+RUN_BYTES, IMAGE_BYTES = (
+    700 * 10**6,
+    8 * 10**6,
+)  # of a process that trains on a processor: in all, and for each image of a batch
 MOST_ON_A_DEVICE = 4  # workers
 
 
@@ -29,21 +34,41 @@ def check_workers(workers: int | None, device: torch.device, spec: StudySpec) ->
         )
 
 
-def assign_devices(workers: int | None, cost_model: CostModel) -> list[str]:
-    """The device of each worker; None for as many workers as the GPUs have use for, or one without a GPU."""
-    device, spec = cost_model.context.device, cost_model.context.spec
-    devices = trainer.all_like(device)
+def assign_devices(workers: int | None, cost_model: CostModel, trials: int | None = None) -> list[str]:
+    """The device of each worker; None for as many workers as the GPUs have use for, or as fill the cores of a processor.
+
+    `trials` is how many designs are asked for; by default the study's number.
+    """
+    here = cost_model.context
+    devices = trainer.all_like(here.device)
     if workers is None:
-        shared = device.type == "cuda" and spec.time == "steps"
-        workers = len(devices) * (_fitting_here(cost_model) if shared else 1)
+        workers = len(devices)
+        if here.spec.time == "steps" and here.device.type == "cuda":
+            workers *= _fitting_here(cost_model)
+        if here.spec.time == "steps" and here.device.type == "cpu":
+            largest = max(phase.batch_size for point in _first_designs(here.spec) for phase in here.timeline(point).phases)
+            workers = filling(trainer.all_threads(), cores.available_memory(), largest, trials or here.spec.trials)
     return [str(devices[index % len(devices)]) for index in range(workers)]
 
 
 def _fitting_here(cost_model: CostModel) -> int:
     """How many runs fill one GPU, judged by the first designs of the study."""
     device, spec = cost_model.context.device, cost_model.context.spec
-    designs = [*spec.first_designs, *spec.space.examples()][:OCCUPANCY_DESIGNS]
-    return fitting(statistics.median(cost_model.occupancy(point) for point in designs), *trainer.memory_of(device))
+    return fitting(statistics.median(cost_model.occupancy(p) for p in _first_designs(spec)), *trainer.memory_of(device))
+
+
+def _first_designs(spec: StudySpec) -> list[DesignPoint]:
+    """Some designs of a study, those to try first before others."""
+    return [*spec.first_designs, *spec.space.examples()][:FIRST_DESIGNS]
+
+
+def filling(threads: int, free_bytes: int, batch_size: int, trials: int) -> int:
+    """How many runs fill a processor: one for each thread, which is worth more than a second thread for a run.
+
+    There are no more than fit into the memory with batches of this size, and no more than there are trials.
+    """
+    by_memory = free_bytes // (RUN_BYTES + batch_size * IMAGE_BYTES)
+    return max(1, min(threads, by_memory, trials))
 
 
 def fitting(occupancy: float, run_bytes: int, free_bytes: int, most: int = MOST_ON_A_DEVICE) -> int:

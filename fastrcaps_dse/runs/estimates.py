@@ -21,6 +21,21 @@ def check_designs(spec: StudySpec, shape: ImageShape) -> None:
         parameter_count(point, shape)
 
 
+LEAST_TRIALS = 5  # of a study that has a time to keep within: fewer make no front
+
+
+def trials_within(spec: StudySpec, seconds: Callable[[DesignPoint], float]) -> int:
+    """How many trials of a study are trained within the time that it allows, in the order of the designs to try first.
+
+    Each of the others counts as long as the mean of those. `seconds` is how long a run of a design trains.
+    """
+    assert spec.within is not None
+    first = [seconds(point) * spec.seeds for point in (spec.first_designs or spec.space.examples())[: spec.trials]]
+    each = [*first, *[math.fsum(first) / len(first)] * (spec.trials - len(first))]
+    count = sum(total <= spec.within for total in itertools.accumulate(each))
+    return min(spec.trials, max(LEAST_TRIALS, count))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedDesign:
     """A design that a study would train first, and what that is estimated to take."""
@@ -80,6 +95,7 @@ class Remaining:
     begun: dict[int, tuple[DesignPoint, float]] = field(default_factory=dict)  # trials under way, and since when
     tried: set[str] = field(default_factory=set)  # keys of designs that have a trial
     took: list[tuple[DesignPoint, float]] = field(default_factory=list)  # finished here, and their seconds
+    first_rate: float | None = None  # seconds for each estimated one, by the epochs of trials that are not finished
 
     def begin(self, trial: int, point: DesignPoint, now: float) -> None:
         """A trial begins."""
@@ -91,16 +107,27 @@ class Remaining:
         point, since = self.begun.pop(trial)
         self.took.append((point, now - since))
 
+    def epoch(self, trial: int, share: float, now: float) -> None:
+        """An epoch of a trial ends; the `share` of its epochs are done. No run is faster than its steps, as they were measured."""
+        point, since = self.begun[trial]
+        self.first_rate = max(1.0, (now - since) / (self._of(point) * share))
+
     def seconds(self, trials: int, now: float) -> float | None:
-        """Seconds for `trials` that are not finished, those under way among them; None before any is finished here."""
-        if not self.took:
+        """Seconds for `trials` that are not finished, those under way among them; None before an epoch is finished here."""
+        rate = self._rate()
+        if rate is None:
             return None
-        estimates = [self.estimate(point) for point, _ in self.took]
-        total = math.fsum(seconds for seconds in estimates if seconds is not None)
-        rate = math.fsum(seconds for _, seconds in self.took) / (total or len(self.took))
         ahead = [self._of(point) * rate for point in self._next(trials - len(self.begun))]
         begun = [max(0.0, self._of(point) * rate - (now - since)) for point, since in self.begun.values()]
         return max(math.fsum(ahead + begun) / self.workers, max(ahead + begun, default=0.0))
+
+    def _rate(self) -> float | None:
+        """Seconds that pass for each estimated one."""
+        if not self.took:
+            return self.first_rate
+        estimates = [self.estimate(point) for point, _ in self.took]
+        total = math.fsum(seconds for seconds in estimates if seconds is not None)
+        return math.fsum(seconds for _, seconds in self.took) / (total or len(self.took))
 
     def _of(self, point: DesignPoint) -> float:
         return self.estimate(point) or 1.0

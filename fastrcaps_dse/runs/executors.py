@@ -41,15 +41,17 @@ def open_executor(
     data_dir: Path | None = None,
     budget: Budget | None = None,
     fresh: bool = False,
+    trials: int | None = None,
 ) -> Iterator[Executor]:
     """What trains the runs of a study on this machine; its workers end with the context.
 
-    `workers` are processes, on the GPUs in turn; one trains in this process; None is as many as the GPUs have use for. `data_dir` is
-    where workers find the data set. `fresh` reuses no earlier run. Raises InputError where workers would distort the time objective.
+    `workers` are processes, on the GPUs in turn; one trains in this process; None is as many as the GPUs have use for, or as fill the
+    cores of a processor. `data_dir` is where workers find the data set. `fresh` reuses no earlier run. `trials` are asked for. Raises
+    InputError where workers would distort the time objective.
     """
     here, budget = cost_model.context, budget or Budget()
     check_workers(workers, here.device, here.spec)
-    devices = assign_devices(workers, cost_model)
+    devices = assign_devices(workers, cost_model, trials)
     runner = Runner(context=here, cost_model=cost_model, budget=budget, fresh=fresh)
     if len(devices) == 1:
         yield InProcess(runner=runner)
@@ -68,5 +70,8 @@ def open_executor(
         )
         for device in devices
     ]
+    if here.spec.time == "steps":  # measured alone, for which workers that train would have to wait
+        for point in here.spec.first_designs[: trials or here.spec.trials]:
+            cost_model.run_seconds(point)
     with WorkerPool(setups, runner) as pool:
         yield pool

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.estimates import Remaining
-from fastrcaps_dse.search.protocols import Event, Status, Tell, TrialFailed, TrialFinished, TrialStarted
+from fastrcaps_dse.search.protocols import EpochFinished, Event, Status, Tell, TrialFailed, TrialFinished, TrialStarted
 
 MOST_ESTIMATED = 200  # trials; beyond these, the rest is assumed to be alike
 
@@ -30,6 +30,9 @@ class Progress:
             case TrialStarted():
                 self.target, self.finished = event.target, event.finished
                 self.remaining.begin(event.trial, event.point, self.budget.clock())
+            case EpochFinished() if not self.remaining.took:
+                self.remaining.epoch(event.request.trial, event.epoch.epoch / self.remaining.spec.epochs, self.budget.clock())
+                self.tell(Status(front=0, remaining=self._seconds()))
             case TrialFinished() | TrialFailed():
                 self.finished += 1
                 self.remaining.end(event.trial, self.budget.clock())

@@ -16,7 +16,7 @@ from fastrcaps_dse.problem.quantities import format_seconds
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import UNBOUNDED
 from fastrcaps_dse.runs.budget import Budget
-from fastrcaps_dse.runs.estimates import Remaining
+from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.front_weights import keep_front_weights
 from fastrcaps_dse.runs.progress import Progress
@@ -164,9 +164,23 @@ def _target(study: OpenStudy, trials: int | None, budget: Budget, finished: int)
     if trials is None and budget.limited:
         return UNBOUNDED
     stored = study.store.study(study.spec.name).target_trials
-    wanted = trials if trials is not None else stored if stored > finished else finished + study.spec.trials
+    wanted = trials if trials is not None else stored if stored > finished else finished + _within(study, finished)
     study.store.set_target(study.row.study_id, wanted)
     return wanted
+
+
+def _within(study: OpenStudy, finished: int) -> int:
+    """How many trials the study adds: as many as its spec says, or those that are trained within the time that it allows."""
+    spec = study.spec
+    if spec.within is None or finished:
+        return spec.trials
+    count = trials_within(spec, study.cost_model.run_seconds)
+    if count < spec.trials:
+        logger.warning(
+            "this machine trains %d of the %d designs within %s; --trials %d trains all",
+            *(count, spec.trials, format_seconds(spec.within), spec.trials),
+        )
+    return count
 
 
 def _may_start(study: OpenStudy, budget: Budget, point: DesignPoint) -> bool:

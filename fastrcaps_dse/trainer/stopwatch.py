@@ -21,8 +21,9 @@ from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
 
-GROUPS = 7  # timings of a measurement, whose median counts
-GROUP_SECONDS = 0.25  # least duration of a timing
+GROUPS = 7  # timings of a measurement, at most; their median counts
+QUIET_GROUPS, QUIET = 3, 0.03  # fewer are enough if they differ by no more than this share
+GROUP_SECONDS = 0.15  # least duration of a timing
 NOISY = 0.15  # spread above which a measurement is repeated, and reported as noisy if it stays so
 
 
@@ -140,10 +141,20 @@ def _repeated(act: Callable[[int], None], groups: int) -> Timing:
     """The seconds of one repetition of `act`, which takes their number."""
     act(1)
     count = max(1, round(GROUP_SECONDS / max(1e-6, _seconds(act, 1))))
-    timing = _timing([_seconds(act, count) / count for _ in range(groups)])
+    timing = _timing(_timed(act, count, groups))
     if timing.noisy:
-        timing = min(timing, _timing([_seconds(act, count) / count for _ in range(groups)]), key=lambda t: t.spread)
+        timing = min(timing, _timing(_timed(act, count, groups)), key=lambda t: t.spread)
     return timing
+
+
+def _timed(act: Callable[[int], None], count: int, groups: int) -> list[float]:
+    """The seconds of one repetition, timed `groups` times, or fewer where the machine is quiet."""
+    timings: list[float] = []
+    while len(timings) < groups:
+        timings.append(_seconds(act, count) / count)
+        if len(timings) >= QUIET_GROUPS and max(timings) - min(timings) <= QUIET * min(timings):
+            break
+    return timings
 
 
 def _seconds(act: Callable[[int], None], count: int) -> float:
