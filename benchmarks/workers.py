@@ -60,6 +60,8 @@ def main() -> None:
         for channel in channels:
             channel.send((size, asked.seconds))
         rates.setdefault((size, count), []).append(sum(channel.recv() for channel in channels))
+    for channel in itertools.chain(*groups.values()):
+        channel.send(None)
     rows = []
     for (size, count), found in rates.items():
         ratios = [a / b for a, b in zip(found, rates[size, 1], strict=True)]
