@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,7 @@ def explore(
             may_start=lambda point: _may_start(study, budget, point),
             tell=_progress(study, chosen, budget, tell),
         )
-        with _clear_device_errors():
+        with trainer.clear_device_errors():
             explorer.run(chosen)
     return Outcome(study=study.row, trials=len(history.finished), exhausted=explorer.exhausted, spent=explorer.spent)
 
@@ -121,18 +120,6 @@ def race(
 
 
 # --- the parts of an exploration --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _clear_device_errors() -> Iterator[None]:
-    """A context whose errors of the device are UserErrors, such as too little memory where the sampler measures a step."""
-    try:
-        yield
-    except RuntimeError as error:
-        translated = trainer.translate_device_errors(error)
-        if translated is None:
-            raise
-        raise translated from None
 
 
 def _in_process(study: OpenStudy, budget: Budget) -> Executor:
