@@ -1,20 +1,24 @@
 """Databases that earlier versions wrote: they open, show the same, and their studies go on.
 
 `fixtures/schema-3.db.gz` holds two studies on the images of `write_tiny`, in a folder `tiny`: one with pruned runs, one with raced
-seeds. `fixtures/schema-3.json` is what that version printed of them.
+seeds. `fixtures/schema-3.json` is what that version printed of them. Those of schema 4 are made alike.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.runs.runner import Runner
+from fastrcaps_dse.trainer import AlgorithmTiming
 from tests.conftest import Command, write_tiny
 from tests.sessions import Heard, explored, opened
 
@@ -34,10 +38,16 @@ decoder = ["small", "full"]
 """
 
 
+@pytest.fixture(params=[3, 4])
+def schema(request: pytest.FixtureRequest) -> int:
+    version: int = request.param
+    return version
+
+
 @pytest.fixture
-def earlier(tmp_path: Path) -> Path:
+def earlier(tmp_path: Path, schema: int) -> Path:
     """A folder with the database and its images."""
-    (tmp_path / "s.db").write_bytes(gzip.decompress((FIXTURES / "schema-3.db.gz").read_bytes()))
+    (tmp_path / "s.db").write_bytes(gzip.decompress((FIXTURES / f"schema-{schema}.db.gz").read_bytes()))
     write_tiny(tmp_path / "tiny")
     return tmp_path
 
@@ -52,8 +62,8 @@ def renamed(value: Any) -> Any:
     return [renamed(v) for v in value] if isinstance(value, list) else value
 
 
-def test_they_show_what_they_showed(command: Command, earlier: Path) -> None:
-    expected = renamed(json.loads((FIXTURES / "schema-3.json").read_text(encoding="utf-8")))
+def test_they_show_what_they_showed(command: Command, earlier: Path, schema: int) -> None:
+    expected = renamed(json.loads((FIXTURES / f"schema-{schema}.json").read_text(encoding="utf-8")))
 
     def said(*arguments: str) -> Any:
         return json.loads(command(*arguments, "--storage", earlier / "s.db", "--json").out)
@@ -78,3 +88,17 @@ def test_their_studies_go_on(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> 
         heard = Heard()
         outcome = explored(study, heard, 4)
         assert outcome.trials == 4 and not heard.begun and study.store.runs(study.row.study_id) == before
+        assert all(run.algorithms == {} for run in before)  # the default ones, whatever would be measured now
+
+
+def test_a_run_that_has_begun_keeps_the_default_algorithms(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on as it began, while a new run of the same study uses what is measured."""
+    monkeypatch.chdir(earlier)
+    monkeypatch.setenv("FASTRCAPS_ALGORITHMS", "measured")
+    timing = AlgorithmTiming(algorithm="dft", seconds={"dft": 0.1})
+    monkeypatch.setattr("fastrcaps_dse.runs.kept_algorithms.fastest_algorithm", lambda *_: timing)
+    with opened(earlier, spec()) as study:
+        run = study.store.runs(study.row.study_id)[0]
+        runner = Runner(context=study.context, cost_model=study.cost_model)
+        assert runner._algorithms(run) == Algorithms()
+        assert runner._algorithms(replace(run, algorithms=None)) == Algorithms(chosen={8: "dft"})
