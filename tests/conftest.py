@@ -15,8 +15,10 @@ import hypothesis
 import numpy as np
 import pytest
 
-if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: one thread, and locks of its own; the processes it starts, too
-    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # of the processes that tests start, too: one run after the other, unless a test asks for more
+)
+if os.environ.get("PYTEST_XDIST_WORKER"):  # beside others: locks of its own
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="fastrcaps-tests-")
     tempfile.tempdir = None
 

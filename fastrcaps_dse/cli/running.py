@@ -63,8 +63,16 @@ def run_study(
         ):
             if not each_epoch:
                 progress.say(_first_line(study))
-            options = {"workers": how.workers, "data_dir": how.data_dir, "fresh": how.fresh}
-            executor = stack.enter_context(open_executor(study.cost_model, budget=budget, trials=trials, **options))
+            executor = stack.enter_context(
+                open_executor(
+                    study.cost_model,
+                    workers=how.workers,
+                    data_dir=how.data_dir,
+                    budget=budget,
+                    fresh=how.fresh,
+                    trials=trials,
+                )
+            )
             if executor.workers > 1:
                 progress.say(f"{executor.workers} workers train side by side")
             outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=progress.tell)

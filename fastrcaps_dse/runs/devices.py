@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 FIRST_DESIGNS = 5  # designs that tell how many workers a device has use for
-RUN_BYTES, IMAGE_BYTES = (
-    700 * 10**6,
-    8 * 10**6,
-)  # of a process that trains on a processor: in all, and for each image of a batch
+RUN_BYTES = 700 * 10**6  # of a process that trains on a processor
+IMAGE_BYTES = 8 * 10**6  # and for each image of a batch
 MOST_ON_A_DEVICE = 4  # workers
 
 
