@@ -223,8 +223,8 @@ def test_time_by_the_clock_and_other_objectives(tmp_path: Path, tiny: Path) -> N
 
 
 def test_the_stopwatch_measures_twice_where_it_is_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    steady, wild = [1.0, 1.01, 1.02, 1.0, 1.01, 0.99, 1.0], [1.0, 2.0, 1.5, 3.0, 1.2, 0.8, 1.1]
-    for turns, noisy, n in (([steady], False, 9), ([wild, steady], False, 16), ([wild, wild], True, 16)):
+    steady, wild = [1.0, 1.01, 0.99], [1.0, 2.0, 1.5, 3.0, 1.2, 0.8, 1.1]
+    for turns, noisy, n in (([steady], False, 5), ([wild, steady], False, 12), ([wild, wild], True, 16)):
         values = iter([0.1, *(2 * v for turn in turns for v in turn)])  # 0.25 s at least: 2 repetitions
         asked: list[int] = []
         monkeypatch.setattr(stopwatch, "GROUP_SECONDS", 0.25)
