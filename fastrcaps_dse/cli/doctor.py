@@ -15,6 +15,7 @@ from fastrcaps_dse import cores, data, store, trainer
 from fastrcaps_dse.errors import InputError, UserError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.problem.quantities import counted
+from fastrcaps_dse.runs.kept_algorithms import describe_choices
 
 DOWNLOADED = "downloaded when asked for, where the network allows"
 
@@ -95,5 +96,8 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         if times:
             latest = datetime.fromtimestamp(times[0].measured).strftime("%Y-%m-%d")
             yield Finding(what="step times", ok=True, finding=f"{len(times)} measured in this storage, the latest on {latest}")
+        choices = describe_choices(ours)
+        if choices:
+            yield Finding(what="convolutions", ok=True, finding=choices)
     except UserError as error:
         yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.hint}")
