@@ -18,10 +18,8 @@ Algorithm = Literal["direct", "tiles", "dft"]
 TILES_FROM, DFT_FROM = 5, 48  # batch sizes from which these are the default ones in float32
 DFT_FROM_BFLOAT16 = 12  # and in bfloat16, in which tiles would lose too many digits
 DIRECT_UP_TO = 32  # images; with more, direct convolution is nowhere the fastest
-TRANSFORMS_FROM, DFT_CAN_WIN_FROM = (
-    4,
-    12,
-)  # images; with fewer, transforms of any kind, or in float32 dft, are nowhere the fastest
+TRANSFORMS_FROM = 4  # images; with fewer, transforms of any kind are nowhere the fastest
+DFT_CAN_WIN_FROM = 12  # images; with fewer, dft is nowhere the fastest in float32
 
 
 def default_algorithm(batch_size: int, kind: torch.dtype) -> Algorithm:

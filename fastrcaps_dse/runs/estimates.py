@@ -14,14 +14,13 @@ from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 
+LEAST_TRIALS = 5  # of a study that has a time to keep within: fewer make no front
+
 
 def check_designs(spec: StudySpec, shape: ImageShape) -> None:
     """Raises InputError where the images do not fit the networks of the space."""
     for point in [*spec.first_designs, DesignPoint(network=spec.space.network[0])]:
         parameter_count(point, shape)
-
-
-LEAST_TRIALS = 5  # of a study that has a time to keep within: fewer make no front
 
 
 def trials_within(spec: StudySpec, seconds: Callable[[DesignPoint], float]) -> int:
