@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import record
+from benchmarks.training_cases import chosen_algorithms
 from fastrcaps_dse import data
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.problem.schedules import FixedBatch
@@ -77,21 +78,11 @@ def design(shared: bool, batch_size: int) -> DesignPoint:
     return DesignPoint(weight_sharing=shared, batch_schedule=FixedBatch(size=batch_size))
 
 
-def chosen_algorithms(shape: Any, batch_size: int) -> dict[str, Any]:
-    """What a run on this processor would use, as arguments of `Training`."""
-    from fastrcaps_dse.capsnet.algorithms import Algorithms
-    from fastrcaps_dse.trainer import alone, fastest_algorithm
-
-    with alone(torch.device("cpu")):
-        algorithm = fastest_algorithm(shape, batch_size, "float32").algorithm
-    return {"algorithms": Algorithms(chosen={batch_size: algorithm})}
-
-
 def measure(shared: bool, batch_size: int, rounds: int, *, choose: bool) -> dict[str, Any]:
     """The row of one network variant and batch size."""
     dataset, steps = data.load("mnist-sample"), STEPS.get(batch_size, 2)
-    more = chosen_algorithms(dataset.shape, batch_size) if choose else {}
     cpu = torch.device("cpu")
+    more: dict[str, Any] = {"algorithms": chosen_algorithms(dataset.shape, batch_size, "float32", cpu)} if choose else {}
     training = Training(design(shared, batch_size), 0, dataset, epochs=1, protocol="paper", device=cpu, **more)
     few = slice(0, batch_size * steps)
     images = Split(images=dataset.train.images[few], labels=dataset.train.labels[few])

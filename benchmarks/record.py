@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,18 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The commit that is checked out, with "+" if files differ from it; empty where there is no repository."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--exclude=*", "--dirty=+"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip()
+
+
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
     """Median, smallest and largest of n values."""
     shown = {"median": statistics.median(values), "min": min(values), "max": max(values)}
@@ -45,6 +58,7 @@ def write(name: str, module: str, device: torch.device, found: dict[str, Any]) -
     head = {
         "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "machine": machine(device),
     }
     PLACE.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,8 @@ class Checkout:
         """What a command prints. Raises CalledProcessError, with what it said, where it fails."""
         if not (self.root / "fastrcaps_dse" / "problem").is_dir():
             arguments = tuple(OLD_NAMES.get(argument, argument) for argument in arguments)
-        environment = os.environ | {"PYTHONPATH": str(self.root), "FASTRCAPS_STORAGE": "s.db", "OMP_NUM_THREADS": "1"}
+        alike = {"OMP_NUM_THREADS": "1", "FASTRCAPS_ALGORITHMS": "default"}  # what else each would choose for itself
+        environment = os.environ | alike | {"PYTHONPATH": str(self.root), "FASTRCAPS_STORAGE": "s.db"}
         command = [sys.executable, "-m", "fastrcaps_dse", *arguments]
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 3):

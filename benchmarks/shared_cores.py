@@ -21,7 +21,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import record
+from benchmarks.training_cases import chosen_algorithms
 from fastrcaps_dse import cores, data
+from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
@@ -42,7 +44,7 @@ STEADY_SECONDS, TIMED_SECONDS = 0.5, 0.8  # of training before a timing, and of 
 MOST_BUSY_SECONDS = 600.0  # after which a busy program ends by itself
 
 
-def serve(setting: str, channel: Connection) -> None:
+def serve(setting: str, algorithms: Algorithms, channel: Connection) -> None:
     """Answer each batch size with the seconds of a step."""
     device = torch.device("cpu")
     if setting != "product":
@@ -51,7 +53,7 @@ def serve(setting: str, channel: Connection) -> None:
     trainings = {}
     for size in BATCHES:
         point = DesignPoint(batch_schedule=FixedBatch(size=size))
-        trainings[size] = Training(point, 0, dataset, epochs=1, protocol="paper", device=device)
+        trainings[size] = Training(point, 0, dataset, epochs=1, protocol="paper", device=device, algorithms=algorithms)
     while (size := channel.recv()) is not None:
         training = trainings[size]
         images = Split(images=dataset.train.images[:size], labels=dataset.train.labels[:size])
@@ -90,14 +92,14 @@ def beside(count: int) -> Iterator[None]:
             program.join()
 
 
-def start(setting: str) -> tuple[Any, Connection]:
-    """A process with this setting."""
+def start(setting: str, algorithms: Algorithms) -> tuple[Any, Connection]:
+    """A process with this setting. All settings train with the same algorithms."""
     for name in (*cores.WAITING, *cores.THREADS):
         os.environ.pop(name, None)
     os.environ.update(SETTINGS[setting])
     spawn = multiprocessing.get_context("spawn")
     channel, other = spawn.Pipe()
-    process = spawn.Process(target=serve, args=(setting, other), daemon=True)
+    process = spawn.Process(target=serve, args=(setting, algorithms, other), daemon=True)
     process.start()
     for name in SETTINGS[setting]:
         del os.environ[name]
@@ -106,7 +108,9 @@ def start(setting: str) -> tuple[Any, Connection]:
 
 def measure(settings: list[str], loads: list[int], batches: list[int], rounds: int) -> dict[tuple[int, int, str], list[float]]:
     """The seconds of a step by (other programs, batch size, setting), one for each round."""
-    workers = {setting: start(setting) for setting in settings}
+    shape, cpu = data.load("mnist-sample").shape, torch.device("cpu")
+    chosen = {n: a for size in batches for n, a in chosen_algorithms(shape, size, "float32", cpu).chosen.items()}
+    workers = {setting: start(setting, Algorithms(chosen=chosen)) for setting in settings}
     found: dict[tuple[int, int, str], list[float]] = {}
     for turn, load in itertools.product(range(rounds), loads):
         with beside(load):

@@ -16,10 +16,12 @@ import torch
 
 from benchmarks.yardstick import YARDSTICKS, CannotCompile, PlainTraining, make_yardstick
 from fastrcaps_dse import data
-from fastrcaps_dse.capsnet.network import CapsNet, build_network
+from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
+from fastrcaps_dse.capsnet.network import CapsNet, Precision, build_network
+from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.problem.schedules import FixedBatch, build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.trainer import Training, epoch_images
+from fastrcaps_dse.trainer import Training, alone, epoch_images, fastest_algorithm, measures_algorithms
 from fastrcaps_dse.trainer.images import as_floats
 
 VARIANTS: dict[str, tuple[bool, Literal["full", "small"]]] = {
@@ -56,6 +58,14 @@ def design(variant: str, batch_size: int) -> DesignPoint:
     return DesignPoint(weight_sharing=weight_sharing, decoder=decoder, batch_schedule=FixedBatch(size=batch_size))
 
 
+def chosen_algorithms(shape: ImageShape, batch_size: int, precision: Precision, device: torch.device) -> Algorithms:
+    """The convolution algorithms with which a run of this batch size trains on this machine."""
+    if device.type != "cpu" or not measures_algorithms():
+        return BY_DEFAULT
+    with alone(device):
+        return Algorithms(chosen={batch_size: fastest_algorithm(shape, batch_size, precision).algorithm})
+
+
 class Form:
     """A form with its images. Each of its acts waits for the device at its end."""
 
@@ -68,6 +78,7 @@ class Form:
         self.images = dataset.train.subset(chosen).to(self.device)
         self.evaluated = dataset.test.subset(torch.arange(case.evaluated)).to(self.device)
         self.epoch = 0
+        self.algorithm: Algorithm | None = None  # of the convolutions, where one was chosen
         point = design(case.variant, case.batch_size)
         line = build_timeline(point.batch_schedule, epochs=1, images=few)
         self.rates = [learning_rate(point.lr_policy, step, line) for step in range(case.steps)]
@@ -79,7 +90,11 @@ class Form:
         self.whole: Training | PlainTraining
         if self.case.form not in YARDSTICKS:
             precision: Any = self.case.form
-            self.whole = Training(point, 0, dataset, epochs=1, protocol="paper", device=self.device, precision=precision)
+            algorithms = chosen_algorithms(dataset.shape, size, precision, self.device)
+            self.algorithm = algorithms.chosen.get(size)
+            self.whole = Training(
+                point, 0, dataset, epochs=1, protocol="paper", device=self.device, precision=precision, algorithms=algorithms
+            )
             self.whole.warm_up(size, steps=EPOCH_IMAGES // size)
             return 0.0
         network = build_network(point, dataset.shape)
@@ -151,6 +166,7 @@ def serve(case: Case, channel: Connection) -> None:
             "evaluate": form.evaluate,
             "memory": lambda: peak_bytes(case.device),
             "profile": form.profile,
+            "algorithm": lambda: form.algorithm,
         }
         while (asked := channel.recv()) is not None:
             start = time.perf_counter()

@@ -91,6 +91,8 @@ def _rows(workers: Sequence[Worker], rounds: int, *, profiled: bool) -> list[dic
             row["compile_seconds"] = round(worker.compile_seconds, 2)
         else:
             row["evaluated_per_second"] = record.spread(evaluation[form])
+        if form not in YARDSTICKS and (algorithm := worker.ask("algorithm")[1]):
+            row["algorithm"] = algorithm
         if profiled and form not in YARDSTICKS:
             row["profile"] = worker.ask("profile")[1].splitlines()
         rows.append(row)

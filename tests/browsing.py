@@ -10,6 +10,8 @@ from fastrcaps_dse.page.report import render
 from fastrcaps_dse.store import Store
 
 Open = Callable[..., Any]
+FLAT = "#z="
+"""What makes the scatter flat, added to an address. Drawing it in three dimensions takes seconds where there is no GPU."""
 
 
 def file_of(ours: Store) -> str:

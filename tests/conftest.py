@@ -27,7 +27,7 @@ os.environ.setdefault("FASTRCAPS_ALGORITHMS", "default")  # two storages give th
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from fastrcaps_dse import cli, data
+from fastrcaps_dse import cli, cores, data
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.figures import export
@@ -73,6 +73,11 @@ LONGEST = (
     "reuse_and_racing",
 )
 """Files of tests that take longest: they come first, so that the workers end together."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: some tests wait for a process of theirs, or for a browser."""
+    return cores.available_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -79,6 +79,7 @@ def test_fixed_limits_instead_of_measuring(tmp_path: Path, tiny: Path, given: Gi
 
 
 @pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_run_goes_on_with_the_algorithms_that_it_began_with(tmp_path: Path, tiny: Path, given: Given, stop: int) -> None:
     """Whatever is kept by then: the epochs are those of an uninterrupted run, bit for bit."""
     given("dft")
@@ -100,6 +101,7 @@ def test_a_run_goes_on_with_the_algorithms_that_it_began_with(tmp_path: Path, ti
         assert curves(study.store) != expected  # the algorithms do differ
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_prefixes_of_other_algorithms_are_not_taken(tmp_path: Path, tiny: Path, given: Given) -> None:
     given("dft")
     shared(tmp_path, tiny, epochs=2, schedules=SIZES)

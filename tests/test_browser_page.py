@@ -14,7 +14,7 @@ import pytest
 
 from fastrcaps_dse.page.serve import _bind
 from fastrcaps_dse.store import Store, tables
-from tests.browsing import Open, eventually, file_of, marked
+from tests.browsing import FLAT, Open, eventually, file_of, marked
 from tests.synthetic import write_study
 from tests.test_page import Server, watched_of
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_link_shows_the_same(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1])
+    page = open_page(studies()[1] + FLAT)
     page.locator("#limit-text-params").fill("7M")
     page.locator("#axis-y").select_option("macs")
     page.locator("#theme").click()
@@ -81,10 +81,10 @@ def shows(page: Any, expected: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_change_draws_all_that_a_new_page_draws(open_page: Open, studies: Any, seed: int) -> None:
     """After any changes of the state, the page is that which its address opens: no view was left behind."""
-    page = open_page(studies(seeds=2)[1])
+    page = open_page(studies(seeds=2)[1] + FLAT)
     generator = random.Random(seed)
-    for _ in range(5):
-        patches = [generator.choice(PATCHES) for _ in range(4)]
+    for _ in range(3):
+        patches = [generator.choice(PATCHES) for _ in range(7)]
         for patch in patches:
             page.evaluate(f"fastrcaps.update({patch})")
         fresh = open_page(page.url)
@@ -122,13 +122,13 @@ def test_exports(open_page: Open, studies: Any) -> None:
 
 @pytest.mark.parametrize("width", [400, 800])
 def test_a_narrow_window(open_page: Open, studies: Any, width: int) -> None:
-    page = open_page(studies()[1], width=width)
+    page = open_page(studies()[1] + FLAT, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#picked h3").is_visible()
 
 
 def test_the_theme_follows_the_system(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1], color_scheme="dark")
+    page = open_page(studies()[1] + FLAT, color_scheme="dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 24, 31)"
 
@@ -144,7 +144,7 @@ def test_names_and_reasons_never_become_markup(open_page: Open, tmp_path: Path) 
     (tmp_path / "s.html").write_text(file_of(ours), encoding="utf-8")
     with Server(watched_of(ours)) as server:
         for address in (f"file://{tmp_path / 's.html'}", f"http://{server.host}/"):
-            page = open_page(address + "#sel=0,1&filter=" + "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+            page = open_page(address + f"{FLAT}&sel=0,1&filter=" + "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
             page.locator("#filter").fill("")
             page.locator("#table tbody tr").first.hover()
             page.wait_for_timeout(200)
@@ -169,7 +169,7 @@ add_designs(ours, ours.study(), make_spec("synthetic"), 3)
 def test_the_page_follows_a_study_that_another_process_runs(open_page: Open, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 5, running=1)
     with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/#limit.params=9M&sel=1")
+        page = open_page(f"http://{server.host}/{FLAT}&limit.params=9M&sel=1")
         eventually(lambda: page.locator("#status").inner_text() == "live")
         assert "5 of 6 designs measured" in page.locator("#summary").inner_text()
         code = GROW.format(root=str(Path(__file__).parent.parent), path=str(tmp_path / "s.db"))
@@ -186,7 +186,7 @@ def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, tmp_path: 
     server = Server(watched_of(ours))
     port = server.port
     with server:
-        page = open_page(f"http://{server.host}/")
+        page = open_page(f"http://{server.host}/{FLAT}")
         eventually(lambda: page.locator("#status").inner_text() == "live")
     eventually(lambda: page.locator("#status").inner_text().startswith("stale"))
     write_study(tmp_path / "other.db", 7)

@@ -13,7 +13,7 @@ import pytest
 
 from fastrcaps_dse.analysis import picks, results
 from fastrcaps_dse.problem.objectives import OBJECTIVES
-from tests.browsing import Open, eventually, marked, texts
+from tests.browsing import FLAT, Open, eventually, marked, texts
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize("how", [{}, {"seeds": 3}, {"objectives": "params,time,acc,macs,epochs"}, {"objectives": "acc"}])
 def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how: dict[str, Any]) -> None:
     ours, address = studies(**how)
-    page = open_page(address)
+    page = open_page(address + FLAT)
     row = ours.study()
     trials = ours.trials(row)
     standings = results.standings_of(trials, row.objectives)
@@ -64,7 +64,7 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
 def test_the_command_gives_the_same_pick(open_page: Open, studies: Any) -> None:
     """What the page says to copy, run in a shell."""
     ours, address = studies()
-    page = open_page(address + "#limit.params=7M&limit.macs=2e8&limit.acc=97%25&prefer=time")
+    page = open_page(address + f"{FLAT}&limit.params=7M&limit.macs=2e8&limit.acc=97%25&prefer=time")
     command = page.locator("#command").inner_text()
     assert command.startswith("fastrcaps-dse pick --study synthetic --") and "--max-params 7M" in command
     run = [sys.executable, "-m", "fastrcaps_dse", "pick", "--json"]
@@ -78,7 +78,7 @@ def test_the_command_gives_the_same_pick(open_page: Open, studies: Any) -> None:
 
 
 def test_a_pick_by_keyboard_alone(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1])
+    page = open_page(studies()[1] + FLAT)
 
     def walk_to(selector: str) -> None:
         for _ in range(60):
@@ -106,7 +106,7 @@ def test_a_pick_by_keyboard_alone(open_page: Open, studies: Any) -> None:
 
 
 def test_sliders_and_wrong_quantities(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1])
+    page = open_page(studies()[1] + FLAT)
     slider = page.locator("#limit-range-params")
     slider.focus()
     for _ in range(80):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import Open, eventually, marked, texts
+from tests.browsing import FLAT, Open, eventually, marked, texts
 
 pytestmark = pytest.mark.browser
 
@@ -103,7 +103,7 @@ def hover_over_the_front(page: Any) -> tuple[int, float, float]:
 
 
 def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1] + "#z=")
+    page = open_page(studies()[1] + FLAT)
     trial, _, _ = hover_over_the_front(page)
     eventually(lambda: page.locator(f"tr[data-trial='{trial}'].hover").count() == 1)
     page.mouse.down()
@@ -114,7 +114,7 @@ def test_the_scatter_marks_in_all_views(open_page: Open, studies: Any) -> None:
 
 
 def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1] + "#z=")
+    page = open_page(studies()[1] + FLAT)
     trial, x, y = hover_over_the_front(page)
     eventually(lambda: marked(page, "hover") == [trial])
     page.wait_for_timeout(200)  # Plotly asks at most every 50 ms what is under the pointer
@@ -141,7 +141,7 @@ def test_axes_are_chosen(open_page: Open, studies: Any) -> None:
 
 def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
     ours, address = studies()
-    page = open_page(address)
+    page = open_page(address + FLAT)
     page.locator("#parallel").scroll_into_view_if_needed()
     grip = page.locator('.grip[data-axis="params"]').bounding_box()
     x, top = grip["x"] + grip["width"] / 2, grip["y"]
@@ -162,7 +162,7 @@ def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
 
 
 def test_lines_of_the_parallel_view_mark_too(open_page: Open, studies: Any) -> None:
-    page = open_page(studies(1)[1])
+    page = open_page(studies(1)[1] + FLAT)
     page.locator("#parallel").scroll_into_view_if_needed()
     box = page.locator("#parallel").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 100)
@@ -177,7 +177,7 @@ def test_lines_of_the_parallel_view_mark_too(open_page: Open, studies: Any) -> N
 
 
 def test_the_table_sorts_filters_and_chooses_columns(open_page: Open, studies: Any) -> None:
-    page = open_page(studies()[1])
+    page = open_page(studies()[1] + FLAT)
     button = page.get_by_role("button", name="trainable parameters", exact=False).first
     button.click()
     head = page.locator("th", has_text="trainable parameters")

@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_checks, gpu_product
+from benchmarks import gpu, gpu_checks, gpu_product, training_rows
 from benchmarks.gpu_checks import AGAINST_FLOAT64, PRECISIONS, check_restart, check_steps, steps_items
 from benchmarks.gpu_product import check_memory, epochs_within
 from benchmarks.gpu_stages import Item, Setting, Stage, run_apart, run_here
-from benchmarks.training_cases import VARIANTS
+from benchmarks.training_cases import VARIANTS, Case, Form
 from fastrcaps_dse import errors
+from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.steps import GraphSteps
+from tests.sessions import small_worker
 
+pytestmark = pytest.mark.usefixtures("small_capsnet")
 Findings = list[dict[str, Any]]
 
 
@@ -39,6 +42,26 @@ class Heard:
         return {found["name"]: found["ok"] for found in self.findings}
 
 
+class Here:
+    """A process of the training benchmark that is none: the test of that benchmark starts real ones."""
+
+    def __init__(self, case: Case, end: float) -> None:
+        self.case, self.skipped, self.compile_seconds = case, None, 0.0
+        self.form = Form(case)
+
+    def wait(self) -> None:
+        """It is ready."""
+
+    def ask(self, what: str) -> tuple[float, Any]:
+        start = time.perf_counter()
+        answer = {"memory": lambda: 1e6, "algorithm": lambda: self.form.algorithm}.get(what) or getattr(self.form, what)
+        said = answer()
+        return time.perf_counter() - start, said
+
+    def stop(self, *, now: bool = False) -> None:
+        """It keeps nothing."""
+
+
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
     return Setting(device="cpu", folder=tmp_path, quick=True)
@@ -50,6 +73,8 @@ def setting(tmp_path: Path) -> Setting:
 @pytest.mark.slow
 def test_the_whole_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages in this process, with one precision and one batch size of the steps; every finding is in the files."""
+    monkeypatch.setattr(worker_pool, "_work", small_worker)
+    monkeypatch.setattr(training_rows, "Worker", Here)
     monkeypatch.setattr(gpu_checks, "PRECISIONS", ("float32",))
     monkeypatch.setattr(gpu_checks, "batch_sizes", lambda _: (4,))
     code = gpu.run(["--minutes", "5", "--out", str(tmp_path / "out"), "--device", "cpu", "--quick", "--in-process"])

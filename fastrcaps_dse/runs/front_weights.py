@@ -11,18 +11,24 @@ from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 
 
 def keep_front_weights(ours: Store, study: StudyRow) -> int:
-    """Delete the weights of all runs but the most accurate one of each design on the front; how many designs are on the front."""
+    """Delete the weights of all runs but the most accurate one of each design on the front; how many designs are on the front.
+
+    A design that comes back to the front keeps those of its later runs, if it has any.
+    """
     trials = ours.trials(study)
     front = front_of(trials, study.objectives)
-    keep = {
-        max(measured_runs(trial), key=lambda run: run.measurement["acc"] if run.measurement else 0).run_id for trial in front
-    }
+    keep = {run.run_id for trial in front if (run := max(measured_runs(trial), key=_kept_and_accurate, default=None))}
     for trial in trials:
         for run in measured_runs(trial):
             if run.weights and run.run_id not in keep:
                 ours.forget_weights(run.run_id)
                 shutil.rmtree(run_folder(store.runs_folder(ours.url), run.run_id), ignore_errors=True)
     return len(front)
+
+
+def _kept_and_accurate(run: RunRow) -> tuple[bool, float]:
+    assert run.measurement is not None
+    return run.weights is not None, run.measurement["acc"]
 
 
 def measured_runs(trial: TrialRow) -> list[RunRow]:

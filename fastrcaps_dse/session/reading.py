@@ -69,15 +69,15 @@ def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
     """The trained network of a design, ready to classify: `network.scores(images)`.
 
     `images` are float32 [B, C, H, W] in [0, 1]; scores are [B, J], a row for each image. Raises InputError where its weights are not
-    kept, as only designs on the front keep theirs, and for no trial, as from a pick in an empty study.
+    kept, as only those of designs on the front are, and for no trial, as from a pick in an empty study.
     """
     if trial is None:
         raise InputError("there is no design to load", "explore the study first")
     weights = weights_of(trial)
     if weights is None:
         raise InputError(
-            f"the weights of trial {trial.trial} are not kept: it is not on the front of its study",
-            "train it: see `train --help`",
+            f"the weights of trial {trial.trial} are not kept: it is not on the front of its study, or came back to it",
+            f"train it: fastrcaps-dse train --design '{trial.design.key}'",
         )
     return trainer.load_network(Path(weights), trial.design, ImageShape(**study.row.image_shape))
 
