@@ -150,10 +150,10 @@ class Usage:
     own: float  # s of any processor, by this process
 
 
-def usage(stat: Path = Path("/proc/stat")) -> Usage | None:
+def usage(stat: Path = Path("/proc/stat"), *, low_priority: bool = False) -> Usage | None:
     """What the own processors did since the machine started; None where the system does not tell.
 
-    Work at low priority counts only for a process that has low priority itself: it gives way to others.
+    Work at low priority counts only for a process that has low priority itself, as it gives way to others; or if `low_priority` is set.
     """
     own = os.times()
     try:
@@ -161,7 +161,7 @@ def usage(stat: Path = Path("/proc/stat")) -> Usage | None:
         tick = os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, AttributeError):
         return None
-    niced = os.nice(0) > 0
+    niced = low_priority or os.nice(0) > 0
     mine = {f"cpu{number}" for number in own_processors()}
     busy = 0
     for name, *counts in (line.split() for line in lines if line.startswith("cpu")):

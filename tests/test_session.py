@@ -27,7 +27,6 @@ from fastrcaps_dse.runs.budget import Budget, start_budget
 from fastrcaps_dse.runs.estimates import make_plan
 from fastrcaps_dse.search.protocols import EpochFinished
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.trainer import stopwatch
 from tests.sessions import Heard, curves, explore, explored, opened, spec_of
 
 pytestmark = pytest.mark.slow
@@ -220,18 +219,6 @@ def test_time_by_the_clock_and_other_objectives(tmp_path: Path, tiny: Path) -> N
     others = run.measurement
     assert 0 < others["latency"] < 1000 and others["epochs"] == run.measurement.selected_epoch
     assert others["time_to:40"] == time_to(40, [e.acc for e in epochs], [e.counted_seconds for e in epochs])
-
-
-def test_the_stopwatch_measures_twice_where_it_is_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    steady, wild = [1.0, 1.01, 0.99], [1.0, 2.0, 1.5, 3.0, 1.2, 0.8, 1.1]
-    for turns, noisy, n in (([steady], False, 5), ([wild, steady], False, 12), ([wild, wild], True, 16)):
-        values = iter([0.1, *(2 * v for turn in turns for v in turn)])  # 0.25 s at least: 2 repetitions
-        asked: list[int] = []
-        monkeypatch.setattr(stopwatch, "GROUP_SECONDS", 0.25)
-        monkeypatch.setattr(stopwatch, "_seconds", lambda act, count, v=values, a=asked: (a.append(count), next(v))[1])
-        timing = stopwatch._repeated(lambda count: None, 7)
-        assert timing.noisy == noisy and len(asked) == n - 1 and set(asked[1:]) == {2}
-        assert noisy or timing.seconds == pytest.approx(1.0)
 
 
 class Clock:

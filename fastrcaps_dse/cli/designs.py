@@ -1,4 +1,4 @@
-"""What a study has found: `front`, `pick`, `show`, `studies`."""
+"""What a study has found: `front`, `pick`, `show`."""
 
 from __future__ import annotations
 
@@ -203,23 +203,3 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
             how = "steps times the seconds of a step, measured alone" if by_steps else "by the clock"
             print(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")
-
-
-@app.command()
-def studies(storage: StorageOption = None, as_json: JsonOption = False, as_csv: CsvOption = False) -> None:
-    """The studies of a storage."""
-    from fastrcaps_dse.analysis.results import frame_of
-    from fastrcaps_dse.cli import console
-    from fastrcaps_dse.cli.records import study_record
-
-    ours = open_store(storage)
-    stored = ours.studies()
-    rows = [study_record(study, ours.trials(study)) for study in stored]
-    if as_json:
-        print_json([row | {"study_file": study.spec_text} for row, study in zip(rows, stored, strict=True)])
-    elif not rows:
-        hint("no study yet: run `fastrcaps-dse explore`")
-    elif as_csv:
-        print_csv(frame_of(rows))
-    else:
-        console.print_table(console.table(list(rows[0]), [[*map(str, row.values())] for row in rows]))

@@ -101,6 +101,15 @@ class SpendOptions:
         bool,
         typer.Option("--fresh", help="Train again what an equal run of this storage has measured.", rich_help_panel=SPEND),
     ] = False
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            help="Also write each epoch to csv=DIR, tensorboard=DIR or mlflow=URI; may be repeated.",
+            metavar="KIND=WHERE",
+            rich_help_panel=WHERE,
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print what would be trained and what it costs; train nothing.", rich_help_panel=SPEND),
@@ -152,9 +161,11 @@ def explore(
         workers=_parse_workers(workers),
         fresh=spend.fresh,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
+        logs=spend.log or (),
     )
     outcome, raced = run_study(spec, how, _trials(spec, spend), limits=limits.limits(), max_seeds=spend.max_seeds)
     _print_end(outcome, raced)
+    _print_holdings(storage)
     print_front(storage, spec.name, None, as_json=as_json)
     _print_next(storage)
 
@@ -220,6 +231,17 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(f"the budget is over after {counted(outcome.trials, 'trial')}; the same command goes on from here")
     if outcome.exhausted:
         hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
+
+
+def _print_holdings(storage: str | None) -> None:
+    """How much the runs keep on disk that could be freed; nothing where there is nothing."""
+    from fastrcaps_dse import store
+    from fastrcaps_dse.problem.quantities import format_bytes
+    from fastrcaps_dse.session.managing import freeable
+
+    size = sum(held.size for held in freeable(store.Store(store.open_url(storage))))
+    if size:
+        hint(f"later runs can begin with {format_bytes(size)} of kept epochs; `fastrcaps-dse clean --free` deletes them")
 
 
 def _print_next(storage: str | None) -> None:

@@ -32,6 +32,7 @@ class HowToRun:
     workers: int | None = 1  # None for as many as the GPUs have use for, or as fill the cores of a processor
     fresh: bool = False
     budget: float | None = None  # s
+    logs: Sequence[str] = ()  # "csv=DIR", "tensorboard=DIR", "mlflow=URI"
 
 
 def run_study(
@@ -49,11 +50,13 @@ def run_study(
     from fastrcaps_dse.runs.budget import start_budget
     from fastrcaps_dse.runs.devices import check_workers
     from fastrcaps_dse.runs.executors import open_executor
+    from fastrcaps_dse.runs.followers import followed, open_follower
     from fastrcaps_dse.search.optuna_storage import quiet_optuna
 
     signal.signal(signal.SIGTERM, _interrupt)
     quiet_optuna()
     budget = start_budget(how.budget)
+    followers = [open_follower(text, spec.name) for text in how.logs]
     check_workers(how.workers, trainer.choose_device(how.device), spec)  # before anything is written
     try:
         with (
@@ -75,8 +78,9 @@ def run_study(
             )
             if executor.workers > 1:
                 progress.say(f"{executor.workers} workers train side by side")
-            outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=progress.tell)
-            raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=progress.tell) if max_seeds else 0
+            tell = stack.enter_context(followed(progress.tell, followers))
+            outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=tell)
+            raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
             return outcome, raced
     except KeyboardInterrupt:
         command = ["fastrcaps-dse", *sys.argv[1:]]

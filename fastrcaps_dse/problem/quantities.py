@@ -93,6 +93,14 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def format_bytes(size: float) -> str:
+    """A size on disk as people read it: "812 B", "1.2 MB", "3.4 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= 0.9995 * factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
 def format_seconds(seconds: float) -> str:
     """A duration as people read it: "0.85 s", "12.4 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 99.5:

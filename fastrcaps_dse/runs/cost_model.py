@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.capsnet.sizes import static_objectives
@@ -81,8 +80,20 @@ class CostModel:
                 return stored
             timing = measure()
         if timing.noisy:
-            logger.warning("a noisy machine: %s took %.3g ms, ±%.0f %%", key, timing.seconds * 1e3, 100 * timing.spread)
-        stored = StepTime(key=key, device=entry[1], software=entry[2], measured=time.time(), **asdict(timing))
+            said = "a noisy machine: %s took %.3g ms, ±%.0f %%"
+            beside = (
+                f"; other programs kept {timing.others:.1f} cores busy, so that is too long" if timing.beside_others else ""
+            )
+            logger.warning(said + beside, key, timing.seconds * 1e3, 100 * timing.spread)
+        stored = StepTime(
+            key=key,
+            device=entry[1],
+            software=entry[2],
+            seconds=timing.seconds,
+            spread=timing.spread,
+            n=timing.n,
+            measured=time.time(),
+        )
         store.set_step_time(stored)
         logger.info("measured: %s takes %.3g ms", key, timing.seconds * 1e3)
         return stored

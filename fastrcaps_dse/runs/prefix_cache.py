@@ -81,6 +81,11 @@ class PrefixCache:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
+def is_entry(folder: Path) -> bool:
+    """Whether a folder of the cache is a prefix that a run can begin with; others were left by a process that was stopped."""
+    return all((folder / name).is_file() for name in (CHECKPOINT, BEST, EPOCHS)) and "." not in folder.name
+
+
 def _link(source: Path, target: Path) -> None:
     """The same file under another name: a link if the file system has links, else a copy."""
     try:

@@ -208,5 +208,6 @@ def run_folder(runs: Path, run_id: int) -> Path:
 
 
 def _ends_of_phases(training: Training) -> set[int]:
-    """The epochs after which a prefix is kept: the ends of phases, and of the run, which a longer one may begin with."""
-    return {phase.first_epoch + phase.epochs for phase in training.timeline.phases}
+    """The epochs after which a prefix is kept: the ends of phases, and of the run if a longer one begins in the same way."""
+    ends = {phase.first_epoch + phase.epochs for phase in training.timeline.phases}
+    return ends if training.begins_longer_runs() else ends - {training.timeline.epochs}

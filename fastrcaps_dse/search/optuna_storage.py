@@ -51,6 +51,11 @@ def open_storage(url: store.URL) -> RDBStorage:
     return storage
 
 
+def delete_optuna_study(storage: RDBStorage, study_id: int) -> None:
+    """Delete a study with its trials from Optuna's tables."""
+    storage.delete_study(study_id)
+
+
 def directions_of(spec: StudySpec) -> list[Literal["maximize", "minimize"]]:
     """The direction of each objective of a study."""
     return [objective.direction for objective in spec.objectives]

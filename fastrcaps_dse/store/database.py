@@ -106,6 +106,24 @@ class Store:
         with self._write() as connection:
             connection.execute(tables.study.insert().values(**row, created=time.time()))
 
+    def delete_study(self, study_id: int) -> None:
+        """Delete a study with its runs and epochs from our tables; Optuna's are left."""
+        with self._write() as connection:
+            of_study = tables.run.c.study_id == study_id
+            runs = sa.select(tables.run.c.run_id).where(of_study)
+            connection.execute(tables.epoch.delete().where(tables.epoch.c.run_id.in_(runs)))
+            connection.execute(tables.run.delete().where(of_study))
+            connection.execute(tables.study.delete().where(tables.study.c.study_id == study_id))
+
+    def rename_study(self, study_id: int, name: str) -> None:
+        """Give a study another name. Raises InputError for one that is taken."""
+        with self._write() as connection:
+            taken = sa.select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
+            if connection.scalar(taken) not in (None, study_id):
+                raise InputError(f"there is a study {name!r} already", "choose another name, or delete that one first")
+            mine = tables.studies.c.study_id == study_id
+            connection.execute(tables.studies.update().where(mine).values(study_name=name))
+
     def set_target(self, study_id: int, trials: int) -> None:
         """How many trials the study is to have in all."""
         with self._write() as connection:

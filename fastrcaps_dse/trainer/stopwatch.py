@@ -18,6 +18,7 @@ from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.device import clear_device_errors
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
+from fastrcaps_dse.trainer.quiet import BUSY, wait_for_quiet, watching
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
 
@@ -25,19 +26,26 @@ GROUPS = 7  # timings of a measurement, at most; their median counts
 QUIET_GROUPS, QUIET = 3, 0.03  # fewer are enough if they differ by no more than this share
 GROUP_SECONDS = 0.15  # least duration of a timing
 NOISY = 0.15  # spread above which a measurement is repeated, and reported as noisy if it stays so
+REPEATS = 2  # at most, of a measurement that is noisy or was beside other programs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """A duration: the median of n, with its spread."""
+    """A duration: the median of n, with its spread, and how busy other programs were."""
 
     seconds: float
     spread: float  # interquartile range by the median
     n: int
+    others: float = 0.0  # cores that they kept busy
+
+    @property
+    def beside_others(self) -> bool:
+        """Whether it may be too long, because other programs took the cores."""
+        return self.others > BUSY
 
     @property
     def noisy(self) -> bool:
-        return self.spread > NOISY
+        return self.spread > NOISY or self.beside_others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +103,7 @@ def measure_step(
 ) -> Timing:
     """The seconds of a training step of this batch size, after a warm-up.
 
-    `groups` is the number of timings. A noisy measurement is repeated once. Raises MachineError for too little
+    `groups` is the number of timings. A noisy measurement is repeated; other programs are waited for. Raises MachineError for too little
     memory.
     """
     with clear_device_errors():
@@ -114,7 +122,7 @@ def measure_step(
                 few = Split(images=images.images[: now * batch_size], labels=images.labels[: now * batch_size])
                 training.train_on(few, batch_size, [1e-3] * now).tolist()
 
-        return _repeated(take, groups)
+        return _repeated(take, groups, device)
 
 
 @clear_device_errors()
@@ -134,16 +142,24 @@ def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, 
             scores = network.scores(image)
         scores.tolist()
 
-    return _repeated(classify, GROUPS)
+    return _repeated(classify, GROUPS, device)
 
 
-def _repeated(act: Callable[[int], None], groups: int) -> Timing:
+def _repeated(act: Callable[[int], None], groups: int, device: torch.device) -> Timing:
     """The seconds of one repetition of `act`, which takes their number."""
     act(1)
     count = max(1, round(GROUP_SECONDS / max(1e-6, _seconds(act, 1))))
-    timing = _timing(_timed(act, count, groups))
-    if timing.noisy:
-        timing = min(timing, _timing(_timed(act, count, groups)), key=lambda t: t.spread)
+
+    def measured() -> Timing:
+        with watching(device) as load:
+            seconds = _timed(act, count, groups)
+        return replace(_timing(seconds), others=load.others)
+
+    timing = measured()
+    for _ in range(REPEATS):
+        if not timing.noisy or (timing.beside_others and not wait_for_quiet(device)):
+            break
+        timing = min(timing, measured(), key=lambda t: (t.beside_others, t.spread))
     return timing
 
 

@@ -22,7 +22,7 @@ from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.schedules import Timeline, build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
@@ -141,10 +141,11 @@ class Training:
             eval_seconds=time.perf_counter() - trained,
         )
 
-    def _rates(self, epoch: int) -> list[float]:
-        """The learning rate of each step of an epoch."""
-        first, steps = self.timeline.first_step(epoch), self.timeline.phase_of_epoch(epoch).steps_per_epoch
-        return [learning_rate(self.point.lr_policy, first + k, self.timeline) for k in range(steps)]
+    def _rates(self, epoch: int, timeline: Timeline | None = None) -> list[float]:
+        """The learning rate of each step of an epoch, of this run or of one with another timeline."""
+        line = timeline or self.timeline
+        first, steps = line.first_step(epoch), line.phase_of_epoch(epoch).steps_per_epoch
+        return [learning_rate(self.point.lr_policy, first + k, line) for k in range(steps)]
 
     def prefix_keys(self) -> list[str]:
         """A key for each epoch: runs with the same key have trained the same up to the end of that epoch, bit for bit.
@@ -164,6 +165,14 @@ class Training:
             digest.update(array("d", self._rates(epoch)).tobytes())
             keys.append(digest.hexdigest())
         return keys
+
+    def begins_longer_runs(self) -> bool:
+        """Whether a run of one more epoch has the same last epoch but one: not where the learning rate depends on the length."""
+        last, images = self.timeline.epochs - 1, len(self.train_split)
+        longer = build_timeline(self.point.batch_schedule, epochs=self.timeline.epochs + 1, images=images)
+        if longer.phase_of_epoch(last).batch_size != self.timeline.phase_of_epoch(last).batch_size:
+            return False
+        return self._rates(last) == self._rates(last, longer)
 
     def _algorithms_of_epoch(self, batch_size: int) -> dict[int, Algorithm]:
         """The convolution algorithm of each size that a batch of an epoch has, in training and in evaluation."""
