@@ -41,7 +41,7 @@ class NothingFits(UserError):
 
 
 class RunFailed(Exception):
-    """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
+    """A run that cannot give a measurement, e.g. because a loss or a score is not finite: its trial fails, the study goes on."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

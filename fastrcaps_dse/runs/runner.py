@@ -171,7 +171,7 @@ class Runner:
         test_acc = rows[selected - 1].acc
         if self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))
-            test_acc = training.test_accuracy()
+            test_acc = training.test_accuracy(selected)
         measurement = Measurement(
             values=self.cost_model.values(training.point, rows, selected),
             test_acc=test_acc,

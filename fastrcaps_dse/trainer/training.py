@@ -108,12 +108,12 @@ class Training:
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train the epochs that are left, and yield each. Raises RunFailed for a loss that is not finite."""
+        """Train the epochs that are left, and yield each. Raises RunFailed for a loss or class scores that are not finite."""
         while self.done < self.timeline.epochs:
             yield self.run_epoch()
 
     def run_epoch(self) -> Epoch:
-        """Train and evaluate the next epoch. Raises RunFailed for a loss that is not finite."""
+        """Train and evaluate the next epoch. Raises RunFailed for a loss or class scores that are not finite."""
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
         rates = self._rates(epoch)
@@ -125,7 +125,7 @@ class Training:
         trained = time.perf_counter()
         if not (math.isfinite(margin) and math.isfinite(reconstruction)):
             raise RunFailed(f"the loss is not finite in epoch {epoch + 1} (learning rate up to {max(rates):.3g})")
-        acc = self.accuracy(self.select_split)
+        acc = self.accuracy(self.select_split, f"after epoch {epoch + 1}")
         self.done += 1
         return Epoch(
             epoch=epoch + 1,
@@ -194,19 +194,32 @@ class Training:
         return self.steps.run(images, batch_size, rates)
 
     @torch.no_grad()
-    def accuracy(self, split: Split) -> float:
-        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run."""
+    def accuracy(self, split: Split, when: str = "") -> float:
+        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run.
+
+        `when` says in the error which weights these are. Raises RunFailed for scores that are not finite: `argmax` would call the first
+        of them the largest, and give the share of its class as the accuracy.
+        """
         self.network.eval()
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        counts = torch.zeros(2, dtype=torch.int64, device=self.device)  # of images: classified right; with finite scores
         for start in range(0, len(split), EVALUATION_BATCH):
             follow_load(self.device)
             batch = slice(start, start + EVALUATION_BATCH)
-            correct += (self.network.scores(as_floats(split.images[batch])).argmax(1) == split.labels[batch]).sum()
+            scores_BJ = self.network.scores(as_floats(split.images[batch]))
+            right_B = scores_BJ.argmax(1) == split.labels[batch]
+            counts += torch.stack((right_B, scores_BJ.isfinite().all(1))).sum(1)
+        correct, finite = counts.tolist()  # waits for the device
+        if finite < len(split):
+            raise RunFailed(f"the class scores of {len(split) - finite} of {len(split)} images are not finite {when}".rstrip())
         return 100.0 * int(correct) / len(split)
 
-    def test_accuracy(self) -> float:
-        """The accuracy on the test set, in percent."""
-        return self.accuracy(self.dataset.test.to(self.device))
+    def test_accuracy(self, epoch: int | None = None) -> float:
+        """The accuracy on the test set, in percent. `epoch` is that of the weights, for the error.
+
+        Raises RunFailed for scores that are not finite.
+        """
+        when = "in the test" if epoch is None else f"in the test of epoch {epoch}"
+        return self.accuracy(self.dataset.test.to(self.device), when)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
