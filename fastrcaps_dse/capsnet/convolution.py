@@ -34,13 +34,13 @@ from fastrcaps_dse.capsnet.transforms import PHASES, TAPS, Transforms
 class ConvReLU(torch.autograd.Function):
     """ReLU(9x9 convolution + bias) as one matrix product: images [B, C, H, W], weight [F, C, K, K], bias [F].
 
-    Returns [y, x, B, p, q, F] if `phased`, else [B, H-8, W-8, F]. The images get no gradient.
+    Returns [y, x, B, p, q, F] if `phased`, else [B, H-8, W-8, F].
     """
 
     @staticmethod
     def forward(ctx: Any, images_BCHW: Tensor, weight_FCKK: Tensor, bias_F: Tensor, phased: bool) -> Tensor:
         images_BCHW = images_BCHW.contiguous()
-        batch, channels, height, width = images_BCHW.shape
+        batch, channels, height, width = ctx.image = images_BCHW.shape
         rows: tuple[int, ...]
         strides: tuple[int, ...]
         if phased:
@@ -60,17 +60,26 @@ class ConvReLU(torch.autograd.Function):
             images_BCHW.as_strided((*rows, channels, KERNEL, KERNEL), strides, images_BCHW.storage_offset())
         )
         y = torch.mm(columns, torch.cat((weight_FCKK.flatten(1).t(), bias_F.unsqueeze(0)))).relu_()
-        ctx.save_for_backward(columns, y)
-        ctx.shape = weight_FCKK.shape
+        ctx.save_for_backward(columns, y, weight_FCKK if ctx.needs_input_grad[0] else None)
+        ctx.shape, ctx.phased = weight_FCKK.shape, phased
         return y.view(*rows, -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        columns, y = ctx.saved_tensors
+        columns, y, weight_FCKK = ctx.saved_tensors
+        rows = dy.shape
         dy = torch.ops.aten.threshold_backward(dy.view_as(y), y, 0)
         d = torch.mm(dy.t(), columns)
-        return None, d[:, :-1].reshape(ctx.shape), d[:, -1].clone(), None
+        dx_BCHW = _image_gradient(dy.view(rows), weight_FCKK, ctx.image, ctx.phased) if ctx.needs_input_grad[0] else None
+        return dx_BCHW, d[:, :-1].reshape(ctx.shape), d[:, -1].clone(), None
+
+
+def _image_gradient(dy: Tensor, weight_FCKK: Tensor, image: torch.Size, phased: bool) -> Tensor:
+    """The gradient by the images of a 9x9 convolution whose output has the gradient `dy`, in one of the layouts of `ConvReLU`."""
+    dy_BHWF = dy.permute(2, 0, 3, 1, 4, 5).flatten(3, 4).flatten(1, 2) if phased else dy
+    dx_BCHW = F.conv_transpose2d(dy_BHWF.permute(0, 3, 1, 2), weight_FCKK)
+    return dx_BCHW[:, :, : image[2], : image[3]]  # the rest is what an odd side was padded with
 
 
 class TransformedConv(torch.autograd.Function):

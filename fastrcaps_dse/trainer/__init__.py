@@ -1,5 +1,6 @@
 """The trainer: one design point, trained with one seed, epoch by epoch."""
 
+from fastrcaps_dse.capsnet.initialization import derive_seed
 from fastrcaps_dse.trainer.algorithm_choice import AlgorithmTiming, fastest_algorithm, has_rivals, measures_algorithms
 from fastrcaps_dse.trainer.checkpoint import CheckpointError
 from fastrcaps_dse.trainer.device import (
@@ -13,7 +14,7 @@ from fastrcaps_dse.trainer.device import (
     translate_device_errors,
 )
 from fastrcaps_dse.trainer.device_locks import alone, beside_others
-from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
+from fastrcaps_dse.trainer.images import epoch_images, split_for
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
 from fastrcaps_dse.trainer.stopwatch import StepKey, Timing, latency_key, measure_latency, measure_step, step_key
 from fastrcaps_dse.trainer.threads import all_threads, take_share

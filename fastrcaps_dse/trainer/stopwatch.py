@@ -17,7 +17,7 @@ from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.device import clear_device_errors
-from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
+from fastrcaps_dse.trainer.images import as_floats, epoch_images
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
 
@@ -123,9 +123,7 @@ def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, 
 
     Raises MachineError for too little memory.
     """
-    network = build_network(point, dataset.shape, precision)
-    network.initialize(generator(0, "latency"))
-    network = network.to(device).eval()
+    network = build_network(point, dataset.shape, precision).to(device).eval()
     image = as_floats(dataset.test.images[:1].to(device))
 
     @torch.no_grad()

@@ -27,9 +27,10 @@ from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
-from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
+from fastrcaps_dse.trainer.images import as_floats, epoch_images, split_for
 from fastrcaps_dse.trainer.steps import make_steps
 from fastrcaps_dse.trainer.threads import follow_load
+from fastrcaps_dse.trainer.weights import copy_weights, shape_text
 
 EVALUATION_BATCH = 500  # images
 
@@ -84,15 +85,18 @@ class Training:
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
         self.precision: Precision = precision if point.network == "capsnet" else "float32"
-        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision, algorithms).to(self.device)
-        self.reset()
+        network = build_network(point, dataset.shape, precision, algorithms, seed=seed)  # on the CPU: the same on any device
+        self.network: CapsNet | LeNet5 = network.to(self.device)
+        self._begin()
 
     def reset(self) -> None:
         """Start from the beginning: initial weights, a fresh optimizer."""
-        variant = (self.point.network, self.point.weight_sharing, self.point.decoder)
-        start = build_network(self.point, self.dataset.shape)
-        start.initialize(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
+        start = build_network(self.point, self.dataset.shape, seed=self.seed)
         self.network.load_state_dict(start.state_dict())
+        self._begin()
+
+    def _begin(self) -> None:
+        """Be before the first epoch."""
         self._make_steps()
         self.done = 0  # epochs
 
@@ -229,16 +233,20 @@ class Training:
 
     # --- checkpoints: safetensors, never a pickle -----------------------------------------------------------------------
 
-    def save_weights(self, path: Path) -> None:
+    def save_weights(self, path: Path | str) -> None:
         """Write the weights to a file. Raises MachineError, e.g. for a full disk."""
-        write_tensors(path, {name: p.detach() for name, p in self.network.named_parameters()}, {"design": self.point.key})
+        write_tensors(Path(path), {name: p.detach() for name, p in self.network.named_parameters()}, self._metadata())
 
-    def load_weights(self, path: Path) -> None:
-        """Read the weights from a file of `save_weights`. Raises CheckpointError for a missing or broken one."""
-        tensors = read_tensors(path)[0]
-        with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                p.copy_(tensors[name])
+    def _metadata(self) -> dict[str, str]:
+        """What its files say of a run."""
+        return {"design": self.point.key, "shape": shape_text(self.dataset.shape)}
+
+    def load_weights(self, path: Path | str) -> None:
+        """Read the weights from a file of `save_weights`.
+
+        Raises CheckpointError for a missing or broken file, InputError for weights of another network or of other images.
+        """
+        copy_weights(self.network, Path(path), self.point, self.dataset.shape)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: weights, optimizer state and the number of epochs done. Raises MachineError, e.g. for a full disk."""
@@ -247,7 +255,7 @@ class Training:
             tensors[f"weights.{name}"] = p.detach()
             for key, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        write_tensors(path, tensors, {"design": self.point.key, "seed": str(self.seed), "epochs": str(self.done)})
+        write_tensors(path, tensors, self._metadata() | {"seed": str(self.seed), "epochs": str(self.done)})
 
     def load(self, path: Path, *, fork: bool = False) -> None:
         """Continue from a checkpoint of this design and seed; with `fork`, from that of any run of the same network.
