@@ -34,6 +34,10 @@ class MachineError(UserError):
     exit_code = 1
 
 
+class TooLittleMemory(MachineError):
+    """The memory does not suffice for a design: its trial fails, the study goes on."""
+
+
 class NothingFits(UserError):
     """The limits leave no design (exit code 3)."""
 

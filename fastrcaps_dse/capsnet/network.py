@@ -46,7 +46,7 @@ class CapsNet(nn.Module):
         seed: int | None = 0,
     ) -> None:
         super().__init__()
-        grid = sizes.primary_grid(shape)
+        self.grid = grid = sizes.primary_grid(shape)
         self.algorithms = algorithms
         self.shape = shape
         self.decoder_input = point.decoder
@@ -92,7 +92,7 @@ class CapsNet(nn.Module):
         assert self.conv1.bias is not None
         if images_BCHW.device.type == "cpu":
             weights = (self.conv1.weight, self.conv1.bias, self.primary_weight, self.primary_bias)
-            algorithm = self.algorithms.of(len(images_BCHW), self.work_type or images_BCHW.dtype)
+            algorithm = self.algorithms.of(len(images_BCHW), self.work_type or images_BCHW.dtype, self.grid)
             s_hwBM = primary_conv(images_BCHW, *weights, self.work_type, algorithm)
             return s_hwBM.flatten(0, 1)
         x_BFHW = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))

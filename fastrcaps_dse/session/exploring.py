@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,7 +73,10 @@ def explore(
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
         limited.check(study.spec)
-        history = study.optuna.history(_measured(study), History(admits=limited.admits))
+        memory = study.cost_model.memory
+        memory.check(study.spec)
+        admits = History(admits=lambda point: limited.admits(point) and memory.admits(point))
+        history = study.optuna.history(_measured(study), admits)
         explorer = Explorer(
             study=study.optuna,
             history=history,
@@ -176,7 +180,7 @@ def _may_start(study: OpenStudy, budget: Budget, point: DesignPoint) -> bool:
         return False
     if budget.limited and not study.store.runs(study.row.study_id):
         needed = study.cost_model.first_epoch_seconds(point)
-        if needed > budget.seconds:
+        if math.isfinite(needed) and needed > budget.seconds:
             raise InputError(
                 f"a budget of {format_seconds(budget.seconds)} is shorter than one epoch of {point.label}, "
                 f"about {format_seconds(needed)}",

@@ -19,20 +19,20 @@ import torch
 from torch import Tensor
 
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
+from fastrcaps_dse.capsnet.memory import evaluation_batch
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
+from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, split_for
 from fastrcaps_dse.trainer.steps import make_steps
 from fastrcaps_dse.trainer.threads import follow_load
 from fastrcaps_dse.trainer.weights import copy_weights, shape_text
-
-EVALUATION_BATCH = 500  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,7 @@ class Training:
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
+        self.evaluated = evaluation_batch(point, dataset.shape, work_type(precision))  # images at once
         self.precision: Precision = precision if point.network == "capsnet" else "float32"
         network = build_network(point, dataset.shape, precision, algorithms, seed=seed)  # on the CPU: the same on any device
         self.network: CapsNet | LeNet5 = network.to(self.device)
@@ -174,9 +175,9 @@ class Training:
         if not isinstance(self.network, CapsNet) or self.device.type != "cpu":
             return {}
         kind = self.network.work_type or torch.float32
-        pairs = ((len(self.train_split), batch_size), (len(self.select_split), EVALUATION_BATCH))
+        pairs = ((len(self.train_split), batch_size), (len(self.select_split), self.evaluated))
         sizes = {size for images, most in pairs for size in (min(images, most), images % most) if size}
-        return {size: self.network.algorithms.of(size, kind) for size in sorted(sizes)}
+        return {size: self.network.algorithms.of(size, kind, self.network.grid) for size in sorted(sizes)}
 
     def warm_up(self, batch_size: int, *, steps: int) -> float:
         """Prepare for `steps` steps of a batch size, unless that is done; the weights stay as they are.
@@ -206,9 +207,9 @@ class Training:
         """
         self.network.eval()
         counts = torch.zeros(2, dtype=torch.int64, device=self.device)  # of images: classified right; with finite scores
-        for start in range(0, len(split), EVALUATION_BATCH):
+        for start in range(0, len(split), self.evaluated):
             follow_load(self.device)
-            batch = slice(start, start + EVALUATION_BATCH)
+            batch = slice(start, start + self.evaluated)
             scores_BJ = self.network.scores(as_floats(split.images[batch]))
             right_B = scores_BJ.argmax(1) == split.labels[batch]
             counts += torch.stack((right_B, scores_BJ.isfinite().all(1))).sum(1)
