@@ -35,7 +35,7 @@ first = {first}
 [space]
 lr_policy = ["fixed"]
 batch_schedule = {batches}
-weight_sharing = {sharing}
+weight_sharing = {weight_sharing}
 decoder = ["small"]
 shift = [0]
 """
@@ -52,7 +52,7 @@ def spec_of(where: str, folder: Path) -> StudySpec:
         time="measured" if where == "training" else "steps",
         first="[]" if by_evaluation else batch.format(IMAGES, 100),
         batches="[100]" if by_evaluation else f"[{IMAGES}, 100, 50]",
-        sharing="[true, false]" if by_evaluation else "[false]",
+        weight_sharing="[true, false]" if by_evaluation else "[false]",
     )
     return override(parse_study(text, default_name="limited"), trials=2 if by_evaluation else 3)
 
@@ -94,7 +94,7 @@ def main(where: str, folder: Path) -> dict[str, Any]:
             found = session.results(study)
     designs = zip(found.trials["batch_schedule"], found.trials["weight_sharing"], found.trials["state"], strict=True)
     return {
-        "states": {f"{batch}{' ws' if sharing else ''}": state for batch, sharing, state in designs},
+        "states": {f"{batch}{' ws' if weight_sharing else ''}": state for batch, weight_sharing, state in designs},
         "reasons": found.runs["reason"].dropna().tolist(),
         "warnings": heard.warnings,
         "epochs": len(found.epochs),
