@@ -24,7 +24,7 @@ FLOAT = 4  # bytes
 STATE = 4  # numbers that training keeps for each parameter: itself, its gradient, two moments
 SLACK_SHARE, SLACK_BYTES = 1.3, 100 * 10**6  # what an allocator and its libraries take besides
 EVALUATED = 500  # images of a batch, at most
-EVALUATION_BYTES = 3 * 2**30  # for those; 500 images of 32x32 and 10 classes need less
+EVALUATION_BYTES = 2 * 2**30  # for those; 500 images of 32x32 and 100 classes need less
 
 
 @dataclass(frozen=True, kw_only=True)

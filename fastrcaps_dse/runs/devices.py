@@ -43,8 +43,11 @@ def assign_devices(workers: int | None, cost_model: CostModel, trials: int | Non
         if here.spec.time == "steps" and here.device.type == "cuda":
             workers *= _fitting_here(cost_model)
         if here.spec.time == "steps" and here.device.type == "cpu":
-            largest = PROCESS_BYTES + max(cost_model.memory.bytes_of(point) for point in _first_designs(here.spec))
-            workers = filling(trainer.all_threads(), cores.available_memory(), largest, trials or here.spec.trials)
+            free = cores.available_memory()
+            designs = [*here.spec.first_designs, *here.spec.space.examples()]
+            needs = [PROCESS_BYTES + cost_model.memory.bytes_of(point) for point in designs]
+            largest = max((need for need in needs if need <= free), default=free)  # those that fit beside nothing are ruled out
+            workers = filling(trainer.all_threads(), free, max(1, largest), trials or here.spec.trials)
     return [str(devices[index % len(devices)]) for index in range(workers)]
 
 

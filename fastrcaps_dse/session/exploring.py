@@ -73,10 +73,7 @@ def explore(
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
         limited.check(study.spec)
-        memory = study.cost_model.memory
-        memory.check(study.spec)
-        admits = History(admits=lambda point: limited.admits(point) and memory.admits(point))
-        history = study.optuna.history(_measured(study), admits)
+        history = _history(study, limited)
         explorer = Explorer(
             study=study.optuna,
             history=history,
@@ -129,6 +126,14 @@ def race(
 def _in_process(study: OpenStudy, budget: Budget) -> Executor:
     """What trains if no executor is given."""
     return InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
+
+
+def _history(study: OpenStudy, limited: LimitFilter) -> History:
+    """The trials of the study so far; new ones keep the limits and fit the memory. Raises InputError where no design fits it."""
+    memory = study.cost_model.memory
+    memory.check(study.spec)
+    new = History(admits=lambda point: limited.admits(point) and memory.admits(point))
+    return study.optuna.history(_measured(study), new)
 
 
 def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
