@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.training_cases import VARIANTS, design, peak_bytes
+from benchmarks.training_cases import design, peak_bytes
 from fastrcaps_dse import cores
 from fastrcaps_dse.capsnet.memory import Load, evaluation_batch, training_bytes
 from fastrcaps_dse.capsnet.sizes import ImageShape
@@ -41,20 +41,27 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """Sizes that differ in what needs the most memory."""
-    sizes = [
-        *((28, 1, 10, batch) for batch in (1, 16, 128)),
-        (28, 3, 196, 32),
-        (32, 3, 10, 128),
-        *((64, 3, 10, batch) for batch in (1, 16, 64)),
-        (64, 1, 196, 8),
-        (128, 3, 10, 4),
-        (128, 1, 196, 2),
-        (227, 3, 10, 1),
-        (227, 3, 196, 1),
-        (227, 3, 196, 3),
+    """Sizes and variants that differ in what needs the most memory."""
+    rows = [
+        (17, 1, 3, 1, "ws"),
+        (28, 1, 10, 1, "full"),
+        (28, 1, 10, 16, "ws+small"),
+        (28, 1, 10, 128, "small"),
+        (28, 3, 196, 32, "full"),
+        (28, 3, 196, 32, "ws"),
+        (32, 3, 10, 128, "full"),
+        (64, 3, 10, 1, "ws"),
+        (64, 3, 10, 16, "full"),
+        (64, 1, 196, 8, "ws"),
+        (64, 3, 10, 64, "ws+small"),
+        (128, 3, 10, 4, "full"),
+        (128, 3, 10, 4, "ws"),
+        (227, 3, 196, 1, "ws+small"),
+        (227, 3, 196, 3, "ws"),
+        (227, 3, 10, 1, "full"),
+        (227, 3, 196, 1, "full"),
     ]
-    return [Case(side=s, channels=c, classes=k, batch=b, variant=v) for s, c, k, b in sizes for v in VARIANTS]
+    return [Case(side=s, channels=c, classes=k, batch=b, variant=v) for s, c, k, b, v in rows]
 
 
 def estimate(case: Case) -> int:
@@ -64,15 +71,17 @@ def estimate(case: Case) -> int:
 
 
 def shape_of(case: Case) -> ImageShape:
+    """The images of a case."""
     return ImageShape(channels=case.channels, height=case.side, width=case.side, classes=case.classes)
 
 
 def images_of(case: Case) -> int:
+    """How many images train: as many as are evaluated, at least."""
     return max(case.batch, evaluated(case))
 
 
 def evaluated(case: Case) -> int:
-    """Images of the test: a batch of the evaluation, which for large pictures takes long: as few as the peak shows."""
+    """Images of the test: one batch of the evaluation."""
     return evaluation_batch(design(case.variant, case.batch), shape_of(case))
 
 

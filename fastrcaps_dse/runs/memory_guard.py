@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fastrcaps_dse import trainer
 from fastrcaps_dse.capsnet.memory import Load, in_words, largest_batch, training_bytes
 from fastrcaps_dse.errors import InputError, TooLittleMemory
+from fastrcaps_dse.problem.schedules import BatchSchedule
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.context import Context
@@ -28,7 +29,7 @@ class MemoryGuard:
     context: Context
     beside: int = 1  # processes that train on the device
     bytes_of_a_run: int | None = None  # that each may take; by default what is free when it is first asked for, shared out
-    refusals: dict[tuple[Kind, int], str | None] = field(default_factory=dict)  # by estimate
+    refusals: dict[tuple[Kind, BatchSchedule], str | None] = field(default_factory=dict)  # by estimate
     failures: dict[str, str] = field(default_factory=dict)  # what was tried and lacked memory, by its key, with the reason
     told: set[Kind] = field(default_factory=set)
     untidy: bool = False  # something was tried, and what it allocated may not be free yet
@@ -45,13 +46,13 @@ class MemoryGuard:
 
     def refusal(self, point: DesignPoint) -> str | None:
         """Why a run of a design is certain to lack memory; None where it may fit."""
-        size = max(phase.batch_size for phase in self.context.timeline(point).phases)
-        key = (_kind(point), size)
+        key = (_kind(point), point.batch_schedule)
         if key not in self.refusals:
-            self.refusals[key] = self._estimated(point, size)
+            self.refusals[key] = self._estimated(point)
         return self.refusals[key]
 
-    def _estimated(self, point: DesignPoint, size: int) -> str | None:
+    def _estimated(self, point: DesignPoint) -> str | None:
+        size = max(phase.batch_size for phase in self.context.timeline(point).phases)
         images = self.context.study.train_images
         load = self._load(point, min(size, images))
         needed = training_bytes(load, images)
