@@ -1,6 +1,6 @@
 """The estimate of memory against measured peaks: a process for each case trains one step, evaluates and saves a checkpoint.
 
-The record is reports/benchmarks/memory.json.
+It writes reports/benchmarks/memory.json; with `--sides 28 64` it measures those images alone, and writes nothing.
 
     python -m benchmarks.memory
 """

@@ -1,7 +1,8 @@
 """How much memory a run needs, by formula and before anything is allocated; and how many images are evaluated at once.
 
 The formulas count the tensors of the modules beside this one: those that the forward pass keeps, and the largest that it or the
-backward pass has besides. What they leave out is `SLACK`. Measured peaks are in reports/benchmarks/memory.json.
+backward pass has besides. `SLACK_SHARE` and `SLACK_BYTES` stand for what they leave out. `benchmarks.memory` compares with measured
+peaks.
 """
 
 from __future__ import annotations
