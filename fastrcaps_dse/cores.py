@@ -84,13 +84,26 @@ def available_cores(cgroups: Path = CGROUPS) -> int:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUPS) -> int:
-    """Bytes that this process may still take without swapping, within the limits of its container; unlimited where unknown."""
+    """Bytes that this process may still take without swapping, within its own limit (`ulimit -v`) and those of its container; unlimited
+    where unknown.
+    """
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
         free = 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, ValueError, KeyError):
         return sys.maxsize
-    return max(0, min([free, *_memory_left(cgroups, _own_groups())]))
+    return max(0, min([free, *_address_space_left(), *_memory_left(cgroups, _own_groups())]))
+
+
+def _address_space_left() -> Iterator[int]:
+    """Bytes that this process may still map, where that is limited."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            yield most - pages * resource.getpagesize()
 
 
 def _memory_left(root: Path, groups: list[tuple[str, str]]) -> Iterator[int]:

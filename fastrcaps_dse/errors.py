@@ -34,6 +34,10 @@ class MachineError(UserError):
     exit_code = 1
 
 
+class TooLittleMemory(MachineError):
+    """The memory does not suffice for a design: its trial fails, the study goes on."""
+
+
 class NothingFits(UserError):
     """The limits leave no design (exit code 3)."""
 
@@ -41,7 +45,7 @@ class NothingFits(UserError):
 
 
 class RunFailed(Exception):
-    """A run that cannot give a measurement, e.g. because its loss is not finite: its trial fails, the study goes on."""
+    """A run that cannot give a measurement, e.g. because a loss or a score is not finite: its trial fails, the study goes on."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from fastrcaps_dse.capsnet.network import CapsNet
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.trainer.device import clear_device_errors
+from fastrcaps_dse.trainer.memory import clear_device_errors
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM, WARM_UP_STEPS, GraphSteps
 
 CPU = torch.device("cpu")

@@ -114,11 +114,11 @@ def test_memory_is_that_of_the_machine_or_of_the_container(tmp_path: Path) -> No
 
 
 def test_workers_fill_the_cores_as_the_memory_and_the_trials_allow() -> None:
-    assert filling(16, 64 * 10**9, 1, 40) == 16
-    assert filling(16, 64 * 10**9, 1, 7) == 7
-    assert filling(2, 10**12, 128, 10) == 2
-    assert filling(16, 7 * 10**9, 128, 40) == 4  # 1.7 GB each
-    assert filling(16, 10**8, 128, 40) == 1
+    assert filling(16, 64 * 10**9, 10**9, 40) == 16
+    assert filling(16, 64 * 10**9, 10**9, 7) == 7
+    assert filling(2, 10**12, 2 * 10**9, 10) == 2
+    assert filling(16, 7 * 10**9, 17 * 10**8, 40) == 4
+    assert filling(16, 10**8, 17 * 10**8, 40) == 1
 
 
 # --- how busy ---------------------------------------------------------------------------------------------------------

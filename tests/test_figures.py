@@ -91,7 +91,7 @@ def study_row(name: str = "s") -> StudyRow:
         spec_text="",
         target_trials=3,
         dataset_fingerprint="0",
-        image_shape={},
+        image_shape={"channels": 1, "height": 28, "width": 28, "classes": 10},
         train_images=48,
         created=0.0,
     )

@@ -199,8 +199,7 @@ def test_a_checkpoint_that_loses_a_moment_is_found(setting: Setting, monkeypatch
 
 
 def test_an_error_that_is_not_translated_is_found(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("fastrcaps_dse.runs.runner", "fastrcaps_dse.trainer.device"):
-        monkeypatch.setattr(f"{module}.translate_device_errors", lambda _: None)
+    monkeypatch.setattr("fastrcaps_dse.trainer.memory.lacks_memory", lambda _: False)
     heard = Heard()
     check_memory(True, setting, heard, math.inf)
     assert heard.outcomes == {

@@ -116,6 +116,7 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             ("run", "others"),
             ("run", "pruned_after"),
             ("run", "algorithms"),
+            ("study", "selection"),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))

@@ -95,8 +95,8 @@ class Results:
     def front(self) -> pd.DataFrame:
         """The rows of `trials` that are on the Pareto front, the most accurate first."""
         trials = self.trials
-        if trials.empty:
-            return trials
+        if "acc" not in trials:  # none is measured
+            return trials[:0]
         return trials[trials["on_front"]].sort_values("acc", ascending=False, kind="stable").reset_index(drop=True)
 
     @property

@@ -30,17 +30,19 @@ from fastrcaps_dse.capsnet.sizes import KERNEL, primary_side
 from fastrcaps_dse.capsnet.sizes import PRIMARY_STRIDE as STRIDE
 from fastrcaps_dse.capsnet.transforms import PHASES, TAPS, Transforms
 
+WINDOWS_BYTES = 2**28  # of the windows that direct convolution holds at once; those of 32 images of 32x32 fit
+
 
 class ConvReLU(torch.autograd.Function):
     """ReLU(9x9 convolution + bias) as one matrix product: images [B, C, H, W], weight [F, C, K, K], bias [F].
 
-    Returns [y, x, B, p, q, F] if `phased`, else [B, H-8, W-8, F]. The images get no gradient.
+    Returns [y, x, B, p, q, F] if `phased`, else [B, H-8, W-8, F].
     """
 
     @staticmethod
     def forward(ctx: Any, images_BCHW: Tensor, weight_FCKK: Tensor, bias_F: Tensor, phased: bool) -> Tensor:
         images_BCHW = images_BCHW.contiguous()
-        batch, channels, height, width = images_BCHW.shape
+        batch, channels, height, width = ctx.image = images_BCHW.shape
         rows: tuple[int, ...]
         strides: tuple[int, ...]
         if phased:
@@ -60,17 +62,26 @@ class ConvReLU(torch.autograd.Function):
             images_BCHW.as_strided((*rows, channels, KERNEL, KERNEL), strides, images_BCHW.storage_offset())
         )
         y = torch.mm(columns, torch.cat((weight_FCKK.flatten(1).t(), bias_F.unsqueeze(0)))).relu_()
-        ctx.save_for_backward(columns, y)
-        ctx.shape = weight_FCKK.shape
+        ctx.save_for_backward(columns, y, weight_FCKK if ctx.needs_input_grad[0] else None)
+        ctx.shape, ctx.phased = weight_FCKK.shape, phased
         return y.view(*rows, -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        columns, y = ctx.saved_tensors
+        columns, y, weight_FCKK = ctx.saved_tensors
+        rows = dy.shape
         dy = torch.ops.aten.threshold_backward(dy.view_as(y), y, 0)
         d = torch.mm(dy.t(), columns)
-        return None, d[:, :-1].reshape(ctx.shape), d[:, -1].clone(), None
+        dx_BCHW = _image_gradient(dy.view(rows), weight_FCKK, ctx.image, ctx.phased) if ctx.needs_input_grad[0] else None
+        return dx_BCHW, d[:, :-1].reshape(ctx.shape), d[:, -1].clone(), None
+
+
+def _image_gradient(dy: Tensor, weight_FCKK: Tensor, image: torch.Size, phased: bool) -> Tensor:
+    """The gradient by the images of a 9x9 convolution whose output has the gradient `dy`, in one of the layouts of `ConvReLU`."""
+    dy_BHWF = dy.permute(2, 0, 3, 1, 4, 5).flatten(3, 4).flatten(1, 2) if phased else dy
+    dx_BCHW = F.conv_transpose2d(dy_BHWF.permute(0, 3, 1, 2), weight_FCKK)
+    return dx_BCHW[:, :, : image[2], : image[3]]  # the rest is what an odd side was padded with
 
 
 class TransformedConv(torch.autograd.Function):
@@ -157,6 +168,73 @@ class DirectConv(torch.autograd.Function):
         return dx_BHWF, dw_KKFM, dy.sum(0)
 
 
+class DirectConvInParts(torch.autograd.Function):
+    """`DirectConv` for large pictures: im2col of some rows of the grid at a time, and again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BHWF: Tensor, weight_KKFM: Tensor, bias_M: Tensor, rows: int) -> Tensor:
+        batch, height, width, _ = x_BHWF.shape
+        h, w = (height - KERNEL) // STRIDE + 1, (width - KERNEL) // STRIDE + 1
+        c_out = weight_KKFM.shape[-1]
+        y_hwBM = x_BHWF.new_empty(h, w, batch, c_out)
+        for first in range(0, h, rows):
+            part = y_hwBM[first : first + rows]
+            columns = _columns(x_BHWF, first, len(part), w)
+            torch.addmm(bias_M, columns, weight_KKFM.view(-1, c_out), out=part.view(-1, c_out))
+        ctx.save_for_backward(x_BHWF, weight_KKFM)
+        ctx.rows = rows
+        return y_hwBM
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_hwBM: Tensor) -> tuple[Tensor | None, ...]:
+        dy_hwBM = dy_hwBM.contiguous()
+        x_BHWF, weight_KKFM = ctx.saved_tensors
+        h, w, batch, c_out = dy_hwBM.shape
+        matrix = weight_KKFM.view(-1, c_out)
+        d_matrix, dx_BHWF = torch.zeros_like(matrix), torch.zeros_like(x_BHWF)
+        for first in range(0, h, ctx.rows):
+            part = dy_hwBM[first : first + ctx.rows]
+            dy = part.view(-1, c_out)
+            columns = _columns(x_BHWF, first, len(part), w)
+            d_matrix.addmm_(columns.t(), dy)
+            d_columns = torch.mm(dy, matrix.t(), out=columns).view(len(part), w, batch, KERNEL, KERNEL, -1)
+            for ky in range(KERNEL):
+                top = STRIDE * first + ky
+                for kx in range(KERNEL):
+                    into = dx_BHWF[:, top : top + STRIDE * len(part) - 1 : STRIDE, kx : kx + STRIDE * w - 1 : STRIDE]
+                    into.add_(d_columns[:, :, :, ky, kx].permute(2, 0, 1, 3))
+        return dx_BHWF, d_matrix.view_as(weight_KKFM), dy_hwBM.view(-1, c_out).sum(0), None
+
+
+def _columns(x_BHWF: Tensor, first: int, rows: int, w: int) -> Tensor:
+    """The windows of a convolution for some rows of its output, [rows*w*B, K*K*F]."""
+    batch, _, _, c_in = x_BHWF.shape
+    image, line = x_BHWF.stride(0), x_BHWF.stride(1)
+    columns = x_BHWF.new_empty(rows, w, batch, KERNEL, KERNEL * c_in)
+    strides = (STRIDE * line, STRIDE * c_in, image, line, 1)
+    columns.copy_(x_BHWF.as_strided(columns.shape, strides, x_BHWF.storage_offset() + STRIDE * first * line))
+    return columns.view(rows * w * batch, -1)
+
+
+def rows_at_once(grid: tuple[int, int], batch_size: int, bytes_of_a_window: int) -> int:
+    """The rows of the grid whose windows direct convolution holds in memory at once."""
+    return min(grid[0], max(1, WINDOWS_BYTES // (grid[1] * batch_size * bytes_of_a_window)))
+
+
+def _direct(x_BHWF: Tensor, weight_KKFM: Tensor, bias_M: Tensor) -> Tensor:
+    """Stride-2 9x9 convolution by im2col, as a whole or in parts: see `DirectConv`."""
+    batch, height, width, c_in = x_BHWF.shape
+    grid = (height - KERNEL) // STRIDE + 1, (width - KERNEL) // STRIDE + 1
+    rows = rows_at_once(grid, batch, KERNEL**2 * c_in * x_BHWF.element_size())
+    y_hwBM: Tensor
+    if rows == grid[0]:
+        y_hwBM = DirectConv.apply(x_BHWF, weight_KKFM, bias_M)  # type: ignore[no-untyped-call]
+    else:
+        y_hwBM = DirectConvInParts.apply(x_BHWF, weight_KKFM, bias_M, rows)  # type: ignore[no-untyped-call]
+    return y_hwBM
+
+
 def primary_conv(
     images_BCHW: Tensor,
     w1: Tensor,
@@ -172,11 +250,12 @@ def primary_conv(
     by default that of the images. `algorithm` is by default `default_algorithm`. Equal arguments give equal bits.
     """
     kind = work or images_BCHW.dtype
-    chosen = algorithm or default_algorithm(len(images_BCHW), kind)
+    grid = primary_side(images_BCHW.shape[2]), primary_side(images_BCHW.shape[3])
+    chosen = algorithm or default_algorithm(len(images_BCHW), kind, grid)
     x = ConvReLU.apply(images_BCHW.to(kind), w1.to(kind), b1.to(kind), chosen != "direct")  # type: ignore[no-untyped-call]
     y_hwBM: Tensor
     if chosen == "direct":
-        y_hwBM = DirectConv.apply(x, w2.to(kind), b2.to(kind))  # type: ignore[no-untyped-call]
+        y_hwBM = _direct(x, w2.to(kind), b2.to(kind))
     else:
         of = (transforms.tiles if chosen == "tiles" else transforms.dft)(x.shape[0], x.shape[1], kind)
         y_hwBM = TransformedConv.apply(x, w2.to(kind), b2.to(kind), of)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""CapsNet and LeNet5 as torch modules. Both have `initialize`, `scores` (of the classes) and `losses` (of a batch).
+"""CapsNet and LeNet5 as torch modules. Called with images, both give class scores; `losses` gives those of a batch.
 
 Shape suffixes: see the package.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithms
 from fastrcaps_dse.capsnet.convolution import primary_conv
+from fastrcaps_dse.capsnet.initialization import uniform, weights_generator
 from fastrcaps_dse.capsnet.losses import capsule_length, margin_loss, one_hot, reconstruction_loss
 from fastrcaps_dse.capsnet.routing import digit_capsules
 from fastrcaps_dse.capsnet.sizes import ImageShape
@@ -29,31 +31,41 @@ class CapsNet(nn.Module):
     """The Capsule Network: Conv1, PrimaryCaps, DigitCaps with dynamic routing, and a decoder.
 
     `shape` is that of the images; `precision` is that of the convolutions, and `algorithms` are those of PrimaryCaps on a CPU. The
-    weights are not initialized: see `initialize`.
+    weights are those with which a run of this `seed` begins; None leaves them as they are allocated, for who sets them.
     Raises InputError for images that the layers do not admit.
     Source: Section II of the FasTrCaps paper; Sabour et al., NIPS 2017.
     """
 
     def __init__(
-        self, point: DesignPoint, shape: ImageShape, precision: Precision = "float32", algorithms: Algorithms = BY_DEFAULT
+        self,
+        point: DesignPoint,
+        shape: ImageShape,
+        precision: Precision = "float32",
+        algorithms: Algorithms = BY_DEFAULT,
+        *,
+        seed: int | None = 0,
     ) -> None:
         super().__init__()
-        grid = sizes.primary_grid(shape)
+        self.grid = grid = sizes.primary_grid(shape)
         self.algorithms = algorithms
         self.shape = shape
         self.decoder_input = point.decoder
         self.routing_iterations = point.routing_iterations
         self.work_type = torch.bfloat16 if precision == "bfloat16" else None
-        self.conv1 = nn.Conv2d(shape.channels, sizes.CONV_CHANNELS, sizes.KERNEL)
+        self.conv1 = skip_init(nn.Conv2d, shape.channels, sizes.CONV_CHANNELS, sizes.KERNEL)
         primary_channels = sizes.CAPSULE_TYPES * sizes.PRIMARY_DIM
-        # [K, K, F, M], contiguous: the layout of the matrix products, and the one in which Adam is fast
-        self.primary_weight = nn.Parameter(torch.empty(sizes.KERNEL, sizes.KERNEL, sizes.CONV_CHANNELS, primary_channels))
-        self.primary_bias = nn.Parameter(torch.empty(primary_channels))
+        # on the CPU, as the generator is; [K, K, F, M], contiguous: the layout of the matrix products, and the one in which Adam is fast
+        self.primary_weight = nn.Parameter(
+            torch.empty(sizes.KERNEL, sizes.KERNEL, sizes.CONV_CHANNELS, primary_channels, device="cpu")
+        )
+        self.primary_bias = nn.Parameter(torch.empty(primary_channels, device="cpu"))
         matrices = sizes.CAPSULE_TYPES * (1 if point.weight_sharing else grid[0] * grid[1])
-        self.W_IJDE = nn.Parameter(torch.empty(matrices, shape.classes, sizes.DIGIT_DIM, sizes.PRIMARY_DIM))
-        self.bias_JD = nn.Parameter(torch.empty(shape.classes, sizes.DIGIT_DIM))
+        self.W_IJDE = nn.Parameter(torch.empty(matrices, shape.classes, sizes.DIGIT_DIM, sizes.PRIMARY_DIM, device="cpu"))
+        self.bias_JD = nn.Parameter(torch.empty(shape.classes, sizes.DIGIT_DIM, device="cpu"))
         widths = sizes.decoder_sizes(point, shape)
-        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.decoder = nn.ModuleList(_dense(widths))
+        if seed is not None:
+            self.initialize(weights_generator(seed, point))
 
     def initialize(self, generator: torch.Generator) -> None:
         """Initialize all weights from `generator`, in the order of the parameters.
@@ -63,7 +75,7 @@ class CapsNet(nn.Module):
         makes at all positions add up in one direction: with .1 the fixed policy never leaves 10 % on mnist-sample.
         """
         with torch.no_grad():
-            _uniform(self.conv1, generator)
+            uniform(self.conv1, generator)
             bound = 1 / math.sqrt(self.primary_weight[:, :, :, 0].numel())
             out_first = self.primary_weight.new_empty(self.primary_weight.permute(3, 2, 0, 1).shape)
             self.primary_weight.copy_(out_first.uniform_(-bound, bound, generator=generator).permute(2, 3, 1, 0))
@@ -73,14 +85,14 @@ class CapsNet(nn.Module):
             self.W_IJDE.normal_(0, 0.1 / math.sqrt(positions_of_a_matrix), generator=generator)
             self.bias_JD.zero_()
             for dense in self.decoder:
-                _uniform(dense, generator)
+                uniform(dense, generator)
 
     def primary_capsules(self, images_BCHW: Tensor) -> Tensor:
         """The output of the PrimaryCaps convolution, before the squash, [P, B, M]."""
         assert self.conv1.bias is not None
         if images_BCHW.device.type == "cpu":
             weights = (self.conv1.weight, self.conv1.bias, self.primary_weight, self.primary_bias)
-            algorithm = self.algorithms.of(len(images_BCHW), self.work_type or images_BCHW.dtype)
+            algorithm = self.algorithms.of(len(images_BCHW), self.work_type or images_BCHW.dtype, self.grid)
             s_hwBM = primary_conv(images_BCHW, *weights, self.work_type, algorithm)
             return s_hwBM.flatten(0, 1)
         x_BFHW = F.relu(self._conv(images_BCHW, self.conv1.weight, self.conv1.bias, stride=1))
@@ -113,6 +125,19 @@ class CapsNet(nn.Module):
             x = F.relu(layer(x))
         return torch.sigmoid(last(x))
 
+    @overload
+    def forward(self, images_BCHW: Tensor, *, capsules: Literal[False] = False) -> Tensor: ...
+    @overload
+    def forward(self, images_BCHW: Tensor, *, capsules: Literal[True]) -> tuple[Tensor, Tensor]: ...
+    def forward(self, images_BCHW: Tensor, *, capsules: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """The class scores of the images, [B, J]; with `capsules` (scores, digit capsules [B, J, D]).
+
+        The images are float32 in [0, 1]. They get gradients if they ask for them. The decoder does not run: see `decode`.
+        """
+        v_BJD = self.output_capsules(images_BCHW)
+        scores_BJ = capsule_length(v_BJD)
+        return (scores_BJ, v_BJD) if capsules else scores_BJ
+
     def scores(self, images_BCHW: Tensor) -> Tensor:
         """The class scores of the images, [B, J]: the lengths of the digit capsules. The decoder does not run."""
         return capsule_length(self.output_capsules(images_BCHW))
@@ -127,23 +152,29 @@ class CapsNet(nn.Module):
 class LeNet5(nn.Module):
     """LeNet5, with which the paper compares: two convolutions, three dense layers, cross-entropy.
 
-    Images smaller than 32x32 are padded to that size. The weights are not initialized: see `initialize`.
+    Images smaller than 32x32 are padded to that size. `seed` is as for `CapsNet`.
     """
 
-    def __init__(self, shape: ImageShape) -> None:
+    def __init__(self, shape: ImageShape, *, seed: int | None = 0) -> None:
         super().__init__()
         grid = sizes.lenet_grid(shape)
         gap = [max(0, sizes.LENET_SIDE - side) for side in (shape.width, shape.height)]
         self.padding = [gap[0] // 2, gap[0] - gap[0] // 2, gap[1] // 2, gap[1] - gap[1] // 2]
-        self.convolutions = nn.ModuleList([nn.Conv2d(shape.channels, 6, 5), nn.Conv2d(6, 16, 5)])
+        self.convolutions = nn.ModuleList(skip_init(nn.Conv2d, *channels, 5) for channels in ((shape.channels, 6), (6, 16)))
         widths = (16 * grid[0] * grid[1], 120, 84, shape.classes)
-        self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.dense = nn.ModuleList(_dense(widths))
+        if seed is not None:
+            self.initialize(weights_generator(seed, DesignPoint(network="lenet5")))
 
     def initialize(self, generator: torch.Generator) -> None:
         """Initialize all weights from `generator`, in the order of the parameters, uniform within 1/sqrt(fan-in)."""
         with torch.no_grad():
             for layer in (*self.convolutions, *self.dense):
-                _uniform(layer, generator)
+                uniform(layer, generator)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The class scores of the images, [B, J]. The images are float32 in [0, 1], and get gradients if they ask for them."""
+        return self.scores(images_BCHW)
 
     def scores(self, images_BCHW: Tensor) -> Tensor:
         """The class scores of the images, [B, J]."""
@@ -163,18 +194,23 @@ class LeNet5(nn.Module):
         return loss, torch.zeros_like(loss)
 
 
-def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
-    assert isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None
-    bound = 1 / math.sqrt(layer.weight[0].numel())
-    layer.weight.uniform_(-bound, bound, generator=generator)
-    layer.bias.uniform_(-bound, bound, generator=generator)
+def _dense(widths: tuple[int, ...]) -> list[nn.Module]:
+    """Dense layers between these widths, not initialized."""
+    return [skip_init(nn.Linear, a, b) for a, b in itertools.pairwise(widths)]
 
 
 def build_network(
-    point: DesignPoint, shape: ImageShape, precision: Precision = "float32", algorithms: Algorithms = BY_DEFAULT
+    point: DesignPoint,
+    shape: ImageShape,
+    precision: Precision = "float32",
+    algorithms: Algorithms = BY_DEFAULT,
+    *,
+    seed: int | None = 0,
 ) -> CapsNet | LeNet5:
-    """The network of a design for images of this shape, its weights not initialized. See `CapsNet` for the arguments.
+    """The network of a design for images of this shape. See `CapsNet` for the arguments.
 
     Raises InputError for images that the layers of a CapsNet do not admit.
     """
-    return LeNet5(shape) if point.network == "lenet5" else CapsNet(point, shape, precision, algorithms)
+    if point.network == "lenet5":
+        return LeNet5(shape, seed=seed)
+    return CapsNet(point, shape, precision, algorithms, seed=seed)

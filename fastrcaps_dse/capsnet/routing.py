@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 ROUTE_CHUNK = 8  # images whose prediction vectors fit into the cache of a processor
+ROUTE_BYTES = {"cpu": 2**28, "cuda": 2**31}  # of the prediction vectors, or with weight sharing of the logits, of a chunk
 
 
 def _squash_factor(s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -268,9 +270,35 @@ def digit_capsules(s_PBM: Tensor, W_IJDE: Tensor, bias_JD: Tensor, *, types: int
     v_BJD: Tensor
     if len(W_IJDE) == types:  # weight sharing
         u_PBTE = Squash.apply(s_PBTE.contiguous())  # type: ignore[no-untyped-call]
-        v_BJD = RouteShared.apply(u_PBTE, W_IJDE, bias_JD, iterations)  # type: ignore[no-untyped-call]
-        return v_BJD
+        return _route_shared(u_PBTE, W_IJDE, bias_JD, iterations)
     u_TPBE = Squash.apply(s_PBTE.permute(2, 0, 1, 3).contiguous())  # type: ignore[no-untyped-call]
-    chunk = ROUTE_CHUNK if s_PBM.device.type == "cpu" else s_PBM.shape[1]
-    v_BJD = Route.apply(u_TPBE.flatten(0, 1), W_IJDE, bias_JD, iterations, chunk)  # type: ignore[no-untyped-call]
+    u_IBE = u_TPBE.flatten(0, 1)
+    chunk = images_at_once(len(u_IBE) * W_IJDE[0, :, :, 0].numel() * s_PBM.element_size(), s_PBM.device.type)
+    chunk = min(chunk, ROUTE_CHUNK if s_PBM.device.type == "cpu" else s_PBM.shape[1])
+    v_BJD = Route.apply(u_IBE, W_IJDE, bias_JD, iterations, chunk)  # type: ignore[no-untyped-call]
     return v_BJD
+
+
+def images_at_once(bytes_of_an_image: int, device: str) -> int:
+    """How many images are routed at once, for their memory."""
+    return max(1, ROUTE_BYTES.get(device, ROUTE_BYTES["cpu"]) // bytes_of_an_image)
+
+
+def _route_shared(u_PBTE: Tensor, W_TJDE: Tensor, bias_JD: Tensor, iterations: int) -> Tensor:
+    """Routing with weight sharing; of large pictures for a few images at a time, and again in the backward pass."""
+    P, batch, T, _ = u_PBTE.shape
+    logits = max(1, iterations - 1) * T * W_TJDE.shape[1] * P  # of an image, in all iterations
+    chunk = images_at_once(logits * u_PBTE.element_size(), u_PBTE.device.type)
+    v_BJD: Tensor
+    if batch <= chunk:
+        v_BJD = RouteShared.apply(u_PBTE, W_TJDE, bias_JD, iterations)  # type: ignore[no-untyped-call]
+        return v_BJD
+
+    def route(u: Tensor, W: Tensor, bias: Tensor) -> Tensor:
+        v: Tensor = RouteShared.apply(u.contiguous(), W, bias, iterations)  # type: ignore[no-untyped-call]
+        return v
+
+    parts: list[Tensor] = [
+        checkpoint(route, u, W_TJDE, bias_JD, use_reentrant=False, preserve_rng_state=False) for u in u_PBTE.split(chunk, 1)
+    ]
+    return torch.cat(parts)

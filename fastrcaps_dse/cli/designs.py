@@ -45,6 +45,7 @@ def print_front(
     storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False, plot: bool = False
 ) -> None:
     """The front of a study, the most accurate design first."""
+    from fastrcaps_dse.analysis.chance import chance_note
     from fastrcaps_dse.analysis.results import Results, front_of, standings_of
     from fastrcaps_dse.cli.records import front_record
 
@@ -52,11 +53,12 @@ def print_front(
     study = ours.study(name)
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
+    note = chance_note(study, trials)
     if as_json:
         members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
         sure = standings_of(trials, chosen)
         tied = [t for t in trials if t.trial in sure and sure[t.trial].doubtful and t not in members]
-        print_json(front_record(study, chosen, members, tied, sure))
+        print_json(front_record(study, chosen, members, tied, sure) | ({"note": note} if note else {}))
         return
     found = Results(study=study, rows=trials, epoch_rows={}, objectives=chosen)
     if as_csv:
@@ -65,6 +67,8 @@ def print_front(
         hint(f"the study {study.name!r} has no finished design yet")
     else:
         _print_front_table(found, plot=plot)
+    if note is not None:
+        hint(note)
 
 
 def _print_front_table(found: Results, *, plot: bool) -> None:
@@ -105,7 +109,7 @@ def pick(
     as_json: JsonOption = False,
 ) -> None:
     """The design for these limits, and why."""
-    from fastrcaps_dse.analysis import picks, results
+    from fastrcaps_dse.analysis import chance, picks, results
     from fastrcaps_dse.cli.records import pick_record
 
     given = {("params", "min"): min_params, ("time", "min"): min_time, ("acc", "max"): max_acc}
@@ -116,7 +120,7 @@ def pick(
     chosen = chosen_objectives(row, objectives)
     sure = results.standings_of([*trials.values()], chosen)
     candidates = [results.candidate(trial, chosen, sure[number]) for number, trial in trials.items()]
-    result = picks.pick(candidates, chosen, bounds, prefer)
+    result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, [*trials.values()])
     if as_json:
         print_json(pick_record(row, bounds, result, trials))
     elif result.trial is not None:

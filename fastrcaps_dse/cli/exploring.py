@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,6 +254,7 @@ def _print_next(storage: str | None) -> None:
 
 
 def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, as_json: bool) -> None:
+    from fastrcaps_dse.capsnet.memory import in_words
     from fastrcaps_dse.problem.quantities import counted, format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
     from fastrcaps_dse.runs.estimates import make_plan
@@ -261,7 +263,8 @@ def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, a
     if as_json:
         designs = [
             {"label": d.point.label, "design": design_to_dict(d.point)}
-            | {"params": d.params, "steps": d.steps, "seconds": d.seconds}
+            | {"params": d.params, "steps": d.steps, "seconds": d.seconds if math.isfinite(d.seconds) else None}
+            | {"memory_bytes": d.memory}
             for d in plan.first
         ]
         size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
@@ -273,9 +276,9 @@ def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, a
     if plan.first:
         print("first the named designs that the space admits:")
     for d in plan.first:
-        print(
-            f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps, about {format_seconds(d.seconds)} of training a run"
-        )
+        fits = math.isfinite(d.seconds)
+        takes = f"about {format_seconds(d.seconds)} of training a run" if fits else "too little memory here"
+        print(f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps {in_words(d.memory):>8} memory, {takes}")
     if plan.designs > len(plan.first):
         print(f"{'then ' if plan.first else ''}{plan.designs - len(plan.first)} that the sampler proposes")
     print(f"estimated training time of the study on this machine: {format_seconds(plan.seconds)}")

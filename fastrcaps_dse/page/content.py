@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
@@ -90,12 +91,13 @@ def study_content(
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
+    protocol, note = study.identity["protocol"], chance_note(study, trials)
     columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
     return {
         "study": {
             "name": study.name,
             "summary": _summary(study, trials, members),
-            "notes": [PROTOCOLS[study.identity["protocol"]], CLOCKS[study.identity.get("time", "steps")]],
+            "notes": [*([note] if note else []), PROTOCOLS[protocol], CLOCKS[study.identity.get("time", "steps")]],
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
         },

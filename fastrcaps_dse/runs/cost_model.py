@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.capsnet.sizes import static_objectives
+from fastrcaps_dse.errors import TooLittleMemory
 from fastrcaps_dse.problem.objectives import time_to
 from fastrcaps_dse.problem.schedules import Timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.kept_algorithms import KeptAlgorithms
+from fastrcaps_dse.runs.memory_guard import MemoryGuard
 from fastrcaps_dse.search.protocols import Forecast
 from fastrcaps_dse.store import EpochRow, StepTime
 from fastrcaps_dse.trainer import (
@@ -37,7 +39,8 @@ class CostModel:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.kept_algorithms = KeptAlgorithms(context)
+        self.memory = MemoryGuard(context=context)
+        self.kept_algorithms = KeptAlgorithms(context, self.memory)
         self.seconds: dict[StepKey, float] = {}  # of a step; a cache of the store
 
     # --- measured ---------------------------------------------------------------------------------------------------------
@@ -45,7 +48,8 @@ class CostModel:
     def step_seconds(self, point: DesignPoint, batch_size: int, algorithms: Algorithms | None = None) -> float:
         """The seconds of a training step of this batch size; measured if the store has none.
 
-        `algorithms` are those of the run, by default those that a new run would have.
+        `algorithms` are those of the run, by default those that a new run would have. Raises TooLittleMemory, and again without
+        another try.
         """
         chosen = algorithms if algorithms is not None else self.kept_algorithms.algorithms(point, [batch_size])
         key = self._key(point, batch_size, chosen)
@@ -74,11 +78,16 @@ class CostModel:
         stored = store.step_time(*entry)
         if stored is not None:
             return stored
+        self.memory.raise_if_tried(key)
         with alone(device):
             stored = store.step_time(*entry)  # another process may have measured it while this one waited
             if stored is not None:
                 return stored
-            timing = measure()
+            try:
+                timing = measure()
+            except TooLittleMemory as error:
+                self.memory.keep_failure(key, error)
+                raise
         if timing.noisy:
             said = "a noisy machine: %s took %.3g ms, ±%.0f %%"
             beside = (
@@ -106,7 +115,10 @@ class CostModel:
     # --- certain before training ------------------------------------------------------------------------------------------
 
     def fixed(self, point: DesignPoint) -> dict[str, float]:
-        """The objectives that training does not change, by name; latency only if the study has it, as it must be measured."""
+        """The objectives that training does not change, by name; latency only if the study has it, as it must be measured.
+
+        Raises TooLittleMemory where it cannot be.
+        """
         values = static_objectives(point, self.context.dataset.shape)
         if any(wanted.name == "latency" for wanted in self.context.spec.objectives):
             values["latency"] = 1e3 * self.latency(point)
@@ -118,7 +130,7 @@ class CostModel:
         if objective in values:
             return values[objective], values[objective]
         if objective == "latency":
-            return (1e3 * self.latency(point),) * 2
+            return (self._or_endless(lambda: 1e3 * self.latency(point)),) * 2
         if objective == "acc":
             return 0.0, 100.0
         if objective == "time" and self.context.spec.time == "steps":  # no run is shorter than its first epoch
@@ -127,11 +139,23 @@ class CostModel:
 
     def forecast(self, point: DesignPoint) -> Forecast:
         """Sizes and training seconds of a design. A step that was never measured counts as long as one of another variant of the
-        network with the same batch size, so that a forecast of many designs measures little.
+        network with the same batch size, so that a forecast of many designs measures little. The seconds are infinite where the memory
+        does not suffice.
         """
         phases = self.context.timeline(point).phases
-        seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step_seconds(point, p.batch_size) for p in phases)
-        return Forecast(seconds=seconds, fixed=self.fixed(point))
+        try:
+            seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step_seconds(point, p.batch_size) for p in phases)
+            return Forecast(seconds=seconds, fixed=self.fixed(point))
+        except TooLittleMemory:
+            return Forecast(seconds=math.inf, fixed=static_objectives(point, self.context.dataset.shape))
+
+    @staticmethod
+    def _or_endless(measured: Callable[[], float]) -> float:
+        """What is measured; infinite where the memory does not suffice."""
+        try:
+            return measured()
+        except TooLittleMemory:
+            return math.inf
 
     def _rough_step_seconds(self, point: DesignPoint, batch_size: int) -> float:
         key = self._key(point, batch_size, self.kept_algorithms.algorithms(point, [batch_size]))
@@ -142,19 +166,26 @@ class CostModel:
         return self.step_seconds(point, batch_size)
 
     def run_seconds(self, point: DesignPoint) -> float:
-        """Seconds that all epochs of a design take, by steps."""
+        """Seconds that all epochs of a design take, by steps; infinite where the memory does not suffice."""
         phases = self.context.timeline(point).phases
-        return math.fsum(p.epochs * p.steps_per_epoch * self.step_seconds(point, p.batch_size) for p in phases)
+        steps = [(p.epochs * p.steps_per_epoch, p.batch_size) for p in phases]
+        return self._or_endless(lambda: math.fsum(count * self.step_seconds(point, size) for count, size in steps))
 
     def first_epoch_seconds(self, point: DesignPoint) -> float:
-        """Seconds that the first epoch of a design takes, by steps."""
+        """Seconds that the first epoch of a design takes, by steps; infinite where the memory does not suffice."""
         phase = self.context.timeline(point).phases[0]
-        return phase.steps_per_epoch * self.step_seconds(point, phase.batch_size)
+        return phase.steps_per_epoch * self._or_endless(lambda: self.step_seconds(point, phase.batch_size))
 
     def occupancy(self, point: DesignPoint) -> float:
-        """The share of a step in which the device is busy: what twice the images add to its seconds, from 0 to 1."""
+        """The share of a step in which the device is busy: what twice the images add to its seconds, from 0 to 1.
+
+        It is 1 where the memory does not suffice for twice the images.
+        """
         size = self.context.timeline(point).phases[0].batch_size
-        once, twice = self.step_seconds(point, size), self.step_seconds(point, 2 * size)
+        try:
+            once, twice = self.step_seconds(point, size), self.step_seconds(point, 2 * size)
+        except TooLittleMemory:
+            return 1.0
         return min(1.0, max(0.0, (twice - once) / once))
 
     # --- estimated and derived --------------------------------------------------------------------------------------------

@@ -12,13 +12,12 @@ from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.cost_model import CostModel
+from fastrcaps_dse.runs.memory_guard import PROCESS_BYTES
 
 if TYPE_CHECKING:
     import torch
 
 FIRST_DESIGNS = 5  # designs that tell how many workers a device has use for
-RUN_BYTES = 700 * 10**6  # of a process that trains on a processor
-IMAGE_BYTES = 8 * 10**6  # and for each image of a batch
 MOST_ON_A_DEVICE = 4  # workers
 
 
@@ -44,8 +43,11 @@ def assign_devices(workers: int | None, cost_model: CostModel, trials: int | Non
         if here.spec.time == "steps" and here.device.type == "cuda":
             workers *= _fitting_here(cost_model)
         if here.spec.time == "steps" and here.device.type == "cpu":
-            largest = max(phase.batch_size for point in _first_designs(here.spec) for phase in here.timeline(point).phases)
-            workers = filling(trainer.all_threads(), cores.available_memory(), largest, trials or here.spec.trials)
+            free = cores.available_memory()
+            designs = [*here.spec.first_designs, *here.spec.space.examples()]
+            needs = [PROCESS_BYTES + cost_model.memory.bytes_of(point) for point in designs]
+            largest = max((need for need in needs if need <= free), default=free)  # those that fit beside nothing are ruled out
+            workers = filling(trainer.all_threads(), free, max(1, largest), trials or here.spec.trials)
     return [str(devices[index % len(devices)]) for index in range(workers)]
 
 
@@ -60,13 +62,12 @@ def _first_designs(spec: StudySpec) -> list[DesignPoint]:
     return [*spec.first_designs, *spec.space.examples()][:FIRST_DESIGNS]
 
 
-def filling(threads: int, free_bytes: int, batch_size: int, trials: int) -> int:
+def filling(threads: int, free_bytes: int, run_bytes: int, trials: int) -> int:
     """How many runs fill a processor: one for each thread, which is worth more than a second thread for a run.
 
-    There are no more than fit into the memory with batches of this size, and no more than there are trials.
+    There are no more than fit into the memory, of which each needs `run_bytes`, and no more than there are trials.
     """
-    by_memory = free_bytes // (RUN_BYTES + batch_size * IMAGE_BYTES)
-    return max(1, min(threads, by_memory, trials))
+    return max(1, min(threads, free_bytes // run_bytes, trials))
 
 
 def fitting(occupancy: float, run_bytes: int, free_bytes: int, most: int = MOST_ON_A_DEVICE) -> int:

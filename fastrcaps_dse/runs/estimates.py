@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastrcaps_dse import data, trainer
+from fastrcaps_dse.capsnet.memory import Load, training_bytes
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
+from fastrcaps_dse.errors import TooLittleMemory
 from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
@@ -26,10 +28,12 @@ def check_designs(spec: StudySpec, shape: ImageShape) -> None:
 def trials_within(spec: StudySpec, seconds: Callable[[DesignPoint], float]) -> int:
     """How many trials of a study are trained within the time that it allows, in the order of the designs to try first.
 
-    Each of the others counts as long as the mean of those. `seconds` is how long a run of a design trains.
+    Each of the others counts as long as the mean of those. `seconds` is how long a run of a design trains; one for which the memory
+    does not suffice, whose seconds are infinite, takes none.
     """
     assert spec.within is not None
-    first = [seconds(point) * spec.seeds for point in (spec.first_designs or spec.space.examples())[: spec.trials]]
+    designs = (spec.first_designs or spec.space.examples())[: spec.trials]
+    first = [s * spec.seeds if math.isfinite(s) else 0.0 for s in map(seconds, designs)]
     each = [*first, *[math.fsum(first) / len(first)] * (spec.trials - len(first))]
     count = sum(total <= spec.within for total in itertools.accumulate(each))
     return min(spec.trials, max(LEAST_TRIALS, count))
@@ -42,7 +46,8 @@ class PlannedDesign:
     point: DesignPoint
     params: int
     steps: int  # of one run
-    seconds: float  # of one run, training only
+    seconds: float  # of one run, training only; infinite where the memory does not suffice
+    memory: int  # bytes that one run needs at once, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +69,38 @@ def make_plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, pre
     images = len(trainer.split_for(dataset, spec.protocol)[0])
     measured: dict[tuple[str, bool, int], float] = {}  # seconds a step, by network, weight sharing and batch size
 
+    free = trainer.room(chosen)
+
+    def step(point: DesignPoint, size: int, needed: int) -> float:
+        key = (point.network, point.weight_sharing, size)
+        if key not in measured:
+            try:
+                fits = needed <= free
+                timing = trainer.measure_step(point, dataset, size, chosen, number_type, groups=3) if fits else None
+                measured[key] = timing.seconds if timing else math.inf
+            except TooLittleMemory:
+                measured[key] = math.inf
+        return measured[key]
+
     def planned(point: DesignPoint) -> PlannedDesign:
         line = build_timeline(point.batch_schedule, epochs=spec.epochs, images=images)
-        seconds = 0.0
+        work, on_cpu = trainer.work_type(number_type), chosen.type == "cpu"
+        seconds, most = 0.0, 0
         for phase in line.phases:
-            key = (point.network, point.weight_sharing, phase.batch_size)
-            if key not in measured:
-                timing = trainer.measure_step(point, dataset, phase.batch_size, chosen, number_type, groups=3)
-                measured[key] = timing.seconds
-            seconds += measured[key] * phase.epochs * phase.steps_per_epoch
-        return PlannedDesign(point=point, params=parameter_count(point, dataset.shape), steps=line.total_steps, seconds=seconds)
+            load = Load(point=point, shape=dataset.shape, batch=min(phase.batch_size, images), work=work, on_cpu=on_cpu)
+            needed = training_bytes(load, images)
+            most = max(most, needed)
+            seconds += step(point, phase.batch_size, needed) * phase.epochs * phase.steps_per_epoch
+        params = parameter_count(point, dataset.shape)
+        return PlannedDesign(point=point, params=params, steps=line.total_steps, seconds=seconds, memory=most)
 
     size = spec.space.size()
     designs = spec.trials if size is None else min(spec.trials, size)
     first = tuple(planned(point) for point in spec.first_designs[:designs])
     rest = [planned(point) for point in spec.space.examples()] if designs > len(first) else []
-    mean_of_rest = math.fsum(d.seconds for d in rest) / max(1, len(rest))
-    total = math.fsum(d.seconds for d in first) + mean_of_rest * (designs - len(first))
+    trained = [d.seconds for d in rest if math.isfinite(d.seconds)]
+    mean_of_rest = math.fsum(trained) / max(1, len(trained))
+    total = math.fsum(d.seconds for d in first if math.isfinite(d.seconds)) + mean_of_rest * (designs - len(first))
     return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)
 
 

@@ -53,10 +53,11 @@ def open_executor(
     check_workers(workers, here.device, here.spec)
     devices = assign_devices(workers, cost_model, trials)
     runner = Runner(context=here, cost_model=cost_model, budget=budget, fresh=fresh)
+    on_device = Counter(devices)
+    cost_model.memory.beside = max(on_device.values())
     if len(devices) == 1:
         yield InProcess(runner=runner)
         return
-    on_device = Counter(devices)
     setups = [
         WorkerSetup(
             spec=here.spec,
@@ -65,6 +66,7 @@ def open_executor(
             device=device,
             precision=here.precision,
             beside=on_device[device],
+            bytes_of_a_run=cost_model.memory.room,
             budget=budget,
             fresh=fresh,
         )

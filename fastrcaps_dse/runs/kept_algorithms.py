@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable
 
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms, parse_algorithm
+from fastrcaps_dse.errors import TooLittleMemory
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.context import Context
+from fastrcaps_dse.runs.memory_guard import MemoryGuard
 from fastrcaps_dse.store import AlgorithmChoice, Store
 from fastrcaps_dse.trainer import alone, device_name, fastest_algorithm, has_rivals, measures_algorithms, software
 
@@ -18,18 +20,20 @@ logger = logging.getLogger(__name__)
 class KeptAlgorithms:
     """The choices of the store for the images, device and precision of one study."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, context: Context, memory: MemoryGuard | None = None) -> None:
+        self.context, self.memory = context, memory or MemoryGuard(context=context)
         self.chosen: dict[int, Algorithm] = {}  # by batch size; a cache of the store
 
     def algorithms(self, point: DesignPoint, batch_sizes: Iterable[int]) -> Algorithms:
         """The algorithms of a design that trains with these batch sizes; measured where the store has none.
 
-        Only a CapsNet on a CPU has a choice. Never call it while this process holds a lock of the device.
+        Only a CapsNet on a CPU has a choice. Never call it while this process holds a lock of the device. Raises TooLittleMemory, and
+        again without another try.
         """
         if not self._has_choice(point):
             return BY_DEFAULT
-        rivals = [size for size in sorted(set(batch_sizes)) if has_rivals(size, self.context.precision)]
+        shape = self.context.dataset.shape
+        rivals = [size for size in sorted(set(batch_sizes)) if has_rivals(size, self.context.precision, shape)]
         for size in rivals:
             if size not in self.chosen:
                 self.chosen[size] = parse_algorithm(self._kept(size).algorithm)
@@ -53,11 +57,17 @@ class KeptAlgorithms:
         stored = here.store.algorithm_choice(*entry)
         if stored is not None:
             return stored
+        key = f"convolution of {batch_size} images"
+        self.memory.raise_if_tried(key)
         with alone(here.device):
             stored = here.store.algorithm_choice(*entry)  # another process may have measured it while this one waited
             if stored is not None:
                 return stored
-            timing = fastest_algorithm(shape, batch_size, here.precision)
+            try:
+                timing = fastest_algorithm(shape, batch_size, here.precision)
+            except TooLittleMemory as error:
+                self.memory.keep_failure(key, error)
+                raise
             measured = AlgorithmChoice(
                 images=images,
                 batch_size=batch_size,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
-from fastrcaps_dse.errors import RunFailed
+from fastrcaps_dse.errors import RunFailed, TooLittleMemory
 from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.runs.budget import Budget
@@ -24,7 +24,7 @@ from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.search.protocols import EpochFinished, Failed, Measured, Message, OutOfTime, Request, RunStarted
 from fastrcaps_dse.search.pruning import Prune
 from fastrcaps_dse.store import EpochRow, RunRow
-from fastrcaps_dse.trainer import Training, beside_others, device_name, software, translate_device_errors
+from fastrcaps_dse.trainer import Training, beside_others, device_name, free_memory, software, translate_device_errors
 
 HEARTBEAT_SECONDS = 20.0
 PREFIXES = "prefixes"  # the folder of the prefix cache
@@ -55,14 +55,14 @@ class Runner:
         try:
             with self._heart(run.run_id):
                 yield from self._train(run, request)
+            return
         except RunFailed as failure:
-            self._fail(run.run_id, str(failure))
-            yield Failed(request=request, reason=str(failure))
-        except RuntimeError as error:
-            translated = translate_device_errors(error)
-            if translated is None:
-                raise
-            raise translated from None
+            reason = str(failure)
+        except Exception as error:
+            reason = _lack_of_memory(error)  # keep no error in a variable: it refers to all that the run has allocated
+        free_memory()  # for the next design, now that the error and what it refers to are gone
+        self._fail(run.run_id, reason)
+        yield Failed(request=request, reason=reason)
 
     def abandon(self, request: Request, reason: str) -> None:
         """Fail the run of a request that no living process is training."""
@@ -81,6 +81,8 @@ class Runner:
 
     def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
         here = self.context
+        if (refusal := self.cost_model.memory.refusal(request.point)) is not None:
+            raise TooLittleMemory(refusal)
         algorithms = self._algorithms(run)
         training = self._training(request, algorithms)
         files = self._files(run.run_id, training, algorithms)
@@ -171,7 +173,7 @@ class Runner:
         test_acc = rows[selected - 1].acc
         if self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))
-            test_acc = training.test_accuracy()
+            test_acc = training.test_accuracy(selected)
         measurement = Measurement(
             values=self.cost_model.values(training.point, rows, selected),
             test_acc=test_acc,
@@ -200,6 +202,16 @@ class Runner:
         finally:
             stop.set()
             thread.join()
+
+
+def _lack_of_memory(error: Exception) -> str:
+    """The reason of a run that failed for lack of memory. Raises all other errors, clear ones for those of the device."""
+    translated = translate_device_errors(error)
+    if translated is None:
+        raise error
+    if not isinstance(translated, TooLittleMemory):
+        raise translated from None
+    return translated.message
 
 
 def run_folder(runs: Path, run_id: int) -> Path:

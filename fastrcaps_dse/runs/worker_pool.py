@@ -43,6 +43,7 @@ class WorkerSetup:
     device: str
     precision: Precision
     beside: int  # workers that share the device, this one included
+    bytes_of_a_run: int  # of memory that a run may take
     budget: Budget
     fresh: bool
 
@@ -106,7 +107,9 @@ def _runner(setup: WorkerSetup) -> Runner:
         device=trainer.choose_device(setup.device),
         precision=setup.precision,
     )
-    return Runner(context=context, cost_model=CostModel(context), budget=setup.budget, fresh=setup.fresh)
+    cost_model = CostModel(context)
+    cost_model.memory.bytes_of_a_run = setup.bytes_of_a_run
+    return Runner(context=context, cost_model=cost_model, budget=setup.budget, fresh=setup.fresh)
 
 
 # --- in the exploring process -----------------------------------------------------------------------------------------

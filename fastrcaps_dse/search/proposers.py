@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,13 @@ class Guided:
             self._observation(trial.point, trial.measurement) for trial in history.finished if trial.measurement is not None
         ]
         pending = [self._candidate(trial.point) for trial in history.under_way.values()]
-        return new[acquisition.choose(observations, [self._candidate(point) for point in new], pending)]
+        candidates = {point: self._candidate(point) for point in new}
+        can = {point: candidate for point, candidate in candidates.items() if math.isfinite(candidate.seconds)}
+        if not can:  # they fail at once, and say why
+            return new[0]
+        pending = [candidate for candidate in pending if math.isfinite(candidate.seconds)]
+        observations = [observed for observed in observations if math.isfinite(observed.candidate.seconds)]
+        return [*can][acquisition.choose(observations, [*can.values()], pending)]
 
     def _selection(self, history: History, generator: random.Random) -> list[DesignPoint]:
         space = self.spec.space

@@ -148,7 +148,7 @@ class Proposer(Protocol):
 class Forecast:
     """What is certain of a design before it is trained."""
 
-    seconds: float  # of training, for the whole run
+    seconds: float  # of training, for the whole run; infinite for a design that cannot be trained here
     fixed: Mapping[str, float]  # objectives that training does not change, by name
 
 

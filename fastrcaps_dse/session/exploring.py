@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,7 +73,7 @@ def explore(
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
         limited.check(study.spec)
-        history = study.optuna.history(_measured(study), History(admits=limited.admits))
+        history = _history(study, limited)
         explorer = Explorer(
             study=study.optuna,
             history=history,
@@ -127,6 +128,14 @@ def _in_process(study: OpenStudy, budget: Budget) -> Executor:
     return InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
 
 
+def _history(study: OpenStudy, limited: LimitFilter) -> History:
+    """The trials of the study so far; new ones keep the limits and fit the memory. Raises InputError where no design fits it."""
+    memory = study.cost_model.memory
+    memory.check(study.spec)
+    new = History(admits=lambda point: limited.admits(point) and memory.admits(point))
+    return study.optuna.history(_measured(study), new)
+
+
 def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
     """The measured designs of the store with their runs, by trial."""
     return {
@@ -176,7 +185,7 @@ def _may_start(study: OpenStudy, budget: Budget, point: DesignPoint) -> bool:
         return False
     if budget.limited and not study.store.runs(study.row.study_id):
         needed = study.cost_model.first_epoch_seconds(point)
-        if needed > budget.seconds:
+        if math.isfinite(needed) and needed > budget.seconds:
             raise InputError(
                 f"a budget of {format_seconds(budget.seconds)} is shorter than one epoch of {point.label}, "
                 f"about {format_seconds(needed)}",

@@ -98,6 +98,7 @@ def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data
             raise InputError(
                 f"the study {spec.name!r} in this storage was not made by fastrcaps-dse", "name another with --study"
             )
+        train, select = trainer.split_for(dataset, spec.protocol)
         ours.add_study(
             {
                 "study_id": mirror.study_id,
@@ -106,7 +107,8 @@ def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data
                 "target_trials": 0,
                 "dataset_fingerprint": dataset.fingerprint(),
                 "image_shape": asdict(dataset.shape),
-                "train_images": len(trainer.split_for(dataset, spec.protocol)[0]),
+                "train_images": len(train),
+                "selection": {"images": len(select), "largest_class": int(select.labels.bincount().max())},
             }
         )
         return ours.study(spec.name)

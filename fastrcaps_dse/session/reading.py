@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse import store, trainer
+from fastrcaps_dse.analysis.chance import with_note
 from fastrcaps_dse.analysis.picks import Pick, parse_limits, pick
 from fastrcaps_dse.analysis.results import Results, candidate, front_of, standings_of, weights_of
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
@@ -60,7 +61,7 @@ def pick_design(study: OpenStudy, limits: Sequence[str] = (), prefer: str | None
     objectives = study.row.objectives
     sure = standings_of([*trials.values()], objectives)
     candidates = [candidate(trial, objectives, sure[number]) for number, trial in trials.items()]
-    chosen = pick(candidates, objectives, parse_limits(limits), prefer)
+    chosen = with_note(pick(candidates, objectives, parse_limits(limits), prefer), study.row, [*trials.values()])
     number = chosen.trial if chosen.trial is not None else chosen.nearest_miss
     return Picked(pick=chosen, trial=None if number is None else trials[number])
 

@@ -88,6 +88,7 @@ class StudyRow:
     dataset_fingerprint: str
     image_shape: Mapping[str, int]
     train_images: int
+    selection: Mapping[str, int] | None = None  # images, largest_class: of the images that select an epoch
     created: float
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -20,6 +20,7 @@ study = sa.Table(
     sa.Column("dataset_fingerprint", sa.String(32), nullable=False),
     sa.Column("image_shape", sa.JSON, nullable=False),
     sa.Column("train_images", sa.Integer, nullable=False),
+    sa.Column("selection", sa.JSON),  # images that select an epoch, and those of their most frequent class
     sa.Column("created", sa.Float, nullable=False),  # s since 1970
 )
 run = sa.Table(

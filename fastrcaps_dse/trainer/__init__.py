@@ -1,19 +1,25 @@
 """The trainer: one design point, trained with one seed, epoch by epoch."""
 
-from fastrcaps_dse.trainer.algorithm_choice import AlgorithmTiming, fastest_algorithm, has_rivals, measures_algorithms
+from fastrcaps_dse.capsnet.initialization import derive_seed
+from fastrcaps_dse.trainer.algorithm_choice import (
+    AlgorithmTiming,
+    fastest_algorithm,
+    has_rivals,
+    measures_algorithms,
+    work_type,
+)
 from fastrcaps_dse.trainer.checkpoint import CheckpointError
 from fastrcaps_dse.trainer.device import (
     all_like,
     choose_device,
     choose_precision,
-    clear_device_errors,
     device_name,
     memory_of,
     software,
-    translate_device_errors,
 )
 from fastrcaps_dse.trainer.device_locks import alone, beside_others
-from fastrcaps_dse.trainer.images import derive_seed, epoch_images, split_for
+from fastrcaps_dse.trainer.images import epoch_images, split_for
+from fastrcaps_dse.trainer.memory import clear_device_errors, free_memory, room, translate_device_errors
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
 from fastrcaps_dse.trainer.stopwatch import StepKey, Timing, latency_key, measure_latency, measure_step, step_key
 from fastrcaps_dse.trainer.threads import all_threads, take_share
@@ -39,6 +45,7 @@ __all__ = [
     "device_name",
     "epoch_images",
     "fastest_algorithm",
+    "free_memory",
     "has_rivals",
     "latency_key",
     "load_network",
@@ -47,9 +54,11 @@ __all__ = [
     "measures_algorithms",
     "memory_of",
     "range_test",
+    "room",
     "software",
     "split_for",
     "step_key",
     "take_share",
     "translate_device_errors",
+    "work_type",
 ]

@@ -16,6 +16,7 @@ from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.trainer.device import keep_memory
+from fastrcaps_dse.trainer.memory import clear_device_errors, free_memory, lacks_memory
 
 VARIABLE = "FASTRCAPS_ALGORITHMS"
 HOW = ("measured", "default")  # values of the variable
@@ -45,19 +46,23 @@ def measures_algorithms() -> bool:
 def fastest_algorithm(shape: ImageShape, batch_size: int, precision: Precision) -> AlgorithmTiming:
     """Time the algorithms that can be the fastest for batches of images of this shape. Where one has no rival, nothing is timed.
 
+    One for which the memory does not suffice is left out. Raises TooLittleMemory where none is left.
+
     Call it where no other process trains (see `alone`).
     """
     kind = work_type(precision)
-    possible = contenders(batch_size, kind)
+    grid = sizes.primary_grid(shape)
+    possible = contenders(batch_size, kind, grid)
     if len(possible) == 1:
         return AlgorithmTiming(algorithm=possible[0], seconds={})
-    seconds = _time_in_turn({name: _pass(shape, min(batch_size, MOST_IMAGES), kind, name) for name in possible})
-    return AlgorithmTiming(algorithm=choose(seconds, default_algorithm(batch_size, kind)), seconds=seconds)
+    with clear_device_errors():
+        seconds = _time_in_turn({name: _pass(shape, min(batch_size, MOST_IMAGES), kind, name) for name in possible})
+    return AlgorithmTiming(algorithm=choose(seconds, default_algorithm(batch_size, kind, grid)), seconds=seconds)
 
 
-def has_rivals(batch_size: int, precision: Precision) -> bool:
-    """Whether more than one algorithm can be the fastest for a batch size."""
-    return len(contenders(batch_size, work_type(precision))) > 1
+def has_rivals(batch_size: int, precision: Precision, shape: ImageShape) -> bool:
+    """Whether more than one algorithm can be the fastest for a batch size and images of this shape."""
+    return len(contenders(batch_size, work_type(precision), sizes.primary_grid(shape))) > 1
 
 
 def work_type(precision: Precision) -> torch.dtype:
@@ -75,10 +80,10 @@ def choose(seconds: Mapping[Algorithm, float], default: Algorithm) -> Algorithm:
 
 def _time_in_turn(acts: Mapping[Algorithm, Callable[[], object]]) -> dict[Algorithm, float]:
     """The least seconds of each act, after a warm-up; those that are far behind are timed once."""
-    for act in acts.values():
-        act()
+    running = [name for name in acts if _has_memory(acts[name])]
+    if not running:
+        raise MemoryError
     seconds: dict[Algorithm, float] = {}
-    running = list(acts)
     begun = time.perf_counter()
     for _ in range(ROUNDS):
         for name in running:
@@ -90,6 +95,19 @@ def _time_in_turn(acts: Mapping[Algorithm, Callable[[], object]]) -> dict[Algori
         if len(running) == 1 or time.perf_counter() - begun > ROUND_SECONDS:
             break
     return seconds
+
+
+def _has_memory(act: Callable[[], object]) -> bool:
+    """Act; whether the memory suffices."""
+    try:
+        act()
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+    else:
+        return True
+    free_memory()
+    return False
 
 
 def _pass(shape: ImageShape, batch_size: int, kind: torch.dtype, algorithm: Algorithm) -> Callable[[], object]:

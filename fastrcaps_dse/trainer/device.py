@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import torch
 
 from fastrcaps_dse import __version__
 from fastrcaps_dse.capsnet.network import Precision
-from fastrcaps_dse.errors import InputError, MachineError, UserError
+from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.trainer.threads import all_threads
 
 CONTEXT_BYTES = 700 * 10**6  # allowance for what each process keeps on a GPU beside its tensors
@@ -100,22 +98,3 @@ def cpu_name() -> str:
             return next(line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def translate_device_errors(error: RuntimeError) -> UserError | None:
-    """The error of the device as one that says how to fix it, or None for an error that is not recognized."""
-    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
-        return MachineError("the device has too little memory for this batch size", "use smaller batch sizes or --device cpu")
-    return None
-
-
-@contextmanager
-def clear_device_errors() -> Iterator[None]:
-    """A context, or a decorator, whose errors of the device are UserErrors that say how to fix them, if they are recognized."""
-    try:
-        yield
-    except RuntimeError as error:
-        translated = translate_device_errors(error)
-        if translated is None:
-            raise
-        raise translated from None

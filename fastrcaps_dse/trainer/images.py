@@ -1,26 +1,14 @@
-"""Random generators from one root, and the images of an epoch in the order in which they train."""
+"""The images of an epoch in the order in which they train."""
 
 from __future__ import annotations
-
-import hashlib
 
 import torch
 from torch import Tensor
 
 from fastrcaps_dse import data
+from fastrcaps_dse.capsnet.initialization import generator
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.problem.study_spec import Protocol
-
-
-def derive_seed(root: int, *purpose: object) -> int:
-    """A seed of 63 bits for one purpose, derived from the seed of the run."""
-    digest = hashlib.blake2b(":".join(map(str, (root, *purpose))).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def generator(root: int, *purpose: object) -> torch.Generator:
-    """A generator for one purpose, on the CPU, so that it gives the same numbers whatever device trains."""
-    return torch.Generator().manual_seed(derive_seed(root, *purpose))
 
 
 def split_for(dataset: DataSet, protocol: Protocol) -> tuple[Split, Split]:

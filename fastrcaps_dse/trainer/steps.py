@@ -17,6 +17,7 @@ from torch import Tensor
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer.images import as_floats
+from fastrcaps_dse.trainer.memory import lacks_memory
 from fastrcaps_dse.trainer.threads import follow_load
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
@@ -54,13 +55,6 @@ def _pass_once(network: CapsNet | LeNet5, images: Split, batch_size: int) -> Non
         margin, reconstruction = network.losses(as_floats(images.images[:few]), images.labels[:few])
         (margin + reconstruction).backward()
     network.zero_grad(set_to_none=True)
-
-
-def _lack_of_memory(error: BaseException | None) -> torch.OutOfMemoryError | None:
-    """The out-of-memory error in the chain that led to an error: a capture that lacks memory ends with another one."""
-    while error is not None and not isinstance(error, torch.OutOfMemoryError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 class EagerSteps:
@@ -148,8 +142,8 @@ class GraphSteps:
                 try:
                     self.replays[size] = self._unharmed(partial(self._capture, images, size))
                 except RuntimeError as error:
-                    if (lack := _lack_of_memory(error)) is not None:
-                        raise lack from None
+                    if lacks_memory(error):  # a capture that lacks it ends with another error
+                        raise torch.OutOfMemoryError("out of memory before or in a capture") from error
                     warnings.warn(f"steps of {size} images are not captured, and slower: {error}", stacklevel=2)
 
     def _capture(self, images: Split, size: int) -> Callable[[], None]:

@@ -11,13 +11,13 @@ import torch
 
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithms, default_algorithm
 from fastrcaps_dse.capsnet.network import Precision, build_network
-from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.capsnet.sizes import ImageShape, primary_grid
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.trainer.algorithm_choice import work_type
-from fastrcaps_dse.trainer.device import clear_device_errors
-from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator
+from fastrcaps_dse.trainer.images import as_floats, epoch_images
+from fastrcaps_dse.trainer.memory import clear_device_errors
 from fastrcaps_dse.trainer.quiet import BUSY, wait_for_quiet, watching
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM
 from fastrcaps_dse.trainer.training import Training
@@ -79,8 +79,9 @@ def step_key(
     sharing = "weight sharing, " if point.weight_sharing else ""
     variant = f"{sharing}{point.decoder} decoder, {point.routing_iterations} iterations"
     kind = work_type(precision)
-    chosen = algorithms.of(batch_size, kind)
-    algorithm = "" if chosen == default_algorithm(batch_size, kind) else chosen
+    grid = primary_grid(shape)
+    chosen = algorithms.of(batch_size, kind, grid)
+    algorithm = "" if chosen == default_algorithm(batch_size, kind, grid) else chosen
     return StepKey(
         network="capsnet", variant=variant, shape=shape, batch_size=batch_size, precision=precision, algorithm=algorithm
     )
@@ -131,9 +132,7 @@ def measure_latency(point: DesignPoint, dataset: DataSet, device: torch.device, 
 
     Raises MachineError for too little memory.
     """
-    network = build_network(point, dataset.shape, precision)
-    network.initialize(generator(0, "latency"))
-    network = network.to(device).eval()
+    network = build_network(point, dataset.shape, precision).to(device).eval()
     image = as_floats(dataset.test.images[:1].to(device))
 
     @torch.no_grad()

@@ -19,19 +19,20 @@ import torch
 from torch import Tensor
 
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
+from fastrcaps_dse.capsnet.memory import evaluation_batch
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
 from fastrcaps_dse.problem.schedules import Timeline, build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
+from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
-from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
+from fastrcaps_dse.trainer.images import as_floats, epoch_images, split_for
 from fastrcaps_dse.trainer.steps import make_steps
 from fastrcaps_dse.trainer.threads import follow_load
-
-EVALUATION_BATCH = 500  # images
+from fastrcaps_dse.trainer.weights import copy_weights, shape_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +84,20 @@ class Training:
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
         self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
+        self.evaluated = evaluation_batch(point, dataset.shape, work_type(precision))  # images at once
         self.precision: Precision = precision if point.network == "capsnet" else "float32"
-        self.network: CapsNet | LeNet5 = build_network(point, dataset.shape, precision, algorithms).to(self.device)
-        self.reset()
+        network = build_network(point, dataset.shape, precision, algorithms, seed=seed)  # on the CPU: the same on any device
+        self.network: CapsNet | LeNet5 = network.to(self.device)
+        self._begin()
 
     def reset(self) -> None:
         """Start from the beginning: initial weights, a fresh optimizer."""
-        variant = (self.point.network, self.point.weight_sharing, self.point.decoder)
-        start = build_network(self.point, self.dataset.shape)
-        start.initialize(generator(self.seed, "weights", *variant))  # on the CPU: the same weights whatever the device
+        start = build_network(self.point, self.dataset.shape, seed=self.seed)
         self.network.load_state_dict(start.state_dict())
+        self._begin()
+
+    def _begin(self) -> None:
+        """Be before the first epoch."""
         self._make_steps()
         self.done = 0  # epochs
 
@@ -108,12 +113,12 @@ class Training:
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
 
     def epochs(self) -> Iterator[Epoch]:
-        """Train the epochs that are left, and yield each. Raises RunFailed for a loss that is not finite."""
+        """Train the epochs that are left, and yield each. Raises RunFailed for a loss or class scores that are not finite."""
         while self.done < self.timeline.epochs:
             yield self.run_epoch()
 
     def run_epoch(self) -> Epoch:
-        """Train and evaluate the next epoch. Raises RunFailed for a loss that is not finite."""
+        """Train and evaluate the next epoch. Raises RunFailed for a loss or class scores that are not finite."""
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
         rates = self._rates(epoch)
@@ -125,7 +130,7 @@ class Training:
         trained = time.perf_counter()
         if not (math.isfinite(margin) and math.isfinite(reconstruction)):
             raise RunFailed(f"the loss is not finite in epoch {epoch + 1} (learning rate up to {max(rates):.3g})")
-        acc = self.accuracy(self.select_split)
+        acc = self.accuracy(self.select_split, f"after epoch {epoch + 1}")
         self.done += 1
         return Epoch(
             epoch=epoch + 1,
@@ -179,9 +184,9 @@ class Training:
         if not isinstance(self.network, CapsNet) or self.device.type != "cpu":
             return {}
         kind = self.network.work_type or torch.float32
-        pairs = ((len(self.train_split), batch_size), (len(self.select_split), EVALUATION_BATCH))
+        pairs = ((len(self.train_split), batch_size), (len(self.select_split), self.evaluated))
         sizes = {size for images, most in pairs for size in (min(images, most), images % most) if size}
-        return {size: self.network.algorithms.of(size, kind) for size in sorted(sizes)}
+        return {size: self.network.algorithms.of(size, kind, self.network.grid) for size in sorted(sizes)}
 
     def warm_up(self, batch_size: int, *, steps: int) -> float:
         """Prepare for `steps` steps of a batch size, unless that is done; the weights stay as they are.
@@ -203,19 +208,32 @@ class Training:
         return self.steps.run(images, batch_size, rates)
 
     @torch.no_grad()
-    def accuracy(self, split: Split) -> float:
-        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run."""
+    def accuracy(self, split: Split, when: str = "") -> float:
+        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run.
+
+        `when` says in the error which weights these are. Raises RunFailed for scores that are not finite: `argmax` would call the first
+        of them the largest, and give the share of its class as the accuracy.
+        """
         self.network.eval()
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for start in range(0, len(split), EVALUATION_BATCH):
+        counts = torch.zeros(2, dtype=torch.int64, device=self.device)  # of images: classified right; with finite scores
+        for start in range(0, len(split), self.evaluated):
             follow_load(self.device)
-            batch = slice(start, start + EVALUATION_BATCH)
-            correct += (self.network.scores(as_floats(split.images[batch])).argmax(1) == split.labels[batch]).sum()
+            batch = slice(start, start + self.evaluated)
+            scores_BJ = self.network.scores(as_floats(split.images[batch]))
+            right_B = scores_BJ.argmax(1) == split.labels[batch]
+            counts += torch.stack((right_B, scores_BJ.isfinite().all(1))).sum(1)
+        correct, finite = counts.tolist()  # waits for the device
+        if finite < len(split):
+            raise RunFailed(f"the class scores of {len(split) - finite} of {len(split)} images are not finite {when}".rstrip())
         return 100.0 * int(correct) / len(split)
 
-    def test_accuracy(self) -> float:
-        """The accuracy on the test set, in percent."""
-        return self.accuracy(self.dataset.test.to(self.device))
+    def test_accuracy(self, epoch: int | None = None) -> float:
+        """The accuracy on the test set, in percent. `epoch` is that of the weights, for the error.
+
+        Raises RunFailed for scores that are not finite.
+        """
+        when = "in the test" if epoch is None else f"in the test of epoch {epoch}"
+        return self.accuracy(self.dataset.test.to(self.device), when)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -225,16 +243,20 @@ class Training:
 
     # --- checkpoints: safetensors, never a pickle -----------------------------------------------------------------------
 
-    def save_weights(self, path: Path) -> None:
+    def save_weights(self, path: Path | str) -> None:
         """Write the weights to a file. Raises MachineError, e.g. for a full disk."""
-        write_tensors(path, {name: p.detach() for name, p in self.network.named_parameters()}, {"design": self.point.key})
+        write_tensors(Path(path), {name: p.detach() for name, p in self.network.named_parameters()}, self._metadata())
 
-    def load_weights(self, path: Path) -> None:
-        """Read the weights from a file of `save_weights`. Raises CheckpointError for a missing or broken one."""
-        tensors = read_tensors(path)[0]
-        with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                p.copy_(tensors[name])
+    def _metadata(self) -> dict[str, str]:
+        """What its files say of a run."""
+        return {"design": self.point.key, "shape": shape_text(self.dataset.shape)}
+
+    def load_weights(self, path: Path | str) -> None:
+        """Read the weights from a file of `save_weights`.
+
+        Raises CheckpointError for a missing or broken file, InputError for weights of another network or of other images.
+        """
+        copy_weights(self.network, Path(path), self.point, self.dataset.shape)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: weights, optimizer state and the number of epochs done. Raises MachineError, e.g. for a full disk."""
@@ -243,7 +265,7 @@ class Training:
             tensors[f"weights.{name}"] = p.detach()
             for key, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        write_tensors(path, tensors, {"design": self.point.key, "seed": str(self.seed), "epochs": str(self.done)})
+        write_tensors(path, tensors, self._metadata() | {"seed": str(self.seed), "epochs": str(self.done)})
 
     def load(self, path: Path, *, fork: bool = False) -> None:
         """Continue from a checkpoint of this design and seed; with `fork`, from that of any run of the same network.
