@@ -106,10 +106,14 @@ class Store:
         with self._write() as connection:
             connection.execute(tables.study.insert().values(**row, created=time.time()))
 
+    def set_study(self, study_id: int, facts: Mapping[str, Any]) -> None:
+        """Note facts of a study, by column."""
+        with self._write() as connection:
+            connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(**facts))
+
     def set_target(self, study_id: int, trials: int) -> None:
         """How many trials the study is to have in all."""
-        with self._write() as connection:
-            connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(target_trials=trials))
+        self.set_study(study_id, {"target_trials": trials})
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -19,6 +19,8 @@ study = sa.Table(
     sa.Column("target_trials", sa.Integer, nullable=False),
     sa.Column("dataset_fingerprint", sa.String(32), nullable=False),
     sa.Column("image_shape", sa.JSON, nullable=False),
+    sa.Column("classes", sa.JSON),  # their names by label; NULL in a study of schema 5 that was not continued since
+    sa.Column("pixel_scaling", sa.Text),  # how stored values become inputs of the network; likewise
     sa.Column("train_images", sa.Integer, nullable=False),
     sa.Column("created", sa.Float, nullable=False),  # s since 1970
 )

@@ -30,6 +30,7 @@ from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, generator, split_for
 from fastrcaps_dse.trainer.steps import make_steps
 from fastrcaps_dse.trainer.threads import follow_load
+from fastrcaps_dse.trainer.weights import weights_metadata
 
 EVALUATION_BATCH = 500  # images
 
@@ -218,7 +219,8 @@ class Training:
 
     def save_weights(self, path: Path) -> None:
         """Write the weights to a file. Raises MachineError, e.g. for a full disk."""
-        write_tensors(path, {name: p.detach() for name, p in self.network.named_parameters()}, {"design": self.point.key})
+        tensors = {name: p.detach() for name, p in self.network.named_parameters()}
+        write_tensors(path, tensors, weights_metadata(self.point, self.dataset))
 
     def load_weights(self, path: Path) -> None:
         """Read the weights from a file of `save_weights`. Raises CheckpointError for a missing or broken one."""
