@@ -97,7 +97,8 @@ def read_class_folders(folder: Path) -> Contents:
 
     Raises InputError for class folders that do not match or are empty, and for files that are no pictures of one size: all are named.
     """
-    parts = find_parts(folder)
+    found = find_parts(folder)
+    parts = {part: found[part] for part in PARTS if part in found}  # training images first
     listings = {part: list_part(path) for part, path in parts.items()} or {"train": list_part(folder, is_root=True)}
     if "train" not in listings:
         raise InputError(

@@ -51,7 +51,8 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture | U
     if path.exists() and not path.is_file():  # a pipe would be waited for
         return Unread(reason="no file")
     try:
-        with Image.open(path) as image:
+        # from an open file: a path lets Pillow map the file, which garbles TIFF that it has to turn
+        with path.open("rb") as file, Image.open(file) as image:
             if size is not None and sorted(image.size) != sorted(size):
                 return Unread(size=_upright_size(image))
             return decode(image)
@@ -76,7 +77,7 @@ def _brief(error: Exception) -> str:
 
 def decode(image: Image) -> Picture:
     """A picture that Pillow has opened. Raises what its decoder raises."""
-    turned = _orientation(image) != 1
+    turned_by_pillow = image.format == "TIFF" and _orientation(image) > 1
     animated = bool(getattr(image, "is_animated", False))
     high_byte = SIXTEEN_BITS.search(str([tile[3] for tile in getattr(image, "tile", ())])) is not None
     image.load()
@@ -85,13 +86,13 @@ def decode(image: Image) -> Picture:
         alpha = None
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0].copy()  # gray, stored as color
-    orientation = _orientation(image)  # of TIFF, Pillow has turned it by now
+    orientation = 1 if image.format == "TIFF" else _orientation(image)  # asked after loading, as it may lie behind the pixels
     return Picture(
         pixels=_upright(pixels, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
         depth="8 of 16" if high_byte and pixels.dtype == np.uint8 else _depth(image),
         mode=image.mode,
-        turned=turned,
+        turned=turned_by_pillow or orientation > 1,
         animated=animated,
     )
 
@@ -164,7 +165,7 @@ def _orientation(image: Image) -> int:
 
 def _upright_size(image: Image) -> tuple[int, int]:
     width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
+    return (height, width) if image.format != "TIFF" and _orientation(image) >= 5 else (width, height)
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
