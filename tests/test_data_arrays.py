@@ -68,7 +68,7 @@ def test_floats_are_not_divided_again(images: NDArray[np.float64]) -> None:
         (UNIT * 2, LABELS, {}, "float64 hold values from"),
         (UNIT - 0.5, LABELS, {}, "float64 hold values from -0"),
         (np.where(UNIT > 0.5, np.nan, UNIT), LABELS, {}, "hold values from nan"),
-        (GRAY.astype(np.int16) - 1, LABELS, {}, "int16 hold values from"),
+        (GRAY.astype(np.int16) - 256, LABELS, {}, "int16 hold values from"),
         (GRAY.astype(np.uint16) * 257, LABELS, {}, "uint16 hold values from"),
         (GRAY.astype(complex), LABELS, {}, "images of the type complex128"),
         (GRAY.astype("U3"), LABELS, {}, "images of the type <U3"),

@@ -166,7 +166,8 @@ def _items(dataset: Any, part: str) -> tuple[list[Any], NDArray[Any]]:
                 f"image {index} of {part} is a {type(image).__name__}",
                 "let it yield tensors or PIL images, such as by ToTensor",
             )
-        value = label.item() if isinstance(label, (torch.Tensor, np.generic)) and np.size(label) == 1 else label
+        has_one = label.numel() == 1 if isinstance(label, torch.Tensor) else isinstance(label, np.generic)
+        value = label.item() if has_one else label
         if not isinstance(value, int):
             raise InputError(f"label {index} of {part} is {label!r:.60}", "a label is one whole number")
         images.append(torch.from_numpy(image) if isinstance(image, np.ndarray) else image)

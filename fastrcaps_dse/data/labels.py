@@ -42,12 +42,12 @@ def ranges_text(numbers: Iterable[tuple[int, int]]) -> str:
     return ", ".join(parts) + (", ..." if len(spans) > LISTED else "")
 
 
-def with_classes(name: str, contents: Contents, *, known: Sequence[str] | None, relabel: bool) -> Contents:
+def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None, relabel: bool) -> Contents:
     """Contents whose labels are 0, 1, ... without gaps, with the names of their classes.
 
     Arguments:
         name: of the data set.
-        known: names of the classes by label as it is written, for data sets that are famous.
+        famous: names of the classes by label as it is written, for data sets that are famous.
         relabel: number the classes that occur 0, 1, ...; training and test images by the same map.
 
     Raises InputError for labels that no training image has, unless `relabel` says so, and for a single class.
@@ -61,7 +61,7 @@ def with_classes(name: str, contents: Contents, *, known: Sequence[str] | None, 
     numbers: list[int] = labels.tolist()
     gaps = _gaps(numbers)
     if len(numbers) < 2:
-        raise InputError(f"{name} has only one class: {_named(numbers[0], contents, known)}", "a network needs at least 2")
+        raise InputError(f"{name} has only one class: {_named(numbers[0], contents, famous)}", "a network needs at least 2")
     notes = contents.notes
     if gaps and not relabel:
         absent = sum(high - low + 1 for low, high in gaps)
@@ -74,7 +74,7 @@ def with_classes(name: str, contents: Contents, *, known: Sequence[str] | None, 
         contents = _renumbered(contents, labels)
         spans = _spans(numbers)
         notes = (*notes, f"labels {ranges_text(spans)} are numbered 0 to {len(numbers) - 1}")
-    names = contents.classes or tuple(_named(number, contents, known) for number in numbers)
+    names = contents.classes or tuple(_named(number, contents, famous) for number in numbers)
     if contents.test is not None:
         untested = [names[label] for label, count in enumerate(contents.test.counts(len(names))) if not count]
         if untested:
@@ -89,10 +89,10 @@ def _untrained(name: str, only_tested: torch.Tensor, trained: torch.Tensor) -> s
     )
 
 
-def _named(number: int, contents: Contents, known: Sequence[str] | None) -> str:
+def _named(number: int, contents: Contents, famous: Sequence[str] | None) -> str:
     if contents.classes:
         return contents.classes[number]
-    return known[number] if known and number < len(known) else str(number)
+    return famous[number] if famous and number < len(famous) else str(number)
 
 
 def _renumbered(contents: Contents, labels: torch.Tensor) -> Contents:

@@ -58,11 +58,13 @@ def _check_keys(path: Path, keys: set[str], found: set[str]) -> None:
 def _array(file: Any, key: str, path: Path) -> NDArray[Any]:
     """One array. Raises InputError for one that is a pickle."""
     try:
-        array: NDArray[Any] = file[key]
+        array = file[key]
     except ValueError as error:
         if "pickle" not in str(error):
             raise InputError(f"{key} of {path} is broken: {error}", "fetch it again") from None
         raise InputError(
             f"{key} of {path} holds Python objects, which need pickle: it is never read", "save plain arrays of numbers"
         ) from None
+    if not isinstance(array, np.ndarray):  # the bytes of a file that is no array
+        raise InputError(f"{key} of {path} is broken: it is no array", "fetch it again")
     return array

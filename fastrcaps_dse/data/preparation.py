@@ -27,7 +27,7 @@ def prepare(
     *,
     relabel: bool = False,
     test_share: float | None = None,
-    known: Sequence[str] | None = None,
+    famous: Sequence[str] | None = None,
 ) -> DataSet:
     """The data set of these contents.
 
@@ -35,7 +35,7 @@ def prepare(
         name: of the data set.
         relabel: number the classes that occur 0, 1, ..., whatever their labels are.
         test_share: the share of the images of each class that is for testing, for contents without a test set.
-        known: names of the classes by label, for data sets that are famous.
+        famous: names of the classes by label, for data sets that are famous.
 
     Raises InputError for parts that do not match or are empty, for a missing test set, and for labels with gaps.
     """
@@ -60,7 +60,7 @@ def prepare(
     if not len(contents.test):
         raise InputError(f"{name} has {len(contents.train)} training and 0 test images", "both need at least one")
     _check_shapes(name, contents)
-    contents = with_classes(name, contents, known=known, relabel=relabel)
+    contents = with_classes(name, contents, famous=famous, relabel=relabel)
     assert contents.test is not None and contents.classes is not None
     channels, height, width = contents.train.images.shape[1:]
     return DataSet(

@@ -49,7 +49,7 @@ def load(
     check_share(test_share)
     if isinstance(name, str) and name in ALL_NAMES:
         contents = _load_named(name, expanded(data_dir) if data_dir else DEFAULT_DIR, download)
-        made = prepare(name, contents, relabel=relabel, test_share=test_share, known=CLASSES.get(name))
+        made = prepare(name, contents, relabel=relabel, test_share=test_share, famous=CLASSES.get(name))
         if Path(name).exists():
             note = f"this is the data set of that name, not the folder beside it, which is ./{name}"
             made = replace(made, notes=(*made.notes, note))
