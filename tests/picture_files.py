@@ -63,7 +63,7 @@ def written(content: bytes) -> Write:
     return write
 
 
-def gray(value: int = 0, side: int = SIDE) -> Write:
+def gray(value: int = 200, side: int = SIDE) -> Write:
     """Writes a gray picture of one value."""
     return saved(Image.new("L", (side, side), value))
 

@@ -71,7 +71,7 @@ def test_exit_codes(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
 ) -> None:
     def offline(name: str, root: Path) -> None:
-        raise data.sets._not_found(name, root)  # type: ignore[attr-defined]
+        raise data.sets._not_found(name, root)
 
     monkeypatch.setattr("fastrcaps_dse.data.sets._torchvision", offline)
     write_labeled(tmp_path / "own", [1, 2], [1, 2])

@@ -93,6 +93,14 @@ def test_other_files_beside_the_parts_are_named(tmp_path: Path) -> None:
     assert data.load(tmp_path).notes == ("not used: README.md, extra/",)
 
 
+def test_pictures_without_folders_of_classes(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"train/1.png": GRAY, "train/2.png": GRAY, "test/1.png": GRAY})
+    with pytest.raises(InputError, match=r"3 files cannot be used: .*train/1\.png \(in no folder of a class\)"):
+        data.load(tmp_path)
+    with pytest.raises(InputError, match="holds no images"):
+        data.load(write_tree(tmp_path / "empty", {"train": None, "test": None}))
+
+
 def test_folders_inside_a_class_belong_to_it(tmp_path: Path) -> None:
     write_tree(write_classes(tmp_path), {"train/a/session 1/deep/x.png": gray(9)})
     found = data.load(tmp_path)

@@ -271,7 +271,7 @@ CASES = [
     Case(
         name="Lab TIFF",
         suffix=".tif",
-        write=saved(Image.frombytes("LAB", (SIDE, SIDE), (LAB ^ np.uint8([0, 128, 128])).tobytes())),
+        write=saved(Image.frombytes("LAB", (SIDE, SIDE), (LAB ^ np.array([0, 128, 128], dtype=np.uint8)).tobytes())),
         pixels=np.rint(lab_to_srgb(LAB)),
         tolerance=2,
     ),
@@ -340,6 +340,7 @@ CASES = [
     transparent(
         "gray with a transparent value", Image.fromarray(GRAY), np.where(GRAY == 255, 0, GRAY), "black", transparency=255
     ),
+    transparent("1 bit with a transparent value", Image.fromarray(BITS), 255 * BITS.astype(np.uint8), "black", transparency=0),
     transparent(
         "color with a transparent color",
         palette_image().convert("RGB"),
@@ -628,6 +629,12 @@ def test_pictures_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data.load(tmp_path)
     monkeypatch.setattr("fastrcaps_dse.cores.available_memory", lambda: 2 * 8 * SIDE * SIDE)
     assert len(data.load(tmp_path).train) == 4
+
+
+@pytest.mark.parametrize("values", [GRAY // 255, TWELVE], ids=["0 and 1 in bytes", "12 bits in 16"])
+def test_pictures_that_are_nearly_black_are_said(tmp_path: Path, values: NDArray[Any]) -> None:
+    found = load_picture(tmp_path, ".png", saved(Image.fromarray(values)))
+    assert "nearly black" in found.notes[-1] and int(found.train.images.max()) < 32
 
 
 def test_threads_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

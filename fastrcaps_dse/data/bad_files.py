@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,20 @@ class BadFiles(InputError):
         return type(self), (self.message, self.hint, self.files)
 
 
+def printable(name: str) -> str:
+    """A name of a file or class that can be printed and stored, whatever bytes it has."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def bad_files_error(folder: Path, files: Sequence[BadFile]) -> BadFiles:
     """The error for these files of a folder, at least one."""
     hint = "remove them or make them again"
     if len(files) == 1:
         (only,) = files
         what = "cannot be used" if only.reason == STRAY else "is not an image that can be read"
-        return BadFiles(f"{only.path} {what}: {only.reason}", hint.replace("them", "it"), files)
-    named = ", ".join(f"{bad.path} ({bad.reason})" for bad in files[:NAMED])
+        return BadFiles(f"{printable(str(only.path))} {what}: {only.reason}", hint.replace("them", "it"), files)
+    named = ", ".join(f"{printable(str(bad.path))} ({bad.reason})" for bad in files[:NAMED])
     if len(files) > NAMED:
         named += f" and {len(files) - NAMED:,} more"
         hint += f"; `fastrcaps-dse data {folder}` lists all"

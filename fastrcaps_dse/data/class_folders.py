@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from fastrcaps_dse import cores
-from fastrcaps_dse.data.bad_files import STRAY, BadFile, bad_files_error
+from fastrcaps_dse.data.bad_files import STRAY, BadFile, bad_files_error, printable
 from fastrcaps_dse.data.container import Contents
 from fastrcaps_dse.data.memory import check_memory
 from fastrcaps_dse.data.pictures import Picture, Unread, read_picture
@@ -65,12 +65,6 @@ def is_skipped(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def printable(name: str) -> str:
-    """A name of a file or class that can be printed and stored, whatever bytes it has."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-
-
 def find_parts(folder: Path) -> dict[str, Path]:
     """The folders of the parts: "train", "validation", "test", as far as they are there. Raises InputError for two of one part."""
     found: dict[str, Path] = {}
@@ -85,9 +79,9 @@ def find_parts(folder: Path) -> dict[str, Path]:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether a folder holds folders with files in them."""
+    """Whether a folder holds folders with files in them that are named as pictures."""
     return any(
-        path.is_dir() and not is_skipped(path.name) and any(inner.is_file() for inner in path.iterdir())
+        path.is_dir() and not is_skipped(path.name) and any(_is_named_as_picture(inner) for inner in path.iterdir())
         for path in folder.iterdir()
     )
 
@@ -227,7 +221,7 @@ def read_all(paths: Sequence[Path], bad: Sequence[BadFile], folder: Path) -> lis
     """The pictures of these files, all of one size. Raises InputError, which names every other file, and those in `bad`."""
     from PIL import Image
 
-    if not paths:
+    if not paths and not bad:
         raise InputError(f"{folder} holds no images", "put them into one folder for each class")
     with warnings.catch_warnings():  # here, as threads share the filters
         warnings.simplefilter("ignore")

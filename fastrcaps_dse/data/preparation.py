@@ -13,6 +13,7 @@ from fastrcaps_dse.errors import InputError
 
 MOST_SHARE = 0.9
 EXAMPLE_SHARE = 0.2
+DARK = 32  # of 255; images without a brighter value were probably meant to be scaled
 
 
 def check_share(test_share: float | None) -> None:
@@ -61,6 +62,10 @@ def prepare(
         raise InputError(f"{name} has {len(contents.train)} training and 0 test images", "both need at least one")
     _check_shapes(name, contents)
     contents = with_classes(name, contents, famous=famous, relabel=relabel)
+    brightest = int(contents.train.images.max())
+    if brightest < DARK:
+        note = f"no value is above {brightest} of 255: the images are nearly black"
+        contents = replace(contents, notes=(*contents.notes, note))
     assert contents.test is not None and contents.classes is not None
     channels, height, width = contents.train.images.shape[1:]
     return DataSet(
