@@ -183,6 +183,7 @@ def test_training_files_alone_are_split(tmp_path: Path) -> None:
 
 def test_files_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny(tmp_path)  # gzip: its header tells
+    monkeypatch.setattr("fastrcaps_dse.data.memory.NEGLIGIBLE", 0)
     monkeypatch.setattr("fastrcaps_dse.cores.available_memory", lambda: 2 * 48 * 17 * 17 - 1)
     with pytest.raises(MachineError, match=r"train-images.* needs about .* GB of memory") as error:
         data.load(tmp_path)

@@ -625,6 +625,7 @@ def test_pictures_of_several_sizes(tmp_path: Path) -> None:
 
 def test_pictures_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_classes(tmp_path)
+    monkeypatch.setattr("fastrcaps_dse.data.memory.NEGLIGIBLE", 0)
     monkeypatch.setattr("fastrcaps_dse.cores.available_memory", lambda: 2 * 8 * SIDE * SIDE - 1)
     with pytest.raises(MachineError, match=r"needs about 6\.4e-06 GB of memory, and 6\.4e-06 GB are free"):
         data.load(tmp_path)

@@ -52,13 +52,12 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
 
     Raises InputError for labels that no training image has, unless `relabel` says so, and for a single class.
     """
-    labels = contents.train.labels.unique(sorted=True)  # int64 [classes]
-    if contents.test is not None:
-        only_tested = contents.test.labels.unique()
-        only_tested = only_tested[~torch.isin(only_tested, labels)]
-        if len(only_tested):
-            raise InputError(_untrained(name, only_tested, labels), "check the label files: every class needs training images")
+    labels = np.unique(contents.train.labels.numpy())
     numbers: list[int] = labels.tolist()
+    if contents.test is not None:
+        only_tested: list[int] = np.setdiff1d(contents.test.labels.numpy(), labels).tolist()
+        if only_tested:
+            raise InputError(_untrained(name, only_tested, numbers), "check the label files: every class needs training images")
     gaps = _gaps(numbers)
     if len(numbers) < 2:
         raise InputError(f"{name} has only one class: {_named(numbers[0], contents, famous)}", "a network needs at least 2")
@@ -71,7 +70,7 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
             f"--relabel, or relabel = true in a study file, numbers the {len(numbers)} classes that occur 0 to {len(numbers) - 1}",
         )
     if gaps:
-        contents = _renumbered(contents, labels)
+        contents = _renumbered(contents, torch.from_numpy(labels))
         spans = _spans(numbers)
         notes = (*notes, f"labels {ranges_text(spans)} are numbered 0 to {len(numbers) - 1}")
     names = contents.classes or tuple(_named(number, contents, famous) for number in numbers)
@@ -82,11 +81,9 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
     return replace(contents, classes=names, notes=notes)
 
 
-def _untrained(name: str, only_tested: torch.Tensor, trained: torch.Tensor) -> str:
-    found = ranges_text(_spans(only_tested.tolist()))
-    return f"{name}: the test labels reach {int(only_tested.max())}, the training labels {int(trained.max())}" + (
-        f"; no training image has the label {found}"
-    )
+def _untrained(name: str, only_tested: Sequence[int], trained: Sequence[int]) -> str:
+    reach = f"{name}: the test labels reach {only_tested[-1]}, the training labels {trained[-1]}"
+    return f"{reach}; no training image has the label {ranges_text(_spans(only_tested))}"
 
 
 def _named(number: int, contents: Contents, famous: Sequence[str] | None) -> str:

@@ -62,7 +62,7 @@ def prepare(
         raise InputError(f"{name} has {len(contents.train)} training and 0 test images", "both need at least one")
     _check_shapes(name, contents)
     contents = with_classes(name, contents, famous=famous, relabel=relabel)
-    brightest = int(contents.train.images.max())
+    brightest = int(contents.train.images.numpy().max())  # faster than torch's
     if brightest < DARK:
         note = f"no value is above {brightest} of 255: the images are nearly black"
         contents = replace(contents, notes=(*contents.notes, note))
