@@ -141,6 +141,9 @@ def test_names_of_any_bytes_can_be_printed(tmp_path: Path) -> None:
     found = data.load(tmp_path)
     assert sorted(found.classes) == ["caf\N{REPLACEMENT CHARACTER}", "two\N{REPLACEMENT CHARACTER}lines", "日本"]
     data.summary_line(found).encode()
+    write_tree(tmp_path, {"train/日本/two\nlines.txt": written(b"x")})
+    with pytest.raises(InputError, match="two\N{REPLACEMENT CHARACTER}lines.txt is not an image"):
+        data.load(tmp_path)
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:

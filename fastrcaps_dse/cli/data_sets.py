@@ -38,7 +38,7 @@ def data_set(
         if len(error.files) == 1:
             raise
         for bad in error.files:
-            hint(f"{bad.path}: {bad.reason}")
+            hint(f"{bad.name}: {bad.reason}")
         raise InputError(f"{len(error.files):,} files of {dataset} cannot be used", "remove them or make them again") from None
     rows = data.class_rows(loaded)
     if as_json:
