@@ -52,10 +52,10 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
 
     Raises InputError for labels that no training image has, unless `relabel` says so, and for a single class.
     """
-    labels = np.unique(contents.train.labels.numpy())
-    numbers: list[int] = labels.tolist()
+    numbers = _distinct(contents.train)
     if contents.test is not None:
-        only_tested: list[int] = np.setdiff1d(contents.test.labels.numpy(), labels).tolist()
+        trained = set(numbers)
+        only_tested = [number for number in _distinct(contents.test) if number not in trained]
         if only_tested:
             raise InputError(_untrained(name, only_tested, numbers), "check the label files: every class needs training images")
     gaps = _gaps(numbers)
@@ -70,7 +70,7 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
             f"--relabel, or relabel = true in a study file, numbers the {len(numbers)} classes that occur 0 to {len(numbers) - 1}",
         )
     if gaps:
-        contents = _renumbered(contents, torch.from_numpy(labels))
+        contents = _renumbered(contents, torch.tensor(numbers))
         spans = _spans(numbers)
         notes = (*notes, f"labels {ranges_text(spans)} are numbered 0 to {len(numbers) - 1}")
     names = contents.classes or tuple(_named(number, contents, famous) for number in numbers)
@@ -79,6 +79,15 @@ def with_classes(name: str, contents: Contents, *, famous: Sequence[str] | None,
         if untested:
             notes = (*notes, f"no test image of {', '.join(untested)}")
     return replace(contents, classes=names, notes=notes)
+
+
+def _distinct(split: Split) -> list[int]:
+    """The labels that occur, sorted. `np.unique` would import masked arrays, which takes as long as to read a sample."""
+    ordered = np.sort(split.labels.numpy())
+    is_new = np.ones(len(ordered), dtype=bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    numbers: list[int] = ordered[is_new].tolist()
+    return numbers
 
 
 def _untrained(name: str, only_tested: Sequence[int], trained: Sequence[int]) -> str:

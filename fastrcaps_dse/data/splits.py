@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,8 @@ class Split:
 
     def counts(self, classes: int) -> list[int]:
         """How many images each class has."""
-        return self.labels.bincount(minlength=classes).tolist()
+        counts: list[int] = np.bincount(self.labels.cpu().numpy(), minlength=classes).tolist()
+        return counts
 
 
 Layout = Literal["NHW", "NHWC", "NCHW"]
