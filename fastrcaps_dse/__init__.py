@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.capsnet.network import CapsNet
     from fastrcaps_dse.capsnet.sizes import parameter_count
-    from fastrcaps_dse.data import load
+    from fastrcaps_dse.data import DataSet, load
     from fastrcaps_dse.problem.objectives import Measurement
     from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
     from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, DesignSpace, parse_design
@@ -45,6 +45,7 @@ _HOMES = {
     "Budget": "runs.budget",
     "Candidate": "analysis.picks",
     "CapsNet": "capsnet.network",
+    "DataSet": "data",
     "DesignPoint": "problem.space",
     "DesignSpace": "problem.space",
     "Limit": "analysis.picks",
@@ -84,6 +85,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "CapsNet",
+    "DataSet",
     "DesignPoint",
     "DesignSpace",
     "Limit",

@@ -72,7 +72,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         for name in ("cat", "dog"):
             (tmp_path / part / name).mkdir(parents=True)
             for k in range(3):
-                Image.fromarray(np.full((20, 18, 3), 40 * k, dtype=np.uint8)).save(tmp_path / part / name / f"{k}.png")
+                Image.fromarray(np.full((20, 18, 3), (40 * k, 0, 9), dtype=np.uint8)).save(tmp_path / part / name / f"{k}.png")
     found = data.load(str(tmp_path))
     assert found.shape.channels == 3 and (found.shape.height, found.shape.width, found.shape.classes) == (20, 18, 2)
     assert found.train.labels.tolist() == [0, 0, 0, 1, 1, 1]

@@ -117,6 +117,8 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             ("run", "pruned_after"),
             ("run", "algorithms"),
             ("study", "selection"),
+            ("study", "classes"),
+            ("study", "pixel_scaling"),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))

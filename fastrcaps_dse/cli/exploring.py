@@ -181,17 +181,19 @@ def _spec(
 ) -> StudySpec:
     """The study of the file, with what the command line changes. Raises InputError."""
     from fastrcaps_dse.problem.objectives import parse_objectives
-    from fastrcaps_dse.problem.study_spec import find_study_file, override
+    from fastrcaps_dse.problem.study_spec import dataset_label, find_study_file, override
 
     spec = find_study_file(study_file)
     name = search.study
     if data.dataset is not None and data.dataset != spec.dataset and name is None:
-        name = f"{spec.name}-{Path(data.dataset).name}"
+        name = f"{spec.name}-{dataset_label(data.dataset)}"
     return override(
         spec,
         name=name,
         objectives=parse_objectives(objectives) if objectives is not None else None,
         dataset=data.dataset,
+        relabel=data.relabel or None,
+        test_share=data.test_share,
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,

@@ -45,14 +45,31 @@ DataDirOption = Annotated[
 ]
 
 
+RelabelOption = Annotated[
+    bool,
+    typer.Option("--relabel", help="Number the classes that occur 0, 1, ..., if the labels have gaps.", rich_help_panel=WHAT),
+]
+TestShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--test-share",
+        help="Share of the images of each class that is for testing, e.g. 0.2, for data without a test set.",
+        rich_help_panel=WHAT,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Which images."""
 
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="A name (see `doctor`) or a folder of your own.", rich_help_panel=WHAT)
+        str | None,
+        typer.Option("--dataset", help="A name (see `doctor`), or a folder or .npz file of your own.", rich_help_panel=WHAT),
     ] = None
     data_dir: DataDirOption = None
+    relabel: RelabelOption = False
+    test_share: TestShareOption = None
 
 
 @dataclass(frozen=True, kw_only=True)

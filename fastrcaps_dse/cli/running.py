@@ -47,6 +47,7 @@ def run_study(
     """Explore, then race; (how it ended, how many runs were raced). An interruption prints the command that continues."""
     from fastrcaps_dse import session, trainer
     from fastrcaps_dse.cli.progress import ExplorationProgress
+    from fastrcaps_dse.data import summary_line
     from fastrcaps_dse.runs.budget import start_budget
     from fastrcaps_dse.runs.devices import check_workers
     from fastrcaps_dse.runs.executors import open_executor
@@ -66,6 +67,7 @@ def run_study(
         ):
             if not each_epoch:
                 progress.say(_first_line(study))
+            progress.say(f"data: {summary_line(study.context.dataset)}")
             executor = stack.enter_context(
                 open_executor(
                     study.cost_model,

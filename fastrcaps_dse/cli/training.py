@@ -47,6 +47,8 @@ def train(
         point,
         name=study,
         dataset=data.dataset or "mnist-sample",
+        relabel=data.relabel or None,
+        test_share=data.test_share,
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,
@@ -76,7 +78,7 @@ def find_lr(
 ) -> None:
     """The learning-rate range test: the rate grows every step, the loss is plotted."""
     from fastrcaps_dse import trainer
-    from fastrcaps_dse.data import load
+    from fastrcaps_dse.data import load, summary_line
     from fastrcaps_dse.figures import plots
     from fastrcaps_dse.problem.space import parse_design
 
@@ -84,7 +86,8 @@ def find_lr(
         raise InputError("a range test needs at least 10 steps and 0 < --from < --to", "e.g. --steps 100 --from 1e-6 --to 0.1")
     point = parse_design(design)
     chosen = trainer.choose_device(device.device)
-    loaded = load(data.dataset or "mnist-sample", data.data_dir)
+    loaded = load(data.dataset or "mnist-sample", data.data_dir, relabel=data.relabel, test_share=data.test_share)
+    hint(f"data: {summary_line(loaded)}")
     precision = trainer.choose_precision(chosen, device.precision)
     with trainer.clear_device_errors():  # of the images and the network
         training = trainer.Training(point, seed, loaded, epochs=1, device=chosen, precision=precision)

@@ -1,53 +1,59 @@
-"""The user's own folder as a data set: IDX files, or pictures with one folder for each class."""
+"""The user's own data set: a folder of IDX files or of pictures by class, or a .npz file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from fastrcaps_dse.data.idx import idx_pairs, read_pair
-from fastrcaps_dse.data.splits import Split
-from fastrcaps_dse.errors import InputError
+from fastrcaps_dse.data.class_folders import find_parts, has_class_folders, read_class_folders
+from fastrcaps_dse.data.container import Contents
+from fastrcaps_dse.data.idx import find_idx_files
+from fastrcaps_dse.data.npz import read_npz
+from fastrcaps_dse.errors import InputError, MachineError
 
 
-def read_folder(folder: Path) -> tuple[Split, Split]:
-    """The (training, test) images of a folder with four IDX files, or with `train/CLASS/*.png` and `test/CLASS/*.png`.
+def read_own(path: Path) -> Contents:
+    """The contents of a folder or file of the user's own.
 
-    Classes are labeled in the order of their names. Raises InputError for a folder that has neither, or an image that cannot
-    be read.
+    A folder holds IDX files named as MNIST's, EMNIST's or QMNIST's are, or pictures as `train/CLASS/...` and `test/CLASS/...`, or as
+    `CLASS/...` alone, or one .npz file. Raises InputError for one that has none of them, MachineError for what cannot be read.
     """
-    pairs = idx_pairs(folder)
-    if pairs:
-        return read_pair(pairs[0]), read_pair(pairs[1])
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        classes = sorted(p.name for p in (folder / "train").iterdir() if p.is_dir())
-        return _read_images(folder / "train", classes), _read_images(folder / "test", classes)
+    try:
+        return _read_folder(path) if path.is_dir() else _read_file(path)
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}", "check its permissions"
+        ) from None
+
+
+def _read_file(path: Path) -> Contents:
+    if path.suffix.lower() == ".npz":
+        return read_npz(path)
+    raise InputError(f"{path} is a file of no kind that holds a data set", "unpack it; a data set is a folder or a .npz file")
+
+
+def _read_folder(folder: Path) -> Contents:
+    sets = find_idx_files(folder)
+    if len(sets) > 1:
+        names = ", ".join(f"{prefix}*" if prefix else "train-*" for prefix in sets)
+        raise InputError(
+            f"{folder} holds several data sets: {names}",
+            "put the files of one into a folder; EMNIST's have names, e.g. emnist-digits",
+        )
+    for files in sets.values():
+        return files.read()
+    if find_parts(folder):
+        return read_class_folders(folder)
+    archives = sorted(folder.glob("*.npz"))
+    if len(archives) > 1:
+        raise InputError(f"{folder} holds several data sets: {', '.join(p.name for p in archives)}", "name one of the files")
+    if archives:
+        return read_npz(archives[0])
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and (find_idx_files(path) or find_parts(path))]
+    if not inner and has_class_folders(folder):
+        return read_class_folders(folder)
     raise InputError(
         f"the folder {folder} holds no data set",
-        "it needs four IDX files, as MNIST has, or train/CLASS/*.png and test/CLASS/*.png",
+        f"did you mean {inner[0]}?"
+        if inner
+        else "it needs four IDX files, as MNIST has, or train/CLASS/*.png and test/CLASS/*.png, or a .npz file",
     )
-
-
-def _read_images(folder: Path, classes: list[str]) -> Split:
-    from PIL import Image, UnidentifiedImageError
-
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        for path in sorted((folder / name).glob("*")):
-            try:
-                with Image.open(path) as image:
-                    gray = image.mode in ("1", "L", "I;16", "LA")
-                    pixels = np.atleast_3d(np.asarray(image.convert("L" if gray else "RGB")))
-            except (UnidentifiedImageError, OSError):
-                raise InputError(f"{path} is not an image that can be read", "remove it or make it again") from None
-            if images and pixels.shape != images[0].shape:
-                raise InputError(f"{path} is {pixels.shape}, the images before it {images[0].shape}", "make all images alike")
-            images.append(pixels)
-            labels.append(label)
-    if not images:
-        raise InputError(f"{folder} holds no images", "put them into one folder for each class")
-    return Split(images=torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()), labels=torch.tensor(labels))

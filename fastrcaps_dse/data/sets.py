@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,70 +13,113 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastrcaps_dse.data.folder import read_folder
-from fastrcaps_dse.data.idx import idx_pairs, read_pair
-from fastrcaps_dse.data.splits import DataSet, Split, checked
+from fastrcaps_dse.data.container import Contents
+from fastrcaps_dse.data.folder import read_own
+from fastrcaps_dse.data.idx import IdxFiles, find_idx_files
+from fastrcaps_dse.data.names import ALL_NAMES, CLASSES, FURTHER_SETS, IDX_SETS, NAMES, SAMPLES
+from fastrcaps_dse.data.preparation import check_share, prepare
+from fastrcaps_dse.data.splits import DataSet, Split
 from fastrcaps_dse.errors import InputError, MachineError, UserError, nearest
+from fastrcaps_dse.problem.study_spec import StudySpec
 
-SAMPLES = ("mnist-sample", "fashion-mnist-sample")
-IDX_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST", "emnist-digits": "EMNIST"}
-OTHER_SETS = ("cifar10", "svhn")
-NAMES = (*SAMPLES, *IDX_SETS, *OTHER_SETS)
+FOLDERS = IDX_SETS | FURTHER_SETS
 DEFAULT_DIR = Path("data")
 DEBIAN_DIRS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 
-def load(name: str, data_dir: Path | None = None, *, download: bool = True) -> DataSet:
-    """The data set of this name (see `NAMES`), or in this folder.
+def load(
+    name: str | Path,
+    data_dir: Path | str | None = None,
+    *,
+    download: bool = True,
+    relabel: bool = False,
+    test_share: float | None = None,
+) -> DataSet:
+    """The data set of this name (see `NAMES`), or in this folder or .npz file; a `Path` is never a name.
 
-    `data_dir` is where its files are, or are downloaded to if `download` is set; `DEFAULT_DIR` if it is None.
-    Raises InputError for an unknown name or a broken file, MachineError for data that can be neither found nor downloaded.
+    Arguments:
+        data_dir: where the files of data sets with names are, or are downloaded to; `DEFAULT_DIR` if it is None.
+        download: whether they may be.
+        relabel: number the classes that occur 0, 1, ..., if the labels have gaps.
+        test_share: the share of the images of each class that is for testing, for data without a test set.
+
+    Raises InputError for an unknown name and for data that are broken or ambiguous, MachineError for data that can be neither found nor
+    downloaded, cannot be read, or do not fit into memory.
     """
-    root = data_dir or DEFAULT_DIR
+    check_share(test_share)
+    if isinstance(name, str) and name in ALL_NAMES:
+        contents = _load_named(name, expanded(data_dir) if data_dir else DEFAULT_DIR, download)
+        made = prepare(name, contents, relabel=relabel, test_share=test_share, famous=CLASSES.get(name))
+        if Path(name).exists():
+            note = f"this is the data set of that name, not the folder beside it, which is ./{name}"
+            made = replace(made, notes=(*made.notes, note))
+        return made
+    path = expanded(name)
+    if name == "" or not path.exists():
+        raise _unknown(name)
+    return prepare(path.resolve().name or str(path), read_own(path), relabel=relabel, test_share=test_share)
+
+
+def load_for(spec: StudySpec, data_dir: Path | str | None = None) -> DataSet:
+    """The data set of a study, as its spec says. Raises as `load`."""
+    return load(spec.dataset, data_dir, relabel=spec.relabel, test_share=spec.test_share)
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether two texts of a spec name the same data set: one name, or one folder, however it is written."""
+    if one == other or one in ALL_NAMES or other in ALL_NAMES:
+        return one == other
+    return expanded(one).resolve() == expanded(other).resolve()
+
+
+def expanded(path: Path | str) -> Path:
+    """A path with the home folder in place of `~`."""
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        return Path(path).expanduser()
+    return Path(path)
+
+
+def _unknown(name: str | Path) -> InputError:
+    text = str(name)
+    if isinstance(name, Path) or Path(text).name != text or text.startswith("~"):
+        folder = expanded(text)
+        inner = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
+        near = nearest(folder.name, inner).partition("?")
+        hint = f"{near[0]}?" if near[1] else "check the path; a name, such as mnist-sample, has no slash"
+        return InputError(f"there is no folder {folder}", hint)
+    return InputError(f"unknown data set {text!r}", nearest(text, NAMES) + "; or a folder of your own")
+
+
+def _load_named(name: str, root: Path, download: bool) -> Contents:
     if name in SAMPLES:
         folder = importlib.resources.files("fastrcaps_dse.data") / "samples" / name
         with importlib.resources.as_file(folder) as path:
-            return checked(name, *_read_idx_folder(path))
-    if name in IDX_SETS:
-        return checked(name, *_load_idx_set(name, root, download))
-    if name in OTHER_SETS:
-        return checked(name, *_load_other(name, root, download))
-    if Path(name).is_dir():
-        return checked(Path(name).resolve().name, *read_folder(Path(name)))
-    raise InputError(f"unknown data set {name!r}", nearest(name, NAMES) + "; or a folder of your own")
+            files = find_idx_files(path).get("")
+            if files is None or not files.complete:
+                raise MachineError(f"the sample in {path} is incomplete", "install the package again")
+            return files.read()
+    return _load_idx_set(name, root, download) if name in FOLDERS else _load_other(name, root, download)
 
 
-def _read_idx_folder(folder: Path) -> tuple[Split, Split]:
-    pairs = idx_pairs(folder)
-    if pairs is None:
-        raise MachineError(f"the sample in {folder} is incomplete", "install the package again")
-    return read_pair(pairs[0]), read_pair(pairs[1])
-
-
-def _load_idx_set(name: str, root: Path, download: bool) -> tuple[Split, Split]:
-    pairs = _find_idx_set(name, root)
-    if pairs is None and download:
+def _load_idx_set(name: str, root: Path, download: bool) -> Contents:
+    files = _find_idx_set(name, root)
+    if files is None and download:
         _torchvision(name, root)
-        pairs = _find_idx_set(name, root)
-    if pairs is None:
+        files = _find_idx_set(name, root)
+    if files is None:
         raise _not_found(name, root)
-    train, test = (read_pair(pair) for pair in pairs)
-    return (_transposed(train), _transposed(test)) if name == "emnist-digits" else (train, test)
+    return files.read()
 
 
-def _find_idx_set(name: str, root: Path) -> list[tuple[Path, Path]] | None:
+def _find_idx_set(name: str, root: Path) -> IdxFiles | None:
     """The files of a data set, from the first folder that has them all."""
-    prefix = "emnist-digits-" if name == "emnist-digits" else ""
-    family = root / IDX_SETS[name]
+    prefix = f"{name}-" if name.startswith("emnist-") else ""
+    family = root / FOLDERS[name]
     folders = [family / "raw", family, root / "raw", root]
     if name in DEBIAN_DIRS:
         folders.append(DEBIAN_DIRS[name])
-    return next((pairs for folder in folders if (pairs := idx_pairs(folder, prefix))), None)
-
-
-def _transposed(split: Split) -> Split:
-    """The images upright: EMNIST stores them transposed."""
-    return Split(images=split.images.transpose(2, 3).contiguous(), labels=split.labels)
+    found = (find_idx_files(folder).get(prefix) for folder in folders)
+    return next((files for files in found if files and files.complete), None)
 
 
 def _not_found(name: str, root: Path) -> MachineError:
@@ -92,10 +136,12 @@ def _torchvision(name: str, root: Path) -> list[Any]:
         "mnist": lambda train: datasets.MNIST(root, train=train, download=True),
         "fashion-mnist": lambda train: datasets.FashionMNIST(root, train=train, download=True),
         "kmnist": lambda train: datasets.KMNIST(root, train=train, download=True),
-        "emnist-digits": lambda train: datasets.EMNIST(root, split="digits", train=train, download=True),
         "cifar10": lambda train: datasets.CIFAR10(root, train=train, download=True),
         "svhn": lambda train: datasets.SVHN(root, split="train" if train else "test", download=True),
     }
+    if name.startswith("emnist-"):
+        split = name.removeprefix("emnist-")
+        makers[name] = lambda train: datasets.EMNIST(root, split=split, train=train, download=True)
     try:
         return [makers[name](train) for train in (True, False)]
     except UserError:
@@ -137,7 +183,7 @@ def _declare_operators() -> torch.library.Library:
     return library
 
 
-def _load_other(name: str, root: Path, download: bool) -> tuple[Split, Split]:
+def _load_other(name: str, root: Path, download: bool) -> Contents:
     """CIFAR-10 and SVHN, read by torchvision, which checks each file's MD5 before it opens it."""
     if not download and not root.is_dir():
         raise _not_found(name, root)
@@ -147,4 +193,4 @@ def _load_other(name: str, root: Path, download: bool) -> tuple[Split, Split]:
         pixels = images if name == "svhn" else images.transpose(0, 3, 1, 2)
         labels = np.asarray(dataset.labels if name == "svhn" else dataset.targets, dtype=np.int64)
         splits.append(Split(images=torch.from_numpy(pixels.copy()), labels=torch.from_numpy(labels)))
-    return splits[0], splits[1]
+    return Contents(train=splits[0], test=splits[1])

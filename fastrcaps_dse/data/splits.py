@@ -1,17 +1,25 @@
-"""Images and labels, whole in memory, and the validation split held out of them."""
+"""Images and labels, whole in memory, and the parts that are held out of them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 VALIDATION_SHARE = 1 / 6  # of the training images: 10,000 of MNIST's 60,000
+ORDER_SEED = 20200704  # of the order in which images are held out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,14 @@ class Split:
         """The same images on a device."""
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
+    def counts(self, classes: int) -> list[int]:
+        """How many images each class has."""
+        counts: list[int] = np.bincount(self.labels.cpu().numpy(), minlength=classes).tolist()
+        return counts
+
+
+Layout = Literal["NHW", "NHWC", "NCHW"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
@@ -41,14 +57,82 @@ class DataSet:
     train: Split
     test: Split
     shape: ImageShape
+    classes: tuple[str, ...] = ()  # their names by label
+    scaling: str = "value / 255"  # how stored values become inputs of the network
+    notes: tuple[str, ...] = ()  # what was skipped or converted
 
     def fingerprint(self) -> str:
-        """A short digest of every pixel and label: equal data sets have equal fingerprints."""
+        """A digest of all that decides training: pixels, labels, shape, names of the classes, how the images are split.
+
+        Equal data sets have equal fingerprints.
+        """
+        parts = (self.train, self.test)
+        facts = {
+            "images": [[str(part.images.dtype), *part.images.shape] for part in parts],
+            "labels": [[str(part.labels.dtype), *part.labels.shape] for part in parts],
+            "classes": [self.shape.classes, *self.classes],
+        }
+        digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
+        digest.update(self.legacy_fingerprint().encode())
+        return digest.hexdigest()
+
+    def legacy_fingerprint(self) -> str:
+        """The fingerprint that studies were stored with up to schema 5: of pixels and labels alone, not of their shapes."""
         digest = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.test):
-            digest.update(split.images.numpy().tobytes())
-            digest.update(split.labels.numpy().tobytes())
+            digest.update(split.images.contiguous().numpy().data)
+            digest.update(split.labels.contiguous().numpy().data)
         return digest.hexdigest()
+
+    @staticmethod
+    def from_arrays(
+        train_images: NDArray[Any] | Tensor,
+        train_labels: NDArray[Any] | Tensor | Sequence[int],
+        test_images: NDArray[Any] | Tensor,
+        test_labels: NDArray[Any] | Tensor | Sequence[int],
+        *,
+        name: str = "arrays",
+        classes: Sequence[str] | None = None,
+        layout: Layout | None = None,
+        relabel: bool = False,
+    ) -> DataSet:
+        """A data set from arrays or tensors.
+
+        Arguments:
+            train_images, test_images: [N, H, W], [N, H, W, C] or [N, C, H, W]. Bytes from 0 to 255, whole numbers in that range of any
+                type, or floats from 0 to 1, which become bytes; the same for both.
+            train_labels, test_labels: whole numbers [N] or [N, 1], from 0 without gaps.
+            name: what summaries and errors call it.
+            classes: the names of the classes, by label; by default the labels.
+            layout: which axis is which, if the shape leaves that open.
+            relabel: number the classes that occur 0, 1, ..., whatever their labels are.
+
+        Raises InputError for values out of range, shapes that leave the layout open, and labels that do not match.
+        """
+        from fastrcaps_dse.data.arrays import from_arrays
+
+        return from_arrays(
+            (train_images, train_labels), (test_images, test_labels), name=name, classes=classes, layout=layout, relabel=relabel
+        )
+
+    @staticmethod
+    def from_torch(
+        train: Any, test: Any, *, name: str = "torch", classes: Sequence[str] | None = None, relabel: bool = False
+    ) -> DataSet:
+        """A data set from two of torch's, such as torchvision's: each item is a pair of image and label.
+
+        Arguments:
+            train, test: an image is a tensor [C, H, W] or [H, W] of bytes or of floats from 0 to 1, or a PIL image; a label is a whole
+                number. Normalized images are refused: leave the normalization out.
+            name: what summaries and errors call it.
+            classes: the names of the classes, by label; by default those of `train.classes`, if it has them, else the labels.
+            relabel: number the classes that occur 0, 1, ..., whatever their labels are.
+
+        Raises InputError as `from_arrays`.
+        """
+        from fastrcaps_dse.data.arrays import from_torch
+
+        return from_torch(train, test, name=name, classes=classes, relabel=relabel)
 
 
 def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Split]:
@@ -56,7 +140,7 @@ def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Spli
 
     The same images are held out whatever the seed of a run. Raises InputError for too few images.
     """
-    generator = torch.Generator().manual_seed(20200704)
+    generator = torch.Generator().manual_seed(ORDER_SEED)
     order = torch.randperm(len(split), generator=generator)
     held: list[Tensor] = []
     for label in split.labels.unique():
@@ -69,21 +153,26 @@ def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Spli
     return split.subset((~mask).nonzero().squeeze(1)), split.subset(mask.nonzero().squeeze(1))
 
 
-def checked(name: str, train: Split, test: Split) -> DataSet:
-    """The data set of these images. Raises InputError for training and test images that do not match."""
-    if train.images.shape[1:] != test.images.shape[1:]:
+def split_off_test(split: Split, share: float) -> tuple[Split, Split]:
+    """The (training, test) images: of each class, `share` of the images, at least one, is for testing; the same every time.
+
+    Raises InputError for a class with a single image.
+    """
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(ORDER_SEED + 1))
+    mask = torch.zeros(len(split), dtype=torch.bool)
+    for label in split.labels.unique():
+        members = order[split.labels[order] == label]
+        if len(members) < 2:
+            raise InputError(f"the label {int(label)} has a single image: it cannot train and test", "add images of this class")
+        mask[members[: min(len(members) - 1, max(1, round(len(members) * share)))]] = True
+    return split.subset((~mask).nonzero().squeeze(1)), split.subset(mask.nonzero().squeeze(1))
+
+
+def joined(first: Split, second: Split) -> Split:
+    """The images of both, in this order. Raises InputError for images of different shapes."""
+    if first.images.shape[1:] != second.images.shape[1:]:
         raise InputError(
-            f"{name}: training images are {tuple(train.images.shape[1:])}, test images {tuple(test.images.shape[1:])}",
+            f"training images are {tuple(first.images.shape[1:])}, validation images {tuple(second.images.shape[1:])}",
             "both must have the same channels, height and width",
         )
-    if not len(train) or not len(test):
-        raise InputError(f"{name} has {len(train)} training and {len(test)} test images", "both need at least one")
-    classes = int(train.labels.max()) + 1
-    if int(test.labels.max()) >= classes:
-        raise InputError(
-            f"{name}: the test labels reach {int(test.labels.max())}, the training labels {classes - 1}",
-            "check the label files",
-        )
-    channels, height, width = train.images.shape[1:]
-    shape = ImageShape(channels=channels, height=height, width=width, classes=classes)
-    return DataSet(name=name, train=train, test=test, shape=shape)
+    return Split(images=torch.cat([first.images, second.images]), labels=torch.cat([first.labels, second.labels]))

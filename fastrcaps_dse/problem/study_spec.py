@@ -30,6 +30,8 @@ class StudySpec:
     name: str
     space: DesignSpace
     dataset: str = "mnist-sample"  # a name or a folder
+    relabel: bool = False  # number the classes that occur 0, 1, ..., if the labels have gaps
+    test_share: float | None = None  # of the images of each class: those that test, of a data set without a test set
     protocol: Protocol = "validation"  # which images select the epoch: held-out training images, or (paper) the test set
     epochs: int = 30  # of each run
     seeds: int = 1  # runs of each design, whose results are averaged
@@ -49,6 +51,8 @@ class StudySpec:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}", f"e.g. {name} = 1")
         if self.within is not None and not 0 < self.within < math.inf:
             raise InputError(f"within must be a positive duration, got {self.within:g} s", 'e.g. within = "3m"')
+        if self.test_share is not None and not 0 < self.test_share <= 0.9:
+            raise InputError(f"test_share must be above 0 and at most 0.9, got {self.test_share:g}", "e.g. test_share = 0.2")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
         for name, kinds in (
@@ -84,6 +88,8 @@ class StudySpec:
             "objectives": [objective.name for objective in self.objectives],
             "first": [point.key for point in self.first_designs],
             "space": space_to_dict(self.space),
+            **({"relabel": True} if self.relabel else {}),  # left out where they are not used, as in earlier versions
+            **({} if self.test_share is None else {"test_share": self.test_share}),
         }
 
 
@@ -103,6 +109,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 
 def _brief(value: object) -> str:
+    if value is None:
+        return "not set"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -166,6 +174,10 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("name", "dataset", "protocol", "sampler", "time", "pruning", "within"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
+    if type(given.get("relabel", False)) is not bool:
+        raise InputError(f"{source}: relabel must be true or false, got {given['relabel']!r}", "e.g. relabel = true")
+    if type(given.get("test_share", 0.5)) not in (int, float):
+        raise InputError(f"{source}: test_share must be a number, got {given['test_share']!r}", "e.g. test_share = 0.2")
     if "within" in given:
         given["within"] = parse_quantity("time", given["within"])
     if "objectives" in given:
@@ -288,6 +300,12 @@ def override(spec: StudySpec, **changes: Any) -> StudySpec:
     return replace(spec, **{name: value for name, value in changes.items() if value is not None})
 
 
+def dataset_label(dataset: str) -> str:
+    """The name of a data set, or of its folder, in names of studies."""
+    name = Path(dataset).name
+    return Path(dataset).resolve().name if name in ("", "..") else name
+
+
 def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, **settings: Any) -> StudySpec:
     """The study of a single design, which `train` runs.
 
@@ -303,5 +321,5 @@ def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, *
         shift=(point.shift,),
     )
     spec = override(StudySpec(name="train", space=space, dataset=dataset, trials=1, first=(point,)), **settings)
-    stated = f"train {point.label} {Path(dataset).name} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
+    stated = f"train {point.label} {dataset_label(dataset)} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
     return replace(spec, name=name or f"{stated}{f' x{spec.seeds}' if spec.seeds > 1 else ''}")

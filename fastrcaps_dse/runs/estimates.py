@@ -64,7 +64,7 @@ def make_plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, pre
     """What the study would train. Measures a few steps of each batch size here. Raises UserErrors."""
     chosen = trainer.choose_device(device)
     number_type = trainer.choose_precision(chosen, precision)
-    dataset = data.load(spec.dataset, data_dir)
+    dataset = data.load_for(spec, data_dir)
     check_designs(spec, dataset.shape)
     images = len(trainer.split_for(dataset, spec.protocol)[0])
     measured: dict[tuple[str, bool, int], float] = {}  # seconds a step, by network, weight sharing and batch size

@@ -103,7 +103,7 @@ def _runner(setup: WorkerSetup) -> Runner:
         spec=setup.spec,
         study=ours.study(setup.spec.name),
         store=ours,
-        dataset=data.load(setup.spec.dataset, setup.data_dir),
+        dataset=data.load_for(setup.spec, setup.data_dir),
         device=trainer.choose_device(setup.device),
         precision=setup.precision,
     )

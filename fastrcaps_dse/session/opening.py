@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.errors import InputError
@@ -61,7 +61,7 @@ def open_study(
     spec: StudySpec,
     storage: URL | str | None = None,
     *,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     device: str | None = None,
     precision: str | None = None,
 ) -> OpenStudy:
@@ -78,7 +78,7 @@ def open_study(
     """
     chosen = trainer.choose_device(device)
     number_type = trainer.choose_precision(chosen, precision)
-    dataset = data.load(spec.dataset, data_dir)
+    dataset = data.load_for(spec, data_dir)
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
     rdb = open_storage(url)
@@ -105,20 +105,46 @@ def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data
                 "identity": spec.identity(),
                 "spec_text": spec.text,
                 "target_trials": 0,
-                "dataset_fingerprint": dataset.fingerprint(),
                 "image_shape": asdict(dataset.shape),
                 "train_images": len(train),
                 "selection": {"images": len(select), "largest_class": int(select.labels.bincount().max())},
+                **_facts(dataset),
             }
         )
         return ours.study(spec.name)
     row = rows[spec.name]
-    differing = differences(row.identity, spec.identity())
-    if row.dataset_fingerprint != dataset.fingerprint():
-        differing.append("the images of the data set")
+    differing = differences(_elsewhere(row, spec), spec.identity())
+    if not _is_of(row, dataset):
+        differing = [*differences(row.identity, spec.identity()), "the images of the data set"]
     if differing:
         raise InputError(
             f"the study {spec.name!r} was started differently: " + "; ".join(differing),
             "continue it as it was started, or begin another with --study NAME",
         )
+    if not data.same_source(row.identity["dataset"], spec.dataset):
+        logger.warning("the data set %s is now %s: its images are the same", row.identity["dataset"], spec.dataset)
+    if row.dataset_fingerprint != dataset.fingerprint() or row.classes is None:  # of an earlier version
+        ours.set_study(row.study_id, _facts(dataset))
+        return ours.study(spec.name)
     return row
+
+
+def _facts(dataset: data.DataSet) -> dict[str, Any]:
+    """What the study's row keeps of its data set."""
+    return {
+        "dataset_fingerprint": dataset.fingerprint(),
+        "classes": list(data.class_names(dataset)),
+        "pixel_scaling": dataset.scaling,
+    }
+
+
+def _is_of(row: StudyRow, dataset: data.DataSet) -> bool:
+    """Whether a study was started with these images. Up to schema 5, its fingerprint told nothing of their shape."""
+    if row.dataset_fingerprint == dataset.legacy_fingerprint():
+        return dict(row.image_shape) == asdict(dataset.shape)
+    return row.dataset_fingerprint == dataset.fingerprint()
+
+
+def _elsewhere(row: StudyRow, spec: StudySpec) -> dict[str, Any]:
+    """The identity of a stored study, wherever its data set is now."""
+    return {**row.identity, "dataset": spec.dataset}

@@ -124,10 +124,14 @@ class Store:
             mine = tables.studies.c.study_id == study_id
             connection.execute(tables.studies.update().where(mine).values(study_name=name))
 
+    def set_study(self, study_id: int, facts: Mapping[str, Any]) -> None:
+        """Note facts of a study, by column."""
+        with self._write() as connection:
+            connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(**facts))
+
     def set_target(self, study_id: int, trials: int) -> None:
         """How many trials the study is to have in all."""
-        with self._write() as connection:
-            connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(target_trials=trials))
+        self.set_study(study_id, {"target_trials": trials})
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,11 @@ STATEMENTS = {
         "ALTER TABLE fastrcaps_run ADD COLUMN algorithms JSON",
         "UPDATE fastrcaps_run SET algorithms = '{}'",  # their runs go on with the default algorithms
     ],
-    6: ["ALTER TABLE fastrcaps_study ADD COLUMN selection JSON"],
+    6: [
+        "ALTER TABLE fastrcaps_study ADD COLUMN selection JSON",
+        "ALTER TABLE fastrcaps_study ADD COLUMN classes JSON",
+        "ALTER TABLE fastrcaps_study ADD COLUMN pixel_scaling TEXT",
+    ],
 }
 """What takes the tables of the version before to each version."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -87,6 +87,8 @@ class StudyRow:
     target_trials: int
     dataset_fingerprint: str
     image_shape: Mapping[str, int]
+    classes: Sequence[str] | None = None  # their names by label; None if they are not stored yet
+    pixel_scaling: str | None = None  # how stored values become inputs of the network; likewise
     train_images: int
     selection: Mapping[str, int] | None = None  # images, largest_class: of the images that select an epoch
     created: float

@@ -19,6 +19,8 @@ study = sa.Table(
     sa.Column("target_trials", sa.Integer, nullable=False),
     sa.Column("dataset_fingerprint", sa.String(32), nullable=False),
     sa.Column("image_shape", sa.JSON, nullable=False),
+    sa.Column("classes", sa.JSON),  # their names by label; NULL in a study of schema 5 that was not continued since
+    sa.Column("pixel_scaling", sa.Text),  # how stored values become inputs of the network; likewise
     sa.Column("train_images", sa.Integer, nullable=False),
     sa.Column("selection", sa.JSON),  # images that select an epoch, and those of their most frequent class
     sa.Column("created", sa.Float, nullable=False),  # s since 1970

@@ -32,7 +32,7 @@ from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, split_for
 from fastrcaps_dse.trainer.steps import make_steps
 from fastrcaps_dse.trainer.threads import follow_load
-from fastrcaps_dse.trainer.weights import copy_weights, shape_text
+from fastrcaps_dse.trainer.weights import copy_weights, weights_metadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,11 +245,11 @@ class Training:
 
     def save_weights(self, path: Path | str) -> None:
         """Write the weights to a file. Raises MachineError, e.g. for a full disk."""
-        write_tensors(Path(path), {name: p.detach() for name, p in self.network.named_parameters()}, self._metadata())
-
-    def _metadata(self) -> dict[str, str]:
-        """What its files say of a run."""
-        return {"design": self.point.key, "shape": shape_text(self.dataset.shape)}
+        write_tensors(
+            Path(path),
+            {name: p.detach() for name, p in self.network.named_parameters()},
+            weights_metadata(self.point, self.dataset),
+        )
 
     def load_weights(self, path: Path | str) -> None:
         """Read the weights from a file of `save_weights`.
@@ -265,7 +265,9 @@ class Training:
             tensors[f"weights.{name}"] = p.detach()
             for key, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        write_tensors(path, tensors, self._metadata() | {"seed": str(self.seed), "epochs": str(self.done)})
+        write_tensors(
+            path, tensors, weights_metadata(self.point, self.dataset) | {"seed": str(self.seed), "epochs": str(self.done)}
+        )
 
     def load(self, path: Path, *, fork: bool = False) -> None:
         """Continue from a checkpoint of this design and seed; with `fork`, from that of any run of the same network.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, build_network
 from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.data import DataSet, class_names
 from fastrcaps_dse.errors import InputError, MachineError, UserError
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors
@@ -19,6 +20,16 @@ from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors
 OF_NETWORK = ("network", "weight_sharing", "decoder", "routing_iterations")
 """The dimensions of a design that decide its network; the others decide how it is trained."""
 HINT = "name the design and the images with which the weights were trained"
+
+
+def weights_metadata(point: DesignPoint, dataset: DataSet) -> dict[str, str]:
+    """What a file of weights says of itself: the design, the names of the classes, the shape of the images, and how pixels are scaled."""
+    return {
+        "design": point.key,
+        "classes": json.dumps(class_names(dataset)),
+        "image_shape": shape_text(dataset.shape),
+        "pixel_scaling": dataset.scaling,
+    }
 
 
 def load_network(path: Path | str, point: DesignPoint, shape: ImageShape) -> CapsNet | LeNet5:
@@ -61,8 +72,8 @@ def _check_metadata(path: Path, metadata: Mapping[str, str], point: DesignPoint,
     if differing:
         theirs, ours = (" ".join(f"{name}={getattr(of, name)}" for name in differing) for of in (stored, point))
         raise InputError(f"the weights {path} are of a design with {theirs}, not with {ours}", HINT)
-    if metadata.get("shape", shape_text(shape)) != shape_text(shape):
-        theirs, ours = _in_words(json.loads(metadata["shape"])), _in_words(asdict(shape))
+    if metadata.get("image_shape", shape_text(shape)) != shape_text(shape):
+        theirs, ours = _in_words(json.loads(metadata["image_shape"])), _in_words(asdict(shape))
         raise InputError(f"the weights {path} are for {theirs}, not for {ours}", HINT)
 
 

@@ -1,0 +1,58 @@
+"""`data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastrcaps_dse.cli.app import app, hint, print_csv, print_json, write_bytes
+from fastrcaps_dse.cli.options import CsvOption, DataDirOption, JsonOption, RelabelOption, TestShareOption
+from fastrcaps_dse.errors import InputError
+
+
+@app.command("data")
+def data_set(
+    dataset: Annotated[
+        str, typer.Argument(help="A name (see `doctor`), or a folder or .npz file of your own.", metavar="PATH_OR_NAME")
+    ],
+    data_dir: DataDirOption = None,
+    relabel: RelabelOption = False,
+    test_share: TestShareOption = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="A PNG file that is written: a few images of each class.", metavar="FILE")
+    ] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """A data set as it is trained on: its classes, and what was skipped or converted."""
+    from fastrcaps_dse import data
+    from fastrcaps_dse.cli import console
+
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise InputError(f"the picture is a PNG file, not {picture.name!r}", "e.g. --picture data.png")
+    try:
+        loaded = data.load(dataset, data_dir, relabel=relabel, test_share=test_share)
+    except data.BadFiles as error:
+        if len(error.files) == 1:
+            raise
+        for bad in error.files:
+            hint(f"{bad.name}: {bad.reason}")
+        raise InputError(f"{len(error.files):,} files of {dataset} cannot be used", "remove them or make them again") from None
+    rows = data.class_rows(loaded)
+    if as_json:
+        print_json(data.dataset_record(loaded))
+    elif as_csv:
+        from fastrcaps_dse.analysis.results import frame_of
+
+        print_csv(frame_of(rows))
+    else:
+        print(data.summary_line(loaded))
+        cells = [[str(value) if isinstance(value, str) else f"{value:,}" for value in row.values()] for row in rows]
+        console.print_table(console.table(["label", "class", "train", "test"], cells, right=["label", "train", "test"]))
+    if picture is not None:
+        from fastrcaps_dse.figures.contact_sheet import contact_sheet
+
+        write_bytes(picture, contact_sheet(loaded))
+        hint(f"picture: {picture}")
