@@ -6,12 +6,16 @@ import os
 import sys
 from typing import NoReturn
 
-from fastrcaps_dse.cli import designs, exploring, pages, training  # noqa: F401  (each registers its commands)
+from fastrcaps_dse.cli import designs, exploring, exporting, pages, predicting, training  # noqa: F401  (each registers its commands)
 from fastrcaps_dse.cli.app import INTERRUPTED, app
 from fastrcaps_dse.cli.log import start_log
 from fastrcaps_dse.errors import InputError, MachineError, UserError
 
-ORDER = ("explore", "front", "pick", "show", "view", "report", "train", "find_lr", "studies", "doctor")  # in --help
+ORDER = (
+    *("explore", "front", "pick", "export", "predict", "show", "view", "report"),
+    *("train", "find_lr", "studies", "doctor"),
+)
+"""Of the commands in --help."""
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 
