@@ -10,6 +10,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.problem.study_spec import parse_study
 from fastrcaps_dse.store import Store
+from tests.conftest import write_tiny
 from tests.sessions import explore
 
 STUDY = """
@@ -40,6 +41,16 @@ def explored_study(
         text = text.replace("[space]", '[space]\nnetwork = ["lenet5"]')
     explore(folder, parse_study(text, default_name="small"), trials=trials)
     return folder / "s.db"
+
+
+def noisy_images(folder: Path) -> Path:
+    """Images of three classes; every fourth test image has a wrong label, so that no accuracy on them is 100 %."""
+    write_tiny(folder)
+    path = folder / "t10k-labels-idx1-ubyte.gz"
+    labels = data.read_idx(path).copy()
+    labels[::4] = (labels[::4] + 1) % 3
+    data.write_idx(path, labels)
+    return folder
 
 
 def opened(path: Path) -> Store:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -127,7 +126,7 @@ def check_standard(path: Path) -> None:
     assert {node.domain for node in model.graph.node} == {""} and not model.functions
     sizes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input]
     assert sizes[0][0] == "batch" and [v.name for v in model.graph.output] == ["scores", "classes"]
-    assert {entry.key: entry.value for entry in model.metadata_props} >= {"design": "d", "classes": '["a", "b"]'}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"design": "d", "classes": '["a", "b"]'}
     assert files.operators(path) == sorted({node.op_type for node in model.graph.node})
 
 
@@ -151,11 +150,11 @@ def test_files_of_other_networks_and_images(point: DesignPoint, shape: ImageShap
 @pytest.mark.parametrize("point", [FULL, WS, LENET], ids=label)
 def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) -> None:
     network = trained(point, GRAY)
-    agree(network, GRAY, "uint8", tmp_path, 0.02, half=True)
+    agree(network, GRAY, "uint8", tmp_path, 2e-3, half=True)
     half = (tmp_path / "m.onnx").stat().st_size
     path = agree(network, GRAY, "uint8", tmp_path, BOUND)
     files.write_int8(tmp_path / "m8.onnx", path)
-    assert half < 0.6 * path.stat().st_size and (tmp_path / "m8.onnx").stat().st_size < 0.4 * path.stat().st_size
+    assert half < 0.75 * path.stat().st_size and (tmp_path / "m8.onnx").stat().st_size < 0.75 * path.stat().st_size
     images = pixels_of(GRAY, 16)
     with torch.no_grad():
         expected = network.scores(images.float() / 255)
@@ -180,4 +179,4 @@ def test_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
     again, point, shape, classes = files.read_weights(tmp_path / "m.safetensors")
     assert (point, shape, classes) == (WS, RGB, tuple("abcdefghij"))
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), network.parameters(), strict=True))
-    assert np.isfinite([float(p.abs().max()) for p in again.parameters()]).all()
+    assert not again.training

@@ -22,7 +22,7 @@ def export(
     trial: Annotated[int, typer.Argument(help="The number of the trial.")],
     out: Annotated[Path, typer.Option("--out", help="The folder that is written; an earlier export there is replaced.")],
     study: StudyOption = None,
-    half: Annotated[bool, typer.Option("--half", help="Files in float16, too.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Files with weights in float16, too.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="An ONNX file with 8-bit weights, too.")] = False,
     tolerance: Annotated[
         float,

@@ -182,5 +182,5 @@ def _print_table(found: Predicted) -> None:
         hint("the confusion matrix has more classes than a terminal has room for: --confusion FILE.csv")
         return
     counts = [[name, *map(str, row)] for name, row in zip(found.classes, found.confusion.tolist(), strict=True)]
-    title = "rows: true class; columns: predicted class"
-    console.print_table(console.table(["", *found.classes], counts, title=title, right=found.classes))
+    print("rows: true class; columns: predicted class")
+    console.print_table(console.table(["", *found.classes], counts, right=found.classes))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from fastrcaps_dse.export.files import CLASSES, INPUT, OPSET, SCORES
 from fastrcaps_dse.export.folder import FORMAT
 from fastrcaps_dse.export.plain import LARGEST_PIXEL
 from fastrcaps_dse.export.source import UNKNOWN_LICENSE, Options, Source
-from fastrcaps_dse.problem.quantities import format_seconds, format_value
+from fastrcaps_dse.problem.quantities import counted, format_seconds, format_value
 from fastrcaps_dse.problem.space import design_to_dict
 
 FRONT = "front.png"
@@ -194,14 +195,18 @@ def _summary(card: Mapping[str, Any]) -> str:
         f"# {_title(card)}\n\nA {what} that classifies {kind} images of {shape['height']}x{shape['width']} pixels into "
         f"{shape['classes']} classes: {', '.join(card['classes'])}.\n\nIt reaches {_percent(card['accuracy']['test'])} on the "
         f"{card['dataset']['test_images']:,} test images of {card['dataset']['name']}. It is trial {card['trial']} of the study "
-        f"`{card['study']}`, in which fastrcaps-dse measured {card['front']['measured']} designs, and was exported with "
+        f"`{card['study']}`, in which fastrcaps-dse measured {counted(card['front']['measured'], 'design')}, and was exported with "
         f"{card['exported_with']}."
     )
 
 
 def _design(card: Mapping[str, Any]) -> str:
     rows = [["choice", "value"], *([name, f"`{value}`"] for name, value in card["design"].items())]
-    return f"## Design\n\n{_table(rows)}\n\nTo train it again: `fastrcaps-dse train --design '{card['design_key']}'`."
+    return (
+        f"## Design\n\n{_table(rows)}\n\nTo train it again:\n\n```sh\nfastrcaps-dse train --design "
+        f"'{card['design_key']}' --dataset {shlex.quote(card['dataset']['name'])} --protocol {card['protocol']} "
+        f"--epochs {card['epochs']} --seed {card['seed']}\n```"
+    )
 
 
 def _data(card: Mapping[str, Any]) -> str:
@@ -211,24 +216,26 @@ def _data(card: Mapping[str, Any]) -> str:
         if card["protocol"] == "validation"
         else "The epoch was selected on the test images (the paper's protocol), so the test accuracy is optimistic."
     )
-    return (
-        f"## Data and protocol\n\n- Data set: {data['name']}, {data['train_images']:,} training and {data['test_images']:,} test images "
-        f"(fingerprint `{data['fingerprint']}`).\n- Protocol: `{card['protocol']}`. {how}\n- Trained for {card['epochs']} epochs with "
-        f"seed {card['seed']}; the weights are those of epoch {card['epoch']}.\n- On {trained['device']}, convolutions in "
-        f"{trained['precision']}; {trained['software']}."
-    )
+    lines = [
+        f"Data set: {data['name']}, {data['train_images']:,} training and {data['test_images']:,} test images "
+        f"(fingerprint `{data['fingerprint']}`).",
+        f"Protocol: `{card['protocol']}`. {how}",
+        f"Trained for {counted(card['epochs'], 'epoch')} with seed {card['seed']}; the weights are those of epoch {card['epoch']}.",
+        f"On {trained['device']}, convolutions in {trained['precision']}; {trained['software']}.",
+    ]
+    return "## Data and protocol\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _results(card: Mapping[str, Any]) -> str:
     acc, values = card["accuracy"], card["values"]
-    counted = "steps times the seconds of a step, measured alone" if card["time_counted_by"] == "steps" else "by the clock"
+    clock = "steps times the seconds of a step, measured alone" if card["time_counted_by"] == "steps" else "by the clock"
     rows = [
         ["measure", "value"],
         ["test accuracy of these weights", _percent(acc["test"])],
         ["the same, when they were trained", _percent(acc["test_when_trained"])],
         [f"test accuracy, mean over seeds ({acc['seeds']}) and standard error", _percent(acc["test_mean"], acc["test_error"])],
         ["accuracy on the selecting images, mean and standard error", _percent(acc["selecting_mean"], acc["selecting_error"])],
-        [f"training time to the highest accuracy ({counted})", format_seconds(values["time"])],
+        [f"training time to the highest accuracy ({clock})", format_seconds(values["time"])],
         ["trainable parameters", f"{int(values['params']):,}"],
         *([name, format_value(name, value)] for name, value in values.items() if name not in ("acc", "time", "params")),
     ]

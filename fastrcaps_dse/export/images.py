@@ -70,7 +70,7 @@ def front_image(info: ParetoInfo, picked: int) -> Image:
         r = 8 if point.on_front else 5
         draw.ellipse((x - r, y - r, x + r, y + r), fill=FRONT if point.on_front else DOMINATED, outline="white")
         if point.on_front:
-            write_text(draw, (x, y - 12), str(point.trial), size=15, anchor="mb")
+            write_text(draw, (x, y - (20 if point.trial == picked else 12)), str(point.trial), size=15, anchor="mb")
         if point.trial == picked:
             draw.ellipse((x - 15, y - 15, x + 15, y + 15), outline=COLORS[0], width=4)
     return image

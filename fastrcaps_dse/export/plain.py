@@ -34,7 +34,8 @@ def squash(s: Tensor, dim: int = -1) -> Tensor:
 class PlainCapsNet(nn.Module):
     """The class scores of a CapsNet: images [B, C, H, W] in [0, 1] to the lengths of the digit capsules, [B, J].
 
-    It copies the weights of `network`. With `half`, weights are float16 and so are the convolutions; the routing is float32.
+    It copies the weights of `network`. With `half`, weights are float16, and computed with in float32: a CPU
+    takes many times longer to convolve in float16.
     """
 
     conv1_weight: Tensor
@@ -67,10 +68,9 @@ class PlainCapsNet(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The class scores, [B, J], in float32, or float64 if the weights are."""
-        x = images_BCHW.to(self.conv1_weight.dtype)
-        x = F.relu(F.conv2d(x, self.conv1_weight, self.conv1_bias))
-        s_BMhw = F.conv2d(x, self.primary_weight, self.primary_bias, stride=sizes.PRIMARY_STRIDE)
-        s_BTEP = _wide(s_BMhw).flatten(2).unflatten(1, (self.types, self.primary_dim))
+        x = F.relu(F.conv2d(images_BCHW, _wide(self.conv1_weight), _wide(self.conv1_bias)))
+        s_BMhw = F.conv2d(x, _wide(self.primary_weight), _wide(self.primary_bias), stride=sizes.PRIMARY_STRIDE)
+        s_BTEP = s_BMhw.flatten(2).unflatten(1, (self.types, self.primary_dim))
         u_BTEP = squash(s_BTEP, 2)
         v_BJD = self._route_shared(u_BTEP) if self.shared else self._route(u_BTEP)
         return capsule_length(v_BJD)
@@ -113,7 +113,7 @@ class PlainCapsNet(nn.Module):
 class PlainLeNet5(nn.Module):
     """The class scores of LeNet5: images [B, C, H, W] in [0, 1] to [B, J]. It copies the weights of `network`.
 
-    With `half`, weights and layers are float16.
+    With `half`, weights are float16, and computed with in float32.
     """
 
     def __init__(self, network: LeNet5, *, half: bool = False) -> None:
@@ -128,15 +128,15 @@ class PlainLeNet5(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The class scores, [B, J], in float32, or float64 if the weights are."""
-        weights = dict(self.named_parameters())
-        x = F.pad(images_BCHW.to(weights["dense0_weight"].dtype), self.padding)
+        weights = {name: _wide(weight) for name, weight in self.named_parameters()}
+        x = F.pad(images_BCHW, self.padding)
         for k in range(self.convolutions):
             x = F.max_pool2d(F.relu(F.conv2d(x, weights[f"convolution{k}_weight"], weights[f"convolution{k}_bias"])), 2)
         x = x.flatten(1)
         for k in range(self.dense):
             x = F.linear(x, weights[f"dense{k}_weight"], weights[f"dense{k}_bias"])
             x = F.relu(x) if k + 1 < self.dense else x
-        return _wide(x)
+        return x
 
 
 def _frozen(tensor: Tensor, half: bool) -> nn.Parameter:

@@ -25,7 +25,7 @@ class Options:
 
     pixels: Pixels = "uint8"
     onnx: bool | None = None  # None: if everything that it needs is installed
-    half: bool = False  # files in float16, too
+    half: bool = False  # files with weights in float16, too
     int8: bool = False  # an ONNX file with 8-bit weights, too
     tolerance: float = 0.2  # percentage points of test accuracy that a smaller file may lose
     license: str = UNKNOWN_LICENSE  # of the weights, as the Hugging Face hub names it

@@ -94,7 +94,7 @@ class _Export:
             written |= self._programs(folder, HALF_PROGRAM, HALF_ONNX if wants_onnx else None, half=True)
         if self.options.int8:
             files.write_int8(folder / INT8_ONNX, folder / ONNX)
-            written[INT8_ONNX] = self._onnx(folder / INT8_ONNX, "8-bit weights, dynamic")
+            written[INT8_ONNX] = self._onnx(folder / INT8_ONNX, "8-bit weights")
         if not wants_onnx and self.options.onnx is None:
             self.say(f"no ONNX file: it needs {files.ONNX_HINT}")
         return written
@@ -118,7 +118,7 @@ class _Export:
         metadata = card.weights_metadata(self.source, self.options)
         made = files.make_program(Classifier(self.source.network, self.options.pixels, half=half), self.source.shape)
         files.write_program(folder / program, made, metadata)
-        numbers = "float16" if half else "float32"
+        numbers = "float16 weights" if half else "float32"
         checked = checking.check(runtimes.load_program(folder / program), self.truth, self.options.pixels)
         written = {program: self._known(folder / program, numbers, checked)}
         if onnx is not None:
