@@ -1,6 +1,6 @@
 """Load the network that was picked from a study, and classify pictures with it.
 
-    python -m examples.load_a_pick studies/fastrcaps.db PICTURE...
+    python examples/load_a_pick.py studies/fastrcaps.db PICTURE...
 
 The study must have been explored, for example by `fastrcaps-dse explore quick`.
 """

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastrcaps_dse import store
+from fastrcaps_dse import data, session, store
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.problem.study_spec import parse_study
 from fastrcaps_dse.store import Store
 from tests.conftest import write_tiny
-from tests.sessions import explore
 
 STUDY = """
 name = "small"
@@ -33,13 +32,23 @@ LENET = "network=lenet5 lr_policy=one-cycle batch_schedule=8 shift=0"
 
 
 def explored_study(
-    folder: Path, dataset: Path, *, first: str = CAPSNET, trials: int = 1, seeds: int = 1, epochs: int = 3
+    folder: Path,
+    dataset: Path,
+    *,
+    first: str = CAPSNET,
+    trials: int = 1,
+    seeds: int = 1,
+    epochs: int = 3,
+    precision: str = "float32",
 ) -> Path:
     """The database of a study of this data set. Networks are as small as the sizes that are in force."""
     text = STUDY.format(dataset=dataset, first=first, seeds=seeds, epochs=epochs)
     if "lenet5" in first:
         text = text.replace("[space]", '[space]\nnetwork = ["lenet5"]')
-    explore(folder, parse_study(text, default_name="small"), trials=trials)
+    folder.mkdir(exist_ok=True)
+    spec = parse_study(text, default_name="small")
+    with session.open_study(spec, str(folder / "s.db"), device="cpu", precision=precision) as study:
+        session.explore(study, trials=trials)
     return folder / "s.db"
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from fastrcaps_dse import data
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
-from fastrcaps_dse.export import card, checking, files, runtimes, writing
+from fastrcaps_dse.export import checking, files, model_card, runtimes, writing
 from fastrcaps_dse.export.classes import GARMENTS, class_names
 from fastrcaps_dse.export.folder import CARD, new_folder
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint
@@ -175,7 +175,7 @@ def test_the_model_card(exported: tuple[Path, dict[str, Any]]) -> None:
     for name in made["files"]:
         assert f"`{name}`" in body
     assert made["design_key"] in body and f"{int(made['values']['params']):,}" in body and "1905.10142" in body
-    assert card.CITATION in (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert model_card.CITATION in (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_code_in_the_card_runs(exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_the_code_in_the_card_runs(exported: tuple[Path, dict[str, Any]], monkey
     [{"a": "yes: [no]", "b": [1, 2.5, {"c": "#x", "d": ["- e"]}], "f": {"g": None, "h": True}}, {"a": [{"b": [{"c": 1e-9}]}]}],
 )
 def test_yaml_is_read_as_it_was_meant(value: dict[str, Any]) -> None:
-    assert yaml.safe_load("\n".join(card.to_yaml(value))) == json.loads(json.dumps(value).replace("1e-09", "1e-09"))
+    assert yaml.safe_load("\n".join(model_card.to_yaml(value))) == json.loads(json.dumps(value).replace("1e-09", "1e-09"))
 
 
 def test_the_front_is_drawn_with_the_pick_in_a_ring() -> None:

@@ -74,6 +74,22 @@ def test_the_accuracy_is_the_one_that_the_run_measured(command: Command, databas
         assert row["resized_from"] is None and row["true_class"] == Path(row["picture"]).parent.name
 
 
+def test_the_accuracy_of_a_run_in_bfloat16(command: Command, images: Path, pictures: Path, tmp_path: Path) -> None:
+    """The study's network computes as its run did; an export is in float32, and its card has both accuracies."""
+    database = explored_study(tmp_path / "study", images, epochs=1, precision="bfloat16")
+    measured = trial_of(database).measurement
+    assert measured is not None
+    found = json.loads(command("predict", pictures, "--storage", database, "--json").out)
+    assert found["accuracy"] == measured.test_acc
+    said = command("export", 0, "--storage", database, "--out", tmp_path / "m", "--no-onnx", "--json")
+    card = json.loads(said.out)["card"]
+    assert card["accuracy"]["test_when_trained"] == measured.test_acc and card["trained_on"]["precision"] == "bfloat16"
+    exact = json.loads(command("predict", pictures, "--model", tmp_path / "m", "--json").out)
+    assert card["accuracy"]["test"] == exact["accuracy"]
+    scores = [row["scores"] for row in exact["predictions"]]
+    assert scores != [row["scores"] for row in found["predictions"]]
+
+
 def test_without_a_trial_the_limits_pick(command: Command, database: Path, pictures: Path) -> None:
     one = next(pictures.glob("1/*.png"))
     said = command("predict", one, "--storage", database, "--csv")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastrcaps_dse.cli.app import app, hint, open_store, print_json
-from fastrcaps_dse.cli.options import DataOptions, JsonOption, StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.options import WHERE, JsonOption, StorageOption, StudyOption
 
 if TYPE_CHECKING:
     from fastrcaps_dse.export.source import Options
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@grouped
 def export(
-    data: DataOptions,
     trial: Annotated[int, typer.Argument(help="The number of the trial.")],
     out: Annotated[Path, typer.Option("--out", help="The folder that is written; an earlier export there is replaced.")],
     study: StudyOption = None,
@@ -38,6 +36,15 @@ def export(
     license_: Annotated[
         str, typer.Option("--license", help="Of the weights, as the Hugging Face hub names it, e.g. mit.", metavar="NAME")
     ] = "unknown",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", help="The study's images, if they are elsewhere now: a name or a folder.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where data sets are; default data/.", rich_help_panel=WHERE)
+    ] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +56,7 @@ def export(
     options = Options(pixels=pixels, **asked)  # type: ignore[arg-type]  # checked there
     ours = open_store(storage)
     row = ours.study(study)
-    card = write_files(ours, row, find_trial(ours, row, trial), out, options, dataset=data.dataset, data_dir=data.data_dir)
+    card = write_files(ours, row, find_trial(ours, row, trial), out, options, dataset=dataset, data_dir=data_dir)
     if as_json:
         print_json({"folder": str(out), "card": card})
     else:

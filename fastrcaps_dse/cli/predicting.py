@@ -25,7 +25,7 @@ def predict(
     limits: LimitOptions,
     what: Annotated[
         list[str],
-        typer.Argument(help="Pictures, or folders of them; before them, the number of a trial.", metavar="[TRIAL] PICTURE..."),
+        typer.Argument(help="Pictures, or folders of them. The number of a trial may come first.", metavar="PICTURE"),
     ],
     study: StudyOption = None,
     model: Annotated[Path | None, typer.Option("--model", help="The folder of an export, instead of a study.")] = None,

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.export import Dim, ExportedProgram
 
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, build_network
 from fastrcaps_dse.capsnet.sizes import ImageShape
@@ -24,6 +23,9 @@ from fastrcaps_dse.export.plain import Classifier
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
 from fastrcaps_dse.trainer import CheckpointError
 from fastrcaps_dse.trainer.checkpoint import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 OPSET = 20
 INPUT, SCORES, CLASSES = "images", "scores", "classes"
@@ -87,14 +89,22 @@ def read_weights(path: Path) -> tuple[CapsNet | LeNet5, DesignPoint, ImageShape,
 
 def make_program(classifier: Classifier, shape: ImageShape) -> ExportedProgram:
     """The program of a classifier, for any number of images."""
+    from torch.export import Dim, export
+
     kind = torch.uint8 if classifier.pixels == "uint8" else torch.float32
     example = torch.zeros(2, shape.channels, shape.height, shape.width, dtype=kind)
-    return torch.export.export(classifier.eval(), (example,), dynamic_shapes={INPUT: {0: Dim("batch")}})
+    return export(classifier.eval(), (example,), dynamic_shapes={INPUT: {0: Dim("batch")}})
 
 
 def write_program(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]) -> None:
-    """Write a program as a file of torch.export, the metadata as its extra file."""
-    torch.export.save(program, path, extra_files={EXTRA_FILE: json.dumps(metadata)})
+    """Write a program as a file of torch.export, the metadata as its extra file. Raises MachineError for a file that cannot be written."""
+    from torch.export import save
+
+    try:
+        save(program, path, extra_files={EXTRA_FILE: json.dumps(metadata)})
+    except RuntimeError as error:  # as torch's writer says that the disk is full
+        reason = str(error).splitlines()[0]
+        raise MachineError(f"{path} cannot be written: {reason}", "free disk space, then run the same command again") from None
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]) -> None:

@@ -52,6 +52,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     If anything goes wrong it is deleted. What killed exports have left beside `out` is deleted, too. Raises UserErrors; see
     `check_target`.
     """
+    out = out.absolute()
     check_target(out)
     _remove_leftovers(out)
     partial, old = (_beside(out, f"{os.getpid()}.{kind}") for kind in ("partial", "old"))

@@ -26,8 +26,10 @@ def scores_of(run: Run, images: Tensor) -> Tensor:
 
 def load_program(path: Path) -> Run:
     """What runs a program of torch.export. Raises InputError for a file that is none."""
+    from torch.export import load
+
     try:
-        module = torch.export.load(path).module()
+        module = load(path).module()
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{path} is not a program of torch.export: {str(error).splitlines()[0]}", "export it again") from None
 

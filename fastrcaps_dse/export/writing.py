@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastrcaps_dse.errors import MachineError
-from fastrcaps_dse.export import card, checking, files, images, runtimes
+from fastrcaps_dse.export import card, checking, files, images, model_card, runtimes
 from fastrcaps_dse.export.checking import Checked, Truth
 from fastrcaps_dse.export.folder import CARD, check_target, new_folder
 from fastrcaps_dse.export.picked import PickedNetwork
@@ -42,8 +42,8 @@ def write_export(out: Path, source: Source, options: Options, say: Say) -> dict[
     with new_folder(out) as folder:
         written = export.write_models(folder)
         known = card.facts(source, options, written, export.truth.accuracy)
-        (folder / card.FRONT).write_bytes(images.png(images.front_image(source.front, source.trial.trial)))
-        (folder / README).write_text(card.readme(known), encoding="utf-8")
+        (folder / model_card.FRONT).write_bytes(images.png(images.front_image(source.front, source.trial.trial)))
+        (folder / README).write_text(model_card.readme(known), encoding="utf-8")
         (folder / CARD).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")  # last: it makes the folder an export
     return known
 

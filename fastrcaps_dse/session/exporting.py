@@ -130,7 +130,9 @@ def pick_trial(ours: Store, row: StudyRow, limits: Sequence[Any] = (), prefer: s
 
 
 def trained_run(trial: TrialRow) -> RunRow:
-    """The run of a design whose weights are kept. Raises InputError where none is."""
+    """The run of a measured design whose weights are kept. Raises InputError where none is."""
+    if trial.measurement is None:
+        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
     found = next((run for run in trial.runs if run.weights and run.measurement is not None), None)
     if found is None:
         raise InputError(
