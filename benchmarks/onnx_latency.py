@@ -1,12 +1,14 @@
-"""Milliseconds to classify one image, and images a second in batches of 64: the trained form against its exported files.
+"""Milliseconds to classify one image, and 64: the trained form of a network against its exported files.
 
-The record, reports/benchmarks/onnx-latency.json, has the network variants of the paper on 28x28 images. Every form has the same weights
-and classifies the same images; the forms take turns, so that a busy moment of the machine meets all of them.
+The record, reports/benchmarks/onnx-latency.json, has networks for 28x28 images. Every form has the same weights and classifies the same
+images. Each is loaded, timed and closed before the next, because the idle threads of ONNX Runtime spin and would slow torch. The forms
+take turns block by block, so that a busy moment of the machine meets several of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import tempfile
 import time
@@ -31,11 +33,12 @@ DESIGNS = {
     "lenet5": DesignPoint(network="lenet5"),
 }
 BATCHES = (1, 64)
+BLOCKS = 3
 Form = Callable[[Tensor], Any]
 
 
-def forms(point: DesignPoint, shape: ImageShape, folder: Path) -> dict[str, Form]:
-    """What classifies uint8 images [B, C, H, W], by name."""
+def makers(point: DesignPoint, shape: ImageShape, folder: Path) -> dict[str, Callable[[], Form]]:
+    """What loads each form, by name: a form classifies uint8 images [B, C, H, W]."""
     network = build_network(point, shape)
     network.initialize(torch.Generator().manual_seed(0))
     network.eval()
@@ -45,39 +48,42 @@ def forms(point: DesignPoint, shape: ImageShape, folder: Path) -> dict[str, Form
     files.write_onnx(folder / "m.onnx", program, {})
     files.write_int8(folder / "m8.onnx", folder / "m.onnx")
     return {
-        "trained form": lambda images: network.scores(images.float() / 255),
-        "plain form": lambda images: plain(images.float() / 255),
-        "torch.export": runtimes.load_program(folder / "m.pt2"),
-        "ONNX Runtime": runtimes.load_onnx(folder / "m.onnx"),
-        "ONNX Runtime, 8 bits": runtimes.load_onnx(folder / "m8.onnx"),
+        "trained form": lambda: lambda images: network.scores(images.float() / 255),
+        "plain form": lambda: lambda images: plain(images.float() / 255),
+        "torch.export": lambda: runtimes.load_program(folder / "m.pt2"),
+        "ONNX Runtime": lambda: runtimes.load_onnx(folder / "m.onnx"),
+        "ONNX Runtime, 8 bits": lambda: runtimes.load_onnx(folder / "m8.onnx"),
     }
 
 
 @torch.no_grad()
-def measure(made: dict[str, Form], images: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call of each form."""
+def measure(made: dict[str, Callable[[], Form]], images: Tensor, calls: int) -> dict[str, list[float]]:
+    """Seconds of each call of each form, in blocks of `calls`."""
     seconds: dict[str, list[float]] = {name: [] for name in made}
-    for turn in range(rounds + 2):
-        for name, form in made.items():
-            start = time.perf_counter()
-            form(images)
-            if turn >= 2:  # the first calls prepare
-                seconds[name].append(time.perf_counter() - start)
+    for _ in range(BLOCKS):
+        for name, make in made.items():
+            form = make()
+            for call in range(calls + 2):
+                start = time.perf_counter()
+                form(images)
+                if call >= 2:  # the first calls prepare
+                    seconds[name].append(time.perf_counter() - start)
+            del form  # its threads end
+            gc.collect()
     return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--calls", type=int, default=30, help="of a block, with one image; a sixth of them with 64")
     asked = parser.parse_args()
     dataset = data.load("mnist-sample")
     found: dict[str, Any] = {}
     for name, point in DESIGNS.items():
         with tempfile.TemporaryDirectory() as folder:
-            made = forms(point, dataset.shape, Path(folder))
+            made = makers(point, dataset.shape, Path(folder))
             for batch in BATCHES:
-                rounds = asked.rounds if batch == 1 else max(3, asked.rounds // 6)
-                seconds = measure(made, dataset.test.images[:batch], rounds)
+                seconds = measure(made, dataset.test.images[:batch], asked.calls if batch == 1 else max(3, asked.calls // 6))
                 one = {form: record.spread([1e3 * s for s in each]) for form, each in seconds.items()}
                 ours = statistics.median(seconds["trained form"])
                 ratio = {form: round(ours / statistics.median(each), 2) for form, each in seconds.items()}

@@ -54,4 +54,4 @@ def test_load_a_pick(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "classes: 0, 1, 2" and lines[-1] == "scores: (4, 3)" and len(lines) == 7
     for path, line, row in zip(pictures, lines[2:], names["scores"], strict=False):
-        assert line.startswith(f"{path}: {int(row.argmax())} ({float(row.max()):.3f})")
+        assert line.startswith(f"{path}: {int(row.argmax())} ({float(row.detach().max()):.3f})")

@@ -27,7 +27,7 @@ from PIL import Image
 from fastrcaps_dse import data
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
-from fastrcaps_dse.export import checking, files, model_card, runtimes, writing
+from fastrcaps_dse.export import checking, files, model_card, runtimes
 from fastrcaps_dse.export.classes import GARMENTS, class_names
 from fastrcaps_dse.export.folder import CARD, new_folder
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint
@@ -121,7 +121,7 @@ def test_the_card_says_what_the_study_has(exported: tuple[Path, dict[str, Any]],
     run = next(r for r in trial.runs if r.weights)
     assert run.measurement is not None and trial.measurement is not None
     assert made["accuracy"]["test_when_trained"] == run.measurement.test_acc == made["accuracy"]["test"]
-    tests = [r.measurement.test_acc for r in trial.runs if r.measurement]
+    tests = [r.measurement.test_acc or 0.0 for r in trial.runs if r.measurement]
     assert made["accuracy"]["test_mean"] == pytest.approx(np.mean(tests)) and made["accuracy"]["seeds"] == 2
     assert made["accuracy"]["test_error"] == pytest.approx(np.std(tests, ddof=1) / np.sqrt(2))
     assert made["values"] == dict(trial.measurement.values) and made["design_key"] == trial.design.key
@@ -274,7 +274,7 @@ def test_a_file_that_computes_something_else_is_an_error_and_leaves_nothing(
 def test_weights_of_another_accuracy_are_an_error(
     command: Command, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing.Truth, "accuracy", property(lambda self: 12.5))
+    monkeypatch.setattr(checking.Truth, "accuracy", property(lambda self: 12.5))
     said = command("export", picked_trial(database), "--storage", database, "--out", tmp_path / "out")
     assert said.code == 1 and "the weights reach 12.50 % on the test set, and the study says" in said.err
     assert not list(tmp_path.iterdir())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import onnx
 import pytest
@@ -13,14 +15,14 @@ from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.export import files
 from fastrcaps_dse.export.plain import Classifier, Pixels, plain_form
 from fastrcaps_dse.export.runtimes import load_onnx, load_program
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.space import Decoder, DesignPoint
 
 GRAY = ImageShape(channels=1, height=28, width=28, classes=10)
 RGB = ImageShape(channels=3, height=32, width=32, classes=10)
 TWO = ImageShape(channels=1, height=17, width=19, classes=2)
 ODD = ImageShape(channels=3, height=21, width=23, classes=3)
 FULL, WS = DesignPoint(), DesignPoint(weight_sharing=True)
-VARIANTS = [DesignPoint(weight_sharing=shared, decoder=kind) for shared in (False, True) for kind in ("full", "small")]  # type: ignore[arg-type]
+VARIANTS = [replace(point, decoder=kind) for point in (FULL, WS) for kind in get_args(Decoder)]
 LENET = DesignPoint(network="lenet5")
 BOUND = 5e-6  # of scores in float32 up to 1
 
@@ -79,7 +81,10 @@ def test_the_plain_form_holds_no_prediction_vectors_that_it_does_not_need() -> N
     class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         most = 0
 
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
             if isinstance(out, torch.Tensor) and out.dim() > 1 and out.shape[0] != 4 * 36 * 10:
                 self.most = max(self.most, out.numel())

@@ -67,7 +67,7 @@ def to_yaml(value: Any, indent: int = 0) -> list[str]:
     lines: list[str] = []
     if isinstance(value, Mapping):
         for key, item in value.items():
-            nested = isinstance(item, (Mapping, list))
+            nested = isinstance(item, (Mapping, list)) and item
             lines += [f"{pad}{key}:", *to_yaml(item, indent + 2)] if nested else [f"{pad}{key}: {_scalar(item)}"]
     else:
         for item in value:

@@ -85,7 +85,7 @@ class PlainCapsNet(nn.Module):
         u_hat_IBX = u_BTPE.flatten(1, 2).transpose(0, 1) @ W_IEX
         u_hat_BJID = u_hat_IBX.unflatten(2, (J, D)).permute(1, 2, 0, 3).contiguous()
         s_BJD = u_hat_BJID.sum(2) / J + bias_JD
-        total_BJD = torch.zeros_like(s_BJD)  # of v over the earlier iterations
+        total_BJD = torch.zeros_like(s_BJD)  # of v in the routing so far: the sum of the earlier ones
         for _ in range(1, self.routing_iterations):
             total_BJD = total_BJD + squash(s_BJD)
             c_BJI1 = (u_hat_BJID @ total_BJD.unsqueeze(3)).softmax(1)

@@ -41,11 +41,11 @@ def write_export(out: Path, source: Source, options: Options, say: Say) -> dict[
     _check_accuracy(source, export.truth, options)
     with new_folder(out) as folder:
         written = export.write_models(folder)
-        known = card.facts(source, options, written, export.truth.accuracy)
+        facts = card.facts(source, options, written, export.truth.accuracy)
         (folder / model_card.FRONT).write_bytes(images.png(images.front_image(source.front, source.trial.trial)))
-        (folder / README).write_text(model_card.readme(known), encoding="utf-8")
-        (folder / CARD).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")  # last: it makes the folder an export
-    return known
+        (folder / README).write_text(model_card.readme(facts), encoding="utf-8")
+        (folder / CARD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")  # last: it makes the folder an export
+    return facts
 
 
 def _truth(source: Source) -> Truth:
