@@ -144,7 +144,7 @@ def test_files_of_the_four_variants(point: DesignPoint, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_capsnet")
 @pytest.mark.parametrize(
     ("point", "shape", "pixels"),
-    [(LENET, GRAY, "uint8"), (FULL, RGB, "uint8"), (WS, RGB, "float32"), (FULL, TWO, "float32"), (LENET, TWO, "float32")],
+    [(LENET, GRAY, "uint8"), (FULL, RGB, "uint8"), (WS, TWO, "float32")],
     ids=label,
 )
 def test_files_of_other_networks_and_images(point: DesignPoint, shape: ImageShape, pixels: Pixels, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_files_of_other_networks_and_images(point: DesignPoint, shape: ImageShap
 
 
 @pytest.mark.usefixtures("small_capsnet")
-@pytest.mark.parametrize("point", [FULL, WS, LENET], ids=label)
+@pytest.mark.parametrize("point", [FULL, WS], ids=label)
 def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) -> None:
     network = trained(point, GRAY)
     agree(network, GRAY, "uint8", tmp_path, 2e-3, half=True)
@@ -167,7 +167,7 @@ def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [*VARIANTS, LENET], ids=label)
+@pytest.mark.parametrize("point", [FULL, WS], ids=label)
 def test_files_of_full_size(point: DesignPoint, tmp_path: Path) -> None:
     check_standard(agree(trained(point, GRAY), GRAY, "uint8", tmp_path, 2e-5))
 
