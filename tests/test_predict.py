@@ -8,6 +8,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,17 +230,9 @@ def test_preprocess(database: Path, tiny: Path) -> None:
     assert (
         network.predict(array)[0] == network.predict(pixels.unsqueeze(0))[0] == network.predict(pixels.unsqueeze(0).numpy())[0]
     )
-    for wrong in (
-        np.zeros((2, 3, 4, 5, 6)),
-        np.full((17, 17), 7.0),
-        np.full((17, 17), np.nan),
-        np.zeros((17, 17), int),
-        "x",
-        [],
-    ):
-        with pytest.raises(InputError):
-            network.preprocess(wrong)
-    for wrong in (np.zeros((5, 5), np.float32), np.zeros((17, 17, 4), np.uint8)):
+    other_kinds: list[Any] = [np.zeros((2, 3, 4, 5, 6)), np.zeros((17, 17), int), "x", [], np.zeros((17, 17, 4), np.uint8)]
+    other_values: list[Any] = [np.full((17, 17), 7.0), np.full((17, 17), np.nan), np.zeros((5, 5), np.float32)]
+    for wrong in other_kinds + other_values:
         with pytest.raises(InputError):
             network.preprocess(wrong)
     with pytest.raises(InputError, match="are not the network's"):

@@ -27,6 +27,7 @@ STEPS = tuple(round(-0.25 + 0.05 * k, 2) for k in range(11))
 """By how much a dimension is changed, column by column."""
 
 MOST = 20  # pictures of one explanation
+MOST_LETTERS = 70  # of a picture's name in an image
 CELL = 56  # pixels of a cell of the grid, at least
 HEAD = 30  # pixels of a line of text
 
@@ -100,7 +101,8 @@ def explanation_image(explanation: Explanation) -> Image:
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
     said = explanation.prediction
-    write_text(draw, (16, 14), explanation.name, size=18)
+    name = explanation.name
+    write_text(draw, (16, 14), name if len(name) <= MOST_LETTERS else "…" + name[1 - MOST_LETTERS :], size=18)
     line = f"{said.name}: {said.score:.3f}; second {said.second}: {said.second_score:.3f}"
     write_text(draw, (16, 14 + HEAD), line, size=18)
     for column, (title, pixels) in enumerate((("image", explanation.image), ("reconstruction", explanation.reconstruction))):
