@@ -352,9 +352,7 @@ def test_a_kill_leaves_nothing_that_looks_like_an_export(command: Command, datab
 @pytest.mark.parametrize("first", [SHARED, LENET])
 def test_other_networks(command: Command, tiny: Path, tmp_path: Path, first: str) -> None:
     database = explored_study(tmp_path / "study", tiny, first=first, epochs=1)
-    said = command(
-        "export", 0, "--storage", database, "--out", tmp_path / "out", "--half", "--int8", "--json", "--tolerance", "20"
-    )
+    said = command("export", 0, "--storage", database, "--out", tmp_path / "out", "--int8", "--json", "--tolerance", "20")
     assert said.code == 0, said.err
     made = json.loads(said.out)["card"]
     assert len(made["files"]) == 4 and made["files"]["model-int8.onnx"]["opset"] == 20
