@@ -62,6 +62,8 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
 LONGEST = (
     "gpu_benchmark",
     "documented_commands",
+    "export",
+    "predict",
     "worker_pool",
     "browser_page",
     "session",

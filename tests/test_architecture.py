@@ -19,7 +19,7 @@ LEVELS: list[set[str]] = [
     {"capsnet", "data", "store"},
     {"analysis"},
     {"search", "trainer"},
-    {"figures", "page", "runs"},
+    {"export", "figures", "page", "runs"},
     {"session"},
     {"cli"},
     {"__main__"},
@@ -27,7 +27,7 @@ LEVELS: list[set[str]] = [
 """From the bottom up: a room imports rooms of its own level and below."""
 
 OWNERS = {
-    "torch": {"capsnet", "data", "trainer"},
+    "torch": {"capsnet", "data", "export", "trainer"},
     "torchvision": {"data"},
     "safetensors": {"trainer"},
     "optuna": {"search"},

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fastrcaps_dse import data
 from tests.conftest import Command, write_tiny
+from tests.exporting import write_pictures
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,6 +47,8 @@ def test_every_command_line_works(command: Command, tmp_path: Path, browser: str
     images = write_tiny(tmp_path / "my-images")
     for name in ("MNIST", "FashionMNIST"):
         shutil.copytree(images, tmp_path / "data" / name / "raw")
+    write_pictures(tmp_path / "pictures", data.load(str(images)).test, classes=3)
+    shutil.copy(next((tmp_path / "pictures").glob("*/*.png")), tmp_path / "picture.png")
     (tmp_path / "studies").mkdir()
     for name in ("studies/quick.toml", "studies/wide.toml", "mine.toml"):
         (tmp_path / name).write_text(QUICK, encoding="utf-8")

@@ -6,15 +6,25 @@ import os
 import sys
 from typing import NoReturn
 
-from fastrcaps_dse.cli import data_sets, designs, exploring, pages, storages, training  # noqa: F401  (each registers its commands)
+from fastrcaps_dse.cli import (  # noqa: F401  (each registers its commands)
+    data_sets,
+    designs,
+    exploring,
+    exporting,
+    pages,
+    predicting,
+    storages,
+    training,
+)
 from fastrcaps_dse.cli.app import INTERRUPTED, app
 from fastrcaps_dse.cli.log import start_log
 from fastrcaps_dse.errors import InputError, MachineError, UserError
 
-ORDER = (  # in --help
-    *("explore", "front", "pick", "show", "view", "report", "train", "find_lr"),
-    *("data_set", "studies", "export_study", "clean", "doctor"),
+ORDER = (
+    *("explore", "front", "pick", "show", "export", "predict", "view", "report"),
+    *("train", "find_lr", "data_set", "studies", "export_study", "clean", "doctor"),
 )
+"""Of the commands in --help."""
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from fastrcaps_dse.cli.app import NOTHING_FITS, app, chosen_objectives, hint, op
 from fastrcaps_dse.cli.options import (
     LIMITS,
     CsvOption,
+    DataDirOption,
     JsonOption,
     LimitOptions,
     ObjectivesOption,
@@ -105,6 +107,11 @@ def pick(
     prefer: Annotated[
         str | None, typer.Option("--prefer", help="An objective, or knee; default the first objective without a limit.")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write its trained network into this folder; see `export`.", metavar="DIR"),
+    ] = None,
+    data_dir: DataDirOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,6 +136,11 @@ def pick(
         _print_miss(None if result.nearest_miss is None else trials[result.nearest_miss], result.why)
     if result.trial is None:
         raise typer.Exit(NOTHING_FITS)
+    if export is not None:
+        from fastrcaps_dse.cli.exporting import write_files
+
+        write_files(ours, row, trials[result.trial], export, data_dir=data_dir)
+        hint(f"exported: {export}")
 
 
 def _print_miss(nearest: TrialRow | None, why: Sequence[str]) -> None:

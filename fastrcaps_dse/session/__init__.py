@@ -5,7 +5,9 @@ explore(study, trials=10)
 results(study).front
 """
 
+from fastrcaps_dse.export.picked import PickedNetwork
 from fastrcaps_dse.session.exploring import Outcome, explore, race
+from fastrcaps_dse.session.exporting import export_design, load_exported, load_picked
 from fastrcaps_dse.session.opening import OpenStudy, open_study
 from fastrcaps_dse.session.reading import Picked, load_network, pick_design, plot_front, results
 
@@ -13,8 +15,12 @@ __all__ = [
     "OpenStudy",
     "Outcome",
     "Picked",
+    "PickedNetwork",
     "explore",
+    "export_design",
+    "load_exported",
     "load_network",
+    "load_picked",
     "open_study",
     "pick_design",
     "plot_front",

@@ -1,0 +1,79 @@
+"""A trained network as files that run elsewhere: `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastrcaps_dse.cli.app import app, hint, open_store, print_json
+from fastrcaps_dse.cli.options import WHERE, JsonOption, StorageOption, StudyOption
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.export.source import Options
+    from fastrcaps_dse.store import Store, StudyRow, TrialRow
+
+
+@app.command()
+def export(
+    trial: Annotated[int, typer.Argument(help="The number of the trial.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that is written; an earlier export there is replaced.")],
+    study: StudyOption = None,
+    half: Annotated[bool, typer.Option("--half", help="Files with weights in float16, too.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="An ONNX file with 8-bit weights, too.")] = False,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", help="Percentage points of test accuracy that a smaller file may lose.", metavar="PP"),
+    ] = 0.2,
+    pixels: Annotated[
+        str,
+        typer.Option("--input", help="What the files take: uint8 (pixels 0 to 255) or float32 (in [0, 1]).", metavar="TYPE"),
+    ] = "uint8",
+    onnx: Annotated[
+        bool | None, typer.Option("--onnx/--no-onnx", help="Write ONNX files, or none; default if they can be.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="Of the weights, as the Hugging Face hub names it, e.g. mit.", metavar="NAME")
+    ] = "unknown",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", help="The study's images, if they are elsewhere now: a name or a folder.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where data sets are; default data/.", rich_help_panel=WHERE)
+    ] = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One trained design as files that run elsewhere, each checked on the test images."""
+    from fastrcaps_dse.export.source import Options
+    from fastrcaps_dse.session.exporting import find_trial
+
+    asked: dict[str, Any] = {"half": half, "int8": int8, "tolerance": tolerance, "onnx": onnx, "license": license_}
+    options = Options(pixels=pixels, **asked)  # type: ignore[arg-type]  # checked there
+    ours = open_store(storage)
+    row = ours.study(study)
+    card = write_files(ours, row, find_trial(ours, row, trial), out, options, dataset=dataset, data_dir=data_dir)
+    if as_json:
+        print_json({"folder": str(out), "card": card})
+    else:
+        print(out)
+
+
+def write_files(
+    ours: Store,
+    row: StudyRow,
+    trial: TrialRow,
+    out: Path,
+    options: Options | None = None,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Export a design, with a line on stderr for each file; its card."""
+    from fastrcaps_dse.session.exporting import export_design
+
+    return export_design(ours, row, trial, out, options, dataset=dataset, data_dir=data_dir, say=hint)

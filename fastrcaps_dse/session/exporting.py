@@ -1,0 +1,172 @@
+"""From a pick to a network, or to files that run elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.analysis.picks import parse_limit, parse_limits, pick
+from fastrcaps_dse.analysis.results import candidate, front_of, standings_of
+from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.errors import InputError, NothingFits
+from fastrcaps_dse.export.classes import class_names
+from fastrcaps_dse.export.files import read_weights
+from fastrcaps_dse.export.folder import check_target, read_card
+from fastrcaps_dse.export.picked import PickedNetwork, as_tested
+from fastrcaps_dse.export.source import Options, Source
+from fastrcaps_dse.export.writing import WEIGHTS, write_export
+from fastrcaps_dse.figures.plots import pareto_info
+from fastrcaps_dse.runs.runner import run_folder
+from fastrcaps_dse.store import URL, RunRow, Store, StudyRow, TrialRow
+
+
+def load_picked(
+    storage: URL | str | None = None,
+    *,
+    study: str | None = None,
+    trial: int | None = None,
+    max_params: str | float | None = None,
+    max_time: str | float | None = None,
+    min_acc: str | float | None = None,
+    limits: Sequence[str] = (),
+    prefer: str | None = None,
+) -> PickedNetwork:
+    """The trained network of the design for these limits, in eval mode: `load_picked("studies/fastrcaps.db", max_params="7M")`.
+
+    Arguments:
+        storage: an SQLAlchemy URL or the path of an SQLite file; by default FASTRCAPS_STORAGE or studies/fastrcaps.db.
+        study: its name; by default the newest.
+        trial: a design by its number, instead of limits.
+        max_params, max_time, min_acc: limits as `pick` has them, such as "7M", "10m", 99.2; `limits` has others, such as "macs<=200M".
+        prefer: an objective, or "knee"; by default the first objective without a limit.
+
+    The network takes float32 images [B, C, H, W] in [0, 1] and gives scores [B, J]. It has `classes` (the names of the classes),
+    `preprocess` (pictures and arrays as it takes them) and `predict` (what it says of them). Raises InputError for a study, trial or
+    limit that is none, or a design whose weights are not kept; NothingFits where no design satisfies the limits.
+    """
+    given = {("params", "max"): max_params, ("time", "max"): max_time, ("acc", "min"): min_acc}
+    named = [parse_limit(name, bound, str(value)) for (name, bound), value in given.items() if value is not None]
+    chosen = [*named, *parse_limits(limits)]
+    if trial is not None and (chosen or prefer):
+        raise InputError("a trial and limits both choose a design", "give one of them")
+    with closing(Store(storage if isinstance(storage, URL) else store.open_url(storage))) as ours:
+        row = ours.study(study)
+        design = find_trial(ours, row, trial) if trial is not None else pick_trial(ours, row, chosen, prefer)
+        return load_trained(ours, row, design)
+
+
+def load_exported(folder: Path | str) -> PickedNetwork:
+    """The network of an export, with its decoder; see `load_picked`. Raises InputError for a folder that is no export."""
+    read_card(Path(folder))
+    network, point, shape, classes = read_weights(Path(folder) / WEIGHTS)
+    return PickedNetwork(network, design=point, shape=shape, classes=classes)
+
+
+def export_design(
+    ours: Store,
+    row: StudyRow,
+    trial: TrialRow,
+    out: Path,
+    options: Options | None = None,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write the trained network of a design as files into the folder `out`, and return what its card says.
+
+    Arguments:
+        options: which files, and how much accuracy a smaller one may lose.
+        dataset: the name or folder of the study's images; by default the one that the study was started with.
+        data_dir: where data sets are looked for; by default data/.
+        say: is told of each file that was checked.
+
+    Raises UserErrors: InputError for weights that are not kept, other images, or a folder that is no export of ours; MachineError for a
+    folder that cannot be written, or a file that does not compute what the network does. Nothing is left then.
+    """
+    check_target(out)
+    run = trained_run(trial)
+    shape = ImageShape(**row.image_shape)
+    network = trainer.load_network(weights_path(ours, run), trial.design, shape)
+    trials, objectives = ours.trials(row), row.objectives
+    source = Source(
+        network=network,
+        shape=shape,
+        classes=class_names(row.identity["dataset"], shape.classes),
+        study=row,
+        trial=trial,
+        run=run,
+        errors=standings_of(trials, objectives)[trial.trial].errors(objectives) or {},
+        front=pareto_info(trials, front_of(trials, objectives), objectives),
+        test=test_images(row, dataset, data_dir),
+    )
+    return write_export(out, source, options or Options(), say)
+
+
+# --- designs and their weights ----------------------------------------------------------------------------------------
+
+
+def find_trial(ours: Store, row: StudyRow, number: int) -> TrialRow:
+    """The trial of this number. Raises InputError where the study has none."""
+    trials = {trial.trial: trial for trial in ours.trials(row)}
+    if number not in trials:
+        existing = f"trials 0 to {max(trials)}" if trials else "no trial yet"
+        raise InputError(f"there is no trial {number} in the study {row.name!r}", f"it has {existing}")
+    return trials[number]
+
+
+def pick_trial(ours: Store, row: StudyRow, limits: Sequence[Any] = (), prefer: str | None = None) -> TrialRow:
+    """The design for these limits, as `pick` has it. Raises NothingFits, InputError."""
+    trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
+    sure = standings_of([*trials.values()], row.objectives)
+    candidates = [candidate(trial, row.objectives, sure[number]) for number, trial in trials.items()]
+    chosen = pick(candidates, row.objectives, limits, prefer)
+    if chosen.trial is None:
+        raise NothingFits("no design satisfies the limits", "; ".join(chosen.why))
+    return trials[chosen.trial]
+
+
+def trained_run(trial: TrialRow) -> RunRow:
+    """The run of a measured design whose weights are kept. Raises InputError where none is."""
+    if trial.measurement is None:
+        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
+    found = next((run for run in trial.runs if run.weights and run.measurement is not None), None)
+    if found is None:
+        raise InputError(
+            f"the weights of trial {trial.trial} are not kept: only designs on the front of their study keep theirs",
+            f"train it: fastrcaps-dse train --design '{trial.design.key}'",
+        )
+    return found
+
+
+def weights_path(ours: Store, run: RunRow) -> Path:
+    """The file of a run's weights: where it was written, or, if the database was moved, beside it. Raises InputError."""
+    written = Path(str(run.weights))
+    beside = run_folder(store.runs_folder(ours.url), run.run_id) / written.name
+    for path in (written, beside):
+        if path.is_file():
+            return path
+    raise InputError(f"the weights {written} are gone", "train the design again, with --fresh")
+
+
+def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
+    """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
+    run, shape = trained_run(trial), ImageShape(**row.image_shape)
+    network = as_tested(trainer.load_network(weights_path(ours, run), trial.design, shape), run)
+    classes = class_names(row.identity["dataset"], shape.classes)
+    return PickedNetwork(network, design=trial.design, shape=shape, classes=classes)
+
+
+def test_images(row: StudyRow, dataset: str | None = None, data_dir: Path | None = None) -> data.Split:
+    """The test images of a study. Raises UserErrors for images that are not there, or are not those of the study."""
+    name = dataset or row.identity["dataset"]
+    try:
+        loaded = data.load(name, data_dir)
+    except InputError as error:
+        raise InputError(f"the images of the study are needed: {error.message}", "name them with --dataset") from None
+    if loaded.fingerprint() != row.dataset_fingerprint:
+        raise InputError(f"the images of {name} are not those of the study {row.name!r}", "name them with --dataset")
+    return loaded.test
