@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -164,20 +163,23 @@ def test_the_default_algorithm_stays_unless_another_is_clearly_faster() -> None:
     assert algorithm_choice.choose({"direct": 3.0, "dft": 2.0}, "tiles") == "dft"
 
 
-def test_what_is_far_behind_is_timed_once() -> None:
+def test_what_is_far_behind_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
     calls: list[str] = []
+    monkeypatch.setattr(algorithm_choice.time, "perf_counter", lambda: now)
 
     def act(name: str, seconds: float) -> Callable[[], object]:
         def take() -> None:
+            nonlocal now
             calls.append(name)
-            time.sleep(seconds)
+            now += seconds
 
         return take
 
     acts: dict[Algorithm, Callable[[], object]] = {"direct": act("direct", 0.01), "tiles": act("tiles", 0.011)}
     seconds = algorithm_choice._time_in_turn(acts | {"dft": act("dft", 0.1)})
     assert calls.count("dft") == 2 and calls.count("direct") == algorithm_choice.ROUNDS + 1  # a warm-up each
-    assert min(seconds, key=lambda name: seconds[name]) == "direct"
+    assert seconds == pytest.approx({"direct": 0.01, "tiles": 0.011, "dft": 0.1})
 
 
 def test_the_stored_form() -> None:
