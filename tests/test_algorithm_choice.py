@@ -166,7 +166,7 @@ def test_the_default_algorithm_stays_unless_another_is_clearly_faster() -> None:
 def test_what_is_far_behind_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     calls: list[str] = []
-    monkeypatch.setattr(algorithm_choice.time, "perf_counter", lambda: now)
+    monkeypatch.setattr("fastrcaps_dse.trainer.algorithm_choice.time.perf_counter", lambda: now)
 
     def act(name: str, seconds: float) -> Callable[[], object]:
         def take() -> None:

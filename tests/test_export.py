@@ -28,7 +28,6 @@ from fastrcaps_dse import data
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.export import checking, files, model_card, runtimes
-from fastrcaps_dse.export.classes import GARMENTS, class_names
 from fastrcaps_dse.export.folder import CARD, new_folder
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint
 from fastrcaps_dse.problem.objectives import parse_objectives
@@ -410,8 +409,3 @@ def test_weights_that_are_not_kept_or_gone(command: Command, database: Path, tmp
             refused(command(*arguments), 2, "are gone", "train the design again")
             ours.forget_weights(run.run_id)
     refused(command(*arguments), 2, "are not kept", "fastrcaps-dse train --design")
-
-
-def test_names_of_classes() -> None:
-    assert class_names("fashion-mnist-sample", 10) == GARMENTS and class_names("mnist", 10) == tuple("0123456789")
-    assert class_names("my/fashion-mnist", 3) == ("0", "1", "2")

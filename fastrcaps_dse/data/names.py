@@ -21,3 +21,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "kmnist": _HIRAGANA,
 }
 """The names of classes by label; those of the digits are their numbers."""
+
+
+def known_names(dataset: str, classes: int) -> tuple[str, ...]:
+    """The names of the classes of a data set by label: of one with a name, those that it has; else the labels."""
+    named = CLASSES.get(dataset, ())
+    return named if len(named) == classes else tuple(map(str, range(classes)))

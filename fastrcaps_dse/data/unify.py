@@ -19,6 +19,8 @@ from fastrcaps_dse.errors import InputError
 
 GROUNDS = {"black": 0, "white": 255, "mid-gray": 128}
 """What transparent parts may become, in the order of preference."""
+ON_GROUND = "transparent parts are "
+RESOLUTION = "at a resolution of 1/255"
 FAINT = 32  # a picture whose brightest and darkest values are nearer than this is hardly seen
 
 
@@ -31,14 +33,18 @@ class Unified:
     notes: tuple[str, ...]
 
 
-def unify(pictures: list[Picture], names: Sequence[str]) -> Unified:
+def unify(pictures: list[Picture], names: Sequence[str], like: str = "") -> Unified:
     """The images of pictures of one size, in their order; `pictures` is emptied on the way, to spare memory.
 
-    `names` are what errors call them. Raises InputError for values whose range is unclear.
+    `names` are what errors call them. `like` is the scaling of earlier images: what it says of white and of transparent parts holds for
+    these, too. Raises InputError for values whose range is unclear.
     """
     facts = _facts(pictures)
-    scales = {kind: _scale(kind, pictures, names) for kind in {picture.depth for picture in pictures}}
-    ground = _ground(pictures, scales) if any(picture.alpha is not None for picture in pictures) else None
+    scales = {kind: _scale_like(kind, pictures, like) or _scale(kind, pictures, names) for kind in {p.depth for p in pictures}}
+    ground = None
+    if any(picture.alpha is not None for picture in pictures):
+        told = next((name for name in GROUNDS if like.endswith(ON_GROUND + name)), None)
+        ground = told or _ground(pictures, scales)
     channels = 1 if all(picture.pixels.ndim == 2 for picture in pictures) else 3
     height, width = pictures[0].pixels.shape[:2]
     images = np.empty((len(pictures), channels, height, width), dtype=np.uint8)
@@ -48,8 +54,22 @@ def unify(pictures: list[Picture], names: Sequence[str]) -> Unified:
         if picture.alpha is not None and ground is not None:
             values = on_ground(values, picture.alpha, GROUNDS[ground])
         images[index] = values if values.ndim == 2 else values.transpose(2, 0, 1)
-    notes = [*facts, *_scale_notes(scales), *([f"transparent parts are {ground}"] if ground else [])]
-    return Unified(images=images, scaling=_scaling(scales), notes=tuple(notes))
+    notes = [*facts, *_scale_notes(scales), *([f"{ON_GROUND}{ground}"] if ground else [])]
+    scaling = _scaling(scales) + (f"; {ON_GROUND}{ground}" if ground else "")
+    return Unified(images=images, scaling=scaling, notes=tuple(notes))
+
+
+def _scale_like(kind: Depth, pictures: Sequence[Picture], like: str) -> float | None:
+    """The value that was white in earlier pictures of a depth; None if their scaling does not tell, or does not fit these."""
+    parts = like.split("; ")
+    if kind in ("16", "32") and f"value / 65535, {RESOLUTION}" in parts:
+        return 65535.0
+    if kind == "float" and (UNIT in parts) != (BYTES in parts):
+        top = 1.0 if UNIT in parts else 255.0
+        fits = all(p.pixels.min() >= 0 and p.pixels.max() <= top for p in pictures if p.depth == kind)
+        whole = top == 1 or all((p.pixels == np.rint(p.pixels)).all() for p in pictures if p.depth == kind)
+        return top if fits and whole else None
+    return None
 
 
 # --- depth --------------------------------------------------------------------------------------------------------------
@@ -123,7 +143,7 @@ def _scaling(scales: dict[Depth, float]) -> str:
     tops = sorted({int(top) for top in scales.values()} - {255, 1})
     parts = [BYTES] if set(scales.values()) & {255} else []
     parts += [UNIT] if scales.get("float") == 1 else []
-    parts += [f"value / {top}, at a resolution of 1/255" for top in tops]
+    parts += [f"value / {top}, {RESOLUTION}" for top in tops]
     return "; ".join(parts)
 
 

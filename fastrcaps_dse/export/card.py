@@ -50,6 +50,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "classes": list(source.classes),
         "shape": asdict(source.shape),
         "scaling": scaling(options),
+        "pixel_scaling": study.pixel_scaling,
         "study": study.name,
         "trial": trial.trial,
         "seed": run.seed,

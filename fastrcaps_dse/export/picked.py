@@ -40,12 +40,15 @@ class Prediction:
 class PickedNetwork(nn.Module):
     """A trained network in eval mode: images float32 [B, C, H, W] in [0, 1] to scores [B, J].
 
-    `classes` are the names of the classes by label, `design` and `shape` those of the network, which is `network`.
+    `classes` are the names of the classes by label, `design` and `shape` those of the network, which is `network`. `scaling` says how
+    the pixels of the pictures that trained it were scaled, as the study has it.
     """
 
-    def __init__(self, network: CapsNet | LeNet5, *, design: DesignPoint, shape: ImageShape, classes: Sequence[str]) -> None:
+    def __init__(
+        self, network: CapsNet | LeNet5, *, design: DesignPoint, shape: ImageShape, classes: Sequence[str], scaling: str = ""
+    ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.scaling = network, scaling
         self.design, self.shape, self.classes = design, shape, tuple(classes)
         self.eval()
 
@@ -73,7 +76,7 @@ class PickedNetwork(nn.Module):
         raise InputError(f"{type(images).__name__} is not an image", "give PIL images, arrays or tensors")
 
     def _of_picture(self, image: Image) -> Tensor:
-        return torch.from_numpy(to_pixels(image, self.shape)).unsqueeze(0).to(torch.float32) / LARGEST_PIXEL
+        return torch.from_numpy(to_pixels(image, self.shape, self.scaling)).unsqueeze(0).to(torch.float32) / LARGEST_PIXEL
 
     def _of_array(self, array: np.ndarray[Any, Any]) -> Tensor:
         """One image of an array, [1, C, H, W]."""

@@ -1,7 +1,4 @@
-"""Pictures as the pixels that a network takes: gray or RGB by its channels, resized to its height and width.
-
-`read_picture` is the one reader of picture files here; a reader of the data sets can take over from it.
-"""
+"""Pictures as the pixels that a network takes: read as those of data sets are, gray or RGB by its channels, resized to its images."""
 
 from __future__ import annotations
 
@@ -16,6 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastrcaps_dse.capsnet.sizes import ImageShape
+from fastrcaps_dse.data.pictures import Picture as Decoded
+from fastrcaps_dse.data.pictures import Unread, decode
+from fastrcaps_dse.data.pictures import read_picture as read_file
+from fastrcaps_dse.data.unify import unify
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,11 +61,17 @@ class Pictures:
         return all(picture.label is not None for picture in self.pictures)
 
 
-def to_pixels(image: Image, shape: ImageShape) -> NDArray[np.uint8]:
-    """The pixels of a picture for a network, [C, H, W]: gray or RGB, resized (bilinear, without keeping the proportions).
+def to_pixels(image: Image, shape: ImageShape, scaling: str = "") -> NDArray[np.uint8]:
+    """The pixels of a picture for a network, [C, H, W]: upright, of 8 bits, gray or RGB, resized (bilinear, proportions not kept).
 
-    Raises InputError for a network whose images are neither gray nor RGB.
+    `scaling` is that of the images that trained it. Raises InputError for values whose range is unclear, and for a network whose images
+    are neither gray nor RGB.
     """
+    return _fitted(decode(image), shape, scaling, "the picture")
+
+
+def _fitted(picture: Decoded, shape: ImageShape, scaling: str, name: str) -> NDArray[np.uint8]:
+    from PIL import Image
     from PIL.Image import Resampling
 
     mode = {1: "L", 3: "RGB"}.get(shape.channels)
@@ -72,27 +79,27 @@ def to_pixels(image: Image, shape: ImageShape) -> NDArray[np.uint8]:
         raise InputError(
             f"the network's images have {shape.channels} channels, and pictures 1 or 3", "give it arrays, from Python"
         )
-    converted = image.convert(mode)
+    pixels_CHW = unify([picture], [name], scaling).images[0]
+    converted = Image.fromarray(pixels_CHW[0] if len(pixels_CHW) == 1 else pixels_CHW.transpose(1, 2, 0)).convert(mode)
     if converted.size != (shape.width, shape.height):
         converted = converted.resize((shape.width, shape.height), Resampling.BILINEAR)
     pixels: NDArray[np.uint8] = np.atleast_3d(np.asarray(converted)).transpose(2, 0, 1).copy()
     return pixels
 
 
-def read_picture(path: Path, shape: ImageShape, label: int | None = None) -> Picture:
-    """A picture file as a network takes it. Raises InputError for a file that is none, or cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+def read_picture(path: Path, shape: ImageShape, label: int | None = None, scaling: str = "") -> Picture:
+    """A picture file as a network takes it; see `to_pixels`. Raises InputError for a file that is none, or cannot be read."""
+    if not path.exists():
+        raise InputError(f"there is no file {path}", PICTURE_HINT)
+    found = read_file(path)
+    if isinstance(found, Unread):
+        raise InputError(f"{path} is not a picture that can be read: {found.reason}", PICTURE_HINT)
+    height, width = found.pixels.shape[:2]
+    pixels = torch.from_numpy(_fitted(found, shape, scaling, str(path)))
+    return Picture(path=path, pixels=pixels, size=(width, height), label=label)
 
-    try:
-        with Image.open(path) as image:
-            return Picture(path=path, pixels=torch.from_numpy(to_pixels(image, shape)), size=image.size, label=label)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}", PICTURE_HINT) from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError, ValueError):
-        raise InputError(f"{path} is not a picture that can be read", PICTURE_HINT) from None
 
-
-def read_pictures(paths: Sequence[Path], shape: ImageShape, classes: Sequence[str]) -> Pictures:
+def read_pictures(paths: Sequence[Path], shape: ImageShape, classes: Sequence[str], scaling: str = "") -> Pictures:
     """The pictures of files and folders, in the order given and, within a folder, of their names.
 
     A folder holds pictures, or a folder of pictures for each class. Raises InputError for no picture, a file that is none, or a
@@ -102,7 +109,7 @@ def read_pictures(paths: Sequence[Path], shape: ImageShape, classes: Sequence[st
     left_out = 0
     for path in paths:
         if not path.is_dir():
-            pictures.append(read_picture(path, shape))
+            pictures.append(read_picture(path, shape, scaling=scaling))
             continue
         folders = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
         if folders:
@@ -112,7 +119,7 @@ def read_pictures(paths: Sequence[Path], shape: ImageShape, classes: Sequence[st
             files = sorted(child for child in folder.iterdir() if child.is_file())
             chosen = [file for file in files if file.suffix.lower() in SUFFIXES]
             left_out += len(files) - len(chosen)
-            pictures += [read_picture(file, shape, label) for file in chosen]
+            pictures += [read_picture(file, shape, label, scaling) for file in chosen]
     if not pictures:
         raise InputError(f"no picture in {', '.join(map(str, paths))}", PICTURE_HINT)
     return Pictures(pictures=tuple(pictures), left_out=left_out)

@@ -12,7 +12,6 @@ from fastrcaps_dse.analysis.picks import parse_limit, parse_limits, pick
 from fastrcaps_dse.analysis.results import candidate, front_of, standings_of
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError, NothingFits
-from fastrcaps_dse.export.classes import class_names
 from fastrcaps_dse.export.files import read_weights
 from fastrcaps_dse.export.folder import check_target, read_card
 from fastrcaps_dse.export.picked import PickedNetwork, as_tested
@@ -60,9 +59,10 @@ def load_picked(
 
 def load_exported(folder: Path | str) -> PickedNetwork:
     """The network of an export, with its decoder; see `load_picked`. Raises InputError for a folder that is no export."""
-    read_card(Path(folder))
+    card = read_card(Path(folder))
     network, point, shape, classes = read_weights(Path(folder) / WEIGHTS)
-    return PickedNetwork(network, design=point, shape=shape, classes=classes)
+    scaling = card.get("pixel_scaling") or ""
+    return PickedNetwork(network, design=point, shape=shape, classes=classes, scaling=scaling)
 
 
 def export_design(
@@ -95,7 +95,7 @@ def export_design(
     source = Source(
         network=network,
         shape=shape,
-        classes=class_names(row.identity["dataset"], shape.classes),
+        classes=_classes(row, shape),
         study=row,
         trial=trial,
         run=run,
@@ -156,8 +156,13 @@ def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
     """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
     run, shape = trained_run(trial), ImageShape(**row.image_shape)
     network = as_tested(trainer.load_network(weights_path(ours, run), trial.design, shape), run)
-    classes = class_names(row.identity["dataset"], shape.classes)
-    return PickedNetwork(network, design=trial.design, shape=shape, classes=classes)
+    scaling = row.pixel_scaling or ""
+    return PickedNetwork(network, design=trial.design, shape=shape, classes=_classes(row, shape), scaling=scaling)
+
+
+def _classes(row: StudyRow, shape: ImageShape) -> tuple[str, ...]:
+    """The names of the classes of a study, by label; of an earlier one, those that its data set is known to have."""
+    return tuple(row.classes) if row.classes else data.known_names(row.identity["dataset"], shape.classes)
 
 
 def test_images(row: StudyRow, dataset: str | None = None, data_dir: Path | None = None) -> data.Split:

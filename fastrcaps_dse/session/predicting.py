@@ -70,6 +70,6 @@ def predict(picked: PickedNetwork, paths: Sequence[Path], run: Run | None = None
 
     Raises InputError for no picture, a file that is none, or a folder that is not named like a class.
     """
-    pictures = read_pictures(paths, picked.shape, picked.classes)
+    pictures = read_pictures(paths, picked.shape, picked.classes, picked.scaling)
     scores = picked.scores_of(pictures.pixels) if run is None else scores_of(run, pictures.pixels)
     return Predicted(pictures=pictures, predictions=tuple(predictions(scores, picked.classes)), classes=picked.classes)
