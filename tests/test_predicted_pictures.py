@@ -28,7 +28,7 @@ def write_set(folder: Path, kind: str) -> None:
                 save(folder / part / name / f"{k}", values, kind, ink=label)
 
 
-def save(stem: Path, values: np.ndarray, kind: str, ink: int) -> None:  # type: ignore[type-arg]
+def save(stem: Path, values: np.ndarray, kind: str, ink: int) -> None:
     if kind == "16 bits":
         Image.fromarray((values * 65535).astype(np.uint16)).save(stem.with_suffix(".png"))
     elif kind == "floats":

@@ -22,7 +22,7 @@ from fastrcaps_dse.errors import InputError, MachineError, UserError
 
 ORDER = (
     *("explore", "front", "pick", "show", "export", "predict", "view", "report"),
-    *("train", "find_lr", "data_set", "studies", "export_study", "clean", "doctor"),
+    *("train", "retrain", "find_lr", "data_set", "studies", "export_study", "clean", "doctor"),
 )
 """Of the commands in --help."""
 app.registered_commands.sort(key=lambda command: ORDER.index(getattr(command.callback, "__name__", "")))

@@ -82,7 +82,7 @@ class RunOptions:
         str | None,
         typer.Option(
             "--protocol",
-            help="validation (select the epoch on held-out images, test once) or paper (select it on the test set).",
+            help="validation (held-out images select the epoch), paper (the test set does) or all-images (the last epoch).",
             rich_help_panel=WHAT,
         ),
     ] = None

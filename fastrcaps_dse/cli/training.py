@@ -1,24 +1,55 @@
-"""One design: `train`, `find-lr`."""
+"""One design: `train`, `retrain`, `find-lr`."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, write_text
 from fastrcaps_dse.cli.designs import print_trial
 from fastrcaps_dse.cli.options import (
+    DataDirOption,
     DataOptions,
     DeviceOptions,
     JsonOption,
     RunOptions,
     StorageOption,
+    StudyOption,
     VerboseOption,
     grouped,
 )
 from fastrcaps_dse.errors import InputError
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.problem.study_spec import StudySpec
+    from fastrcaps_dse.store import StudyRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowToTrain:
+    """Where one design is trained."""
+
+    storage: str | None
+    data_dir: Path | None
+    device: DeviceOptions
+
+
+def _train(spec: StudySpec, how: HowToTrain, as_json: bool) -> StudyRow:
+    """Train the only design of a study, and print it; the study. Ends the program for a run that failed."""
+    from fastrcaps_dse.cli.running import HowToRun, run_study
+
+    run = HowToRun(storage=how.storage, data_dir=how.data_dir, device=how.device.device, precision=how.device.precision)
+    outcome, _ = run_study(spec, run, 1, each_epoch=True)
+    ours = open_store(how.storage)
+    trial = ours.trials(outcome.study)[0]
+    print_trial(ours, outcome.study, trial, as_json)
+    if trial.state == "failed":
+        raise typer.Exit(FAILED)
+    return outcome.study
 
 
 @app.command()
@@ -38,7 +69,6 @@ def train(
     verbose: VerboseOption = False,
 ) -> None:
     """Train one design, or continue its training; a line for each epoch."""
-    from fastrcaps_dse.cli.running import HowToRun, run_study
     from fastrcaps_dse.problem.space import parse_design
     from fastrcaps_dse.problem.study_spec import single_design_study
 
@@ -54,13 +84,48 @@ def train(
         protocol=run.protocol,
         seed=seed,
     )
-    how = HowToRun(storage=storage, data_dir=data.data_dir, device=device.device, precision=device.precision)
-    outcome, _ = run_study(spec, how, 1, each_epoch=True)
+    _train(spec, HowToTrain(storage=storage, data_dir=data.data_dir, device=device), as_json)
+
+
+@app.command()
+@grouped
+def retrain(
+    device: DeviceOptions,
+    trial: Annotated[int, typer.Argument(help="The number of the trial.")],
+    study: StudyOption = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of the run; default those of the study.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the run.")] = 0,
+    all_images: Annotated[
+        bool, typer.Option("--all-images", help="Hold out no training images; the last epoch counts.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the study that keeps the run.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="The study's images, if they are elsewhere now.")] = None,
+    data_dir: DataDirOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images."""
+    from fastrcaps_dse.problem.study_spec import single_design_study
+    from fastrcaps_dse.session.exporting import find_trial
+
     ours = open_store(storage)
-    trial = ours.trials(outcome.study)[0]
-    print_trial(ours, outcome.study, trial, as_json)
-    if trial.state == "failed":
-        raise typer.Exit(FAILED)
+    row = ours.study(study)
+    identity = row.identity
+    spec = single_design_study(
+        find_trial(ours, row, trial).design,
+        name=name,
+        dataset=dataset or identity["dataset"],
+        relabel=identity.get("relabel"),
+        test_share=identity.get("test_share"),
+        epochs=epochs or identity["epochs"],
+        protocol="all-images" if all_images else identity["protocol"],
+        objectives=row.objectives,
+        time=identity.get("time"),
+        seed=seed,
+    )
+    trained = _train(spec, HowToTrain(storage=storage, data_dir=data_dir, device=device), as_json)
+    hint(f"its files for elsewhere: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
 
 
 @app.command("find-lr")

@@ -123,13 +123,18 @@ def _design(card: Mapping[str, Any]) -> str:
     )
 
 
+PROTOCOLS = {
+    "validation": "The epoch was selected on training images that were held out; "
+    "the test images guided no decision and were measured once.",
+    "paper": "The epoch was selected on the test images (the paper's protocol), so the test accuracy is optimistic.",
+    "all-images": "All training images trained the network, none was held out. The last epoch counts; no accuracy selected it.",
+}
+"""What selected the weights, by protocol."""
+
+
 def _data(card: Mapping[str, Any]) -> str:
     data, trained = card["dataset"], card["trained_on"]
-    how = (
-        "The epoch was selected on training images that were held out; the test images guided no decision and were measured once."
-        if card["protocol"] == "validation"
-        else "The epoch was selected on the test images (the paper's protocol), so the test accuracy is optimistic."
-    )
+    how = PROTOCOLS[card["protocol"]]
     lines = [
         f"Data set: {data['name']}, {data['train_images']:,} training and {data['test_images']:,} test images "
         f"(fingerprint `{data['fingerprint']}`).",

@@ -189,7 +189,9 @@ def lacking(info: PaperInfo) -> str:
 
 def caption(identity: Mapping[str, Any]) -> str:
     """The caption of the table: what was measured, and how. `identity` is that of the study."""
-    measured = {"validation": "held-out training images", "paper": "the test set"}[identity["protocol"]]
+    measured = {"validation": "held-out training images", "paper": "the test set", "all-images": "the test set"}[
+        identity["protocol"]
+    ]
     return (
         f"{identity['dataset']}, {counted(identity['epochs'], 'epoch')}; accuracy on {measured}, means over the seeds. "
         "Time is the training time up to the end of the epoch of the highest accuracy, evaluation excluded. "

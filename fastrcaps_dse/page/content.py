@@ -20,6 +20,7 @@ from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_pa
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
     "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
+    "all-images": "All training images train. Accuracy is the test accuracy after the last epoch, which no accuracy selects.",
 }
 CLOCKS = {
     "steps": "Time is counted up to the end of the most accurate epoch: the number of steps times the seconds of a step measured alone.",

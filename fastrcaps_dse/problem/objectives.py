@@ -73,8 +73,10 @@ def time_to(accuracy: float, accuracies: Sequence[float], seconds: Sequence[floa
     return NEVER * (1 + (accuracy - max(accuracies)) / 100)
 
 
-def selected_epoch(accuracies: Sequence[float]) -> int:
-    """The first epoch of the highest accuracy, counted from 1."""
+def selected_epoch(accuracies: Sequence[float], *, last: bool = False) -> int:
+    """The first epoch of the highest accuracy, counted from 1; with `last`, the last epoch, which no accuracy selects."""
+    if last:
+        return len(accuracies)
     return max(range(len(accuracies)), key=lambda k: accuracies[k]) + 1
 
 

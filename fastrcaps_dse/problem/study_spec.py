@@ -17,7 +17,7 @@ from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_who
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
 
 Pruning = Literal["off", "safe", "on"]
-Protocol = Literal["validation", "paper"]
+Protocol = Literal["validation", "paper", "all-images"]
 Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
 UNBOUNDED = 10**6  # trials; more than any study has
@@ -32,7 +32,9 @@ class StudySpec:
     dataset: str = "mnist-sample"  # a name or a folder
     relabel: bool = False  # number the classes that occur 0, 1, ..., if the labels have gaps
     test_share: float | None = None  # of the images of each class: those that test, of a data set without a test set
-    protocol: Protocol = "validation"  # which images select the epoch: held-out training images, or (paper) the test set
+    protocol: Protocol = (
+        "validation"  # held-out images select the epoch; paper: the test set; all-images: the last epoch counts
+    )
     epochs: int = 30  # of each run
     seeds: int = 1  # runs of each design, whose results are averaged
     trials: int = 20  # designs to try
@@ -63,6 +65,8 @@ class StudySpec:
         ):
             if getattr(self, name) not in kinds:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
+        if self.protocol == "all-images" and self.pruning != "off":
+            raise InputError("runs of the protocol all-images are not pruned: their last epoch counts", "use --pruning off")
         if self.sampler == "exhaustive" and not self.space.finite:
             raise InputError(
                 "the exhaustive sampler needs a finite design space",

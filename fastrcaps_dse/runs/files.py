@@ -27,6 +27,7 @@ class RunFiles:
     run_id: int
     folder: Path
     prefixes: PrefixCache
+    last_counts: bool = False  # the weights of the last epoch are those of the run, not those of the most accurate one
     step_seconds: Mapping[int, float] | None  # by batch size; None where the clock tells the time objective
 
     def resume(self, training: Training) -> list[EpochRow]:
@@ -56,7 +57,7 @@ class RunFiles:
             return []
         try:
             training.load(found.checkpoint, fork=True)
-            best = self.best_weights(selected_epoch([epoch["acc"] for epoch in found.epochs]))
+            best = self.best_weights(self.selected([epoch["acc"] for epoch in found.epochs]))
             best.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found.best, best)
             return [self._keep_row(epoch) for epoch in found.epochs]
@@ -66,10 +67,14 @@ class RunFiles:
             logger.warning("a cached prefix cannot be used (%s); training it again", error)
             return []
 
+    def selected(self, accuracies: Sequence[float]) -> int:
+        """The epoch whose weights are those of the run, as far as it is trained."""
+        return selected_epoch(accuracies, last=self.last_counts)
+
     def keep(self, training: Training, epoch: Epoch, *, best: bool) -> EpochRow:
         """Keep an epoch that was just trained; `best` says whether it is more accurate than all before. Its stored record."""
         row = self._keep_row(asdict(epoch))
-        if best:
+        if best or self.last_counts:
             training.save_weights(self.folder / weights_name(epoch.epoch))
         if (self.folder / LAST).exists():
             (self.folder / LAST).replace(self.folder / PREVIOUS)
@@ -80,7 +85,7 @@ class RunFiles:
 
     def keep_prefix(self, key: str, rows: Sequence[EpochRow]) -> None:
         """Let other runs begin with what this one has trained so far."""
-        best = self.best_weights(selected_epoch([row.acc for row in rows]))
+        best = self.best_weights(self.selected([row.acc for row in rows]))
         self.prefixes.keep(key, self.folder / LAST, best, [asdict(row) for row in rows])
 
     def best_weights(self, epoch: int) -> Path:
@@ -106,7 +111,7 @@ class RunFiles:
 
     def _has_best_weights(self, stored: Sequence[EpochRow], done: int) -> bool:
         rows = [row for row in stored if row.epoch <= done]
-        return len(rows) == done and self.best_weights(selected_epoch([row.acc for row in rows])).exists()
+        return len(rows) == done and self.best_weights(self.selected([row.acc for row in rows])).exists()
 
 
 def weights_name(epoch: int) -> str:

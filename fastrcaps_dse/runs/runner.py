@@ -13,7 +13,7 @@ from pathlib import Path
 from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
 from fastrcaps_dse.errors import RunFailed, TooLittleMemory
-from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
@@ -135,6 +135,7 @@ class Runner:
             run_id=run_id,
             folder=self._folder(run_id),
             prefixes=PrefixCache(folder=store.runs_folder(self.context.store.url) / PREFIXES),
+            last_counts=self.context.spec.protocol == "all-images",
             step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point, algorithms)
             if by_steps
             else None,
@@ -169,7 +170,7 @@ class Runner:
 
     def _finish(self, training: Training, files: RunFiles, rows: list[EpochRow], prune: Prune | None) -> Measurement:
         """Select the epoch, test it once, keep its weights, and store the measurement."""
-        selected = selected_epoch([row.acc for row in rows])
+        selected = files.selected([row.acc for row in rows])
         test_acc = rows[selected - 1].acc
         if self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))

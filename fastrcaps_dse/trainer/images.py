@@ -12,8 +12,8 @@ from fastrcaps_dse.problem.study_spec import Protocol
 
 
 def split_for(dataset: DataSet, protocol: Protocol) -> tuple[Split, Split]:
-    """The (images that train, images that select the epoch) of a data set under a protocol."""
-    return (dataset.train, dataset.test) if protocol == "paper" else data.hold_out(dataset.train)
+    """The (images that train, images that each epoch is evaluated on) of a data set under a protocol."""
+    return data.hold_out(dataset.train) if protocol == "validation" else (dataset.train, dataset.test)
 
 
 def as_floats(images: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Epoch:
 class Training:
     """One run: a design trained with a seed on a data set. `epochs()` trains, and yields each epoch as it ends.
 
-    `epochs` is the length of the run. `protocol` says which images select the epoch: held-out training images, or with
+    `epochs` is the length of the run. `protocol` says which images each epoch is evaluated on: held-out training images, or with
     "paper" the test set. `device` is chosen if it is None. `precision` is that of the convolutions; LeNet5 uses float32.
     `algorithms` are those of PrimaryCaps on a CPU: with others the bits differ, up to rounding.
     Raises InputError for a data set that the network does not admit, or that has too few images to hold some out.
