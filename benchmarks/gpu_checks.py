@@ -21,6 +21,7 @@ from fastrcaps_dse.capsnet.network import CapsNet, Precision
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
 from fastrcaps_dse.trainer import Training, epoch_images
+from fastrcaps_dse.trainer.adam import Optimizer
 from fastrcaps_dse.trainer.images import as_floats
 from fastrcaps_dse.trainer.steps import ADAM, CAPTURE_FROM, EagerSteps, GraphSteps
 
@@ -99,7 +100,7 @@ def _alike(network: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def _taken(network: nn.Module, start: Sequence[Tensor], optimizer: torch.optim.Optimizer, losses: list[float]) -> Taken:
+def _taken(network: nn.Module, start: Sequence[Tensor], optimizer: Optimizer, losses: list[float]) -> Taken:
     parameters = parameters_of(network)
     return Taken(
         losses=losses,

@@ -12,6 +12,7 @@ from benchmarks.yardstick import PlainCapsNet, PlainTraining, make_yardstick
 from fastrcaps_dse.capsnet.network import CapsNet
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer import Training
+from fastrcaps_dse.trainer.adam import Optimizer
 from fastrcaps_dse.trainer.images import as_floats
 
 
@@ -20,7 +21,7 @@ class PlainSteps:
 
     def __init__(self, whole: PlainTraining) -> None:
         self.whole = whole
-        self.optimizer: torch.optim.Optimizer = whole.optimizer
+        self.optimizer: Optimizer = whole.optimizer
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
         """Compile what the form compiles, for each size that a batch has; plain scripts do nothing."""

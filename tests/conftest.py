@@ -60,6 +60,7 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
 
 
 LONGEST = (
+    "memory",
     "gpu_benchmark",
     "documented_commands",
     "export",

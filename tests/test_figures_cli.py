@@ -22,6 +22,8 @@ from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.store import EpochRow, Store
 from tests.conftest import Command
 
+SHAPE = {"channels": 1, "height": 28, "width": 28, "classes": 10}
+
 
 def epoch_row(epoch: int, acc: float, seconds: float) -> EpochRow:
     return EpochRow(
@@ -47,7 +49,7 @@ def write_study(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], sec
     url = store.parse_url(str(path))
     study = open_optuna_study(spec, open_storage(url))
     ours = Store(url, create=True)
-    row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": {}}
+    row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": SHAPE}
     ours.add_study(row | {"study_id": study.study_id, "train_images": 1600})
     for trial, (design, runs) in enumerate(curves.items()):
         point = parse_design(design)

@@ -7,7 +7,6 @@ from pathlib import Path
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.runs.front_weights import keep_front_weights
-from fastrcaps_dse.runs.runner import run_folder
 from fastrcaps_dse.store import Store, tables
 from tests.synthetic import write_study
 
@@ -15,7 +14,7 @@ from tests.synthetic import write_study
 def write_weights(ours: Store) -> None:
     """A file of weights for each run."""
     for run in ours.runs(ours.study().study_id):
-        folder = run_folder(store.runs_folder(ours.url), run.run_id)
+        folder = store.run_folder(store.runs_folder(ours.url), run.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights.safetensors").write_bytes(b"w")
         set_run(ours, run.run_id, weights=str(folder / "weights.safetensors"))
@@ -52,7 +51,7 @@ def test_a_design_that_comes_back_keeps_what_it_has(tmp_path: Path) -> None:
     study = ours.study()
     trial = front_of(ours.trials(study), study.objectives)[0]
     least = min(trial.runs, key=lambda run: run.measurement["acc"])  # type: ignore[index]
-    folder = run_folder(store.runs_folder(ours.url), least.run_id)
+    folder = store.run_folder(store.runs_folder(ours.url), least.run_id)
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(b"w")
     set_run(ours, least.run_id, weights=str(folder / "weights.safetensors"))

@@ -17,7 +17,7 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.quantities import format_bytes
 from fastrcaps_dse.runs.holdings import CHECKPOINTS, LEFT_OVER, PREFIX_CACHE, WEIGHTS_KIND, holdings
 from fastrcaps_dse.runs.prefix_cache import BEST, CHECKPOINT, EPOCHS
-from fastrcaps_dse.runs.runner import PREFIXES, run_folder
+from fastrcaps_dse.runs.runner import PREFIXES
 from fastrcaps_dse.session.managing import clean, delete_study, rename_study
 from fastrcaps_dse.store import Store, tables
 from tests.conftest import Command
@@ -51,7 +51,7 @@ def count(ours: Store, table: str) -> int:
 def test_a_deleted_study_leaves_nothing_and_the_other_all(tmp_path: Path) -> None:
     ours = two_studies(tmp_path / "s.db")
     other, epochs = ours.trials(ours.study("b")), ours.epochs_of(ours.study("b").study_id)
-    folders = [run_folder(store.runs_folder(ours.url), run.run_id) for run in ours.runs(ours.study("a").study_id)]
+    folders = [store.run_folder(store.runs_folder(ours.url), run.run_id) for run in ours.runs(ours.study("a").study_id)]
     for folder in folders:
         folder.mkdir(parents=True)
         (folder / "weights.safetensors").write_bytes(b"w")
@@ -141,10 +141,10 @@ def filled(path: Path) -> Store:
         file.write_bytes(bytes(size))
         return file
 
-    kept = put(run_folder(folder, runs[0].run_id) / "weights.safetensors", 100)
-    put(run_folder(folder, runs[0].run_id) / "last.safetensors", 10)  # of a finished run: left over
-    put(run_folder(folder, runs[3].run_id) / "last.safetensors", 1000)
-    put(run_folder(folder, 999) / "weights.safetensors", 20)
+    kept = put(store.run_folder(folder, runs[0].run_id) / "weights.safetensors", 100)
+    put(store.run_folder(folder, runs[0].run_id) / "last.safetensors", 10)  # of a finished run: left over
+    put(store.run_folder(folder, runs[3].run_id) / "last.safetensors", 1000)
+    put(store.run_folder(folder, 999) / "weights.safetensors", 20)
     put(folder / "stray.tmp", 3)
     for name in (CHECKPOINT, BEST, EPOCHS):
         put(folder / PREFIXES / "abc" / name, 2000)

@@ -41,6 +41,8 @@ EPOCH = EpochRow(
     counted_seconds=1.0,
 )
 
+SHAPE = {"channels": 1, "height": 28, "width": 28, "classes": 10}
+
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Store:
@@ -49,7 +51,7 @@ def ours(tmp_path: Path) -> Store:
     spec = parse_study("", default_name="s")
     study = open_optuna_study(spec, open_storage(url))
     made = Store(url, create=True)
-    row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": {}}
+    row = {"identity": spec.identity(), "spec_text": "", "target_trials": 3, "dataset_fingerprint": "0", "image_shape": SHAPE}
     made.add_study(row | {"study_id": study.study_id, "train_images": 10})
     return made
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from fastrcaps_dse.errors import InputError, RunFailed
 from fastrcaps_dse.problem.schedules import AdaBatch, build_timeline, learning_rate
 from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
+from fastrcaps_dse.trainer.adam import Adam
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM, GraphSteps
 
 CPU = torch.device("cpu")
@@ -283,3 +286,38 @@ def test_warming_up_changes_nothing_and_counts_apart(dataset: DataSet) -> None:
     epochs = list(training(dataset, "batch_schedule=adabatch(head_batch=4)", epochs=3).epochs())
     warm = [e.warm_up_seconds for e in epochs]
     assert [e.batch_size for e in epochs] == [4, 16, 16] and warm[2] < min(warm[:2])
+
+
+def test_adam_is_that_of_pytorch_to_the_last_bit() -> None:
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(5, 7), (3,), (2, 3, 4)]
+    start = [torch.randn(*shape, generator=generator) for shape in shapes]
+    ours, theirs, unused = ([torch.nn.Parameter(t.clone()) for t in start] for _ in range(3))
+    settings: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    mine = Adam([*ours, unused[0]], lr=1e-3, **settings)
+    pytorchs = torch.optim.Adam(theirs, lr=1e-3, fused=True, **settings)
+    for rate in (1e-3, 3e-3, 0.0, 1e-4):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator)
+            b.grad = a.grad.clone()
+        mine.param_groups[0]["lr"] = pytorchs.param_groups[0]["lr"] = rate
+        mine.step()
+        pytorchs.step()
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b) and mine.state[a].keys() == pytorchs.state[b].keys()
+        assert all(torch.equal(value, pytorchs.state[b][name]) for name, value in mine.state[a].items())
+    assert unused[0] not in mine.state and torch.equal(unused[0], start[0])
+    mine.zero_grad()
+    assert all(p.grad is None for p in ours)
+
+
+def test_training_on_a_cpu_loads_no_compiler(dataset: DataSet) -> None:
+    """It would take a second of each process."""
+    code = (
+        "import sys, torch; from fastrcaps_dse import Training, data, parse_design; from fastrcaps_dse.capsnet import sizes\n"
+        "sizes.CONV_CHANNELS, sizes.CAPSULE_TYPES = 8, 2\n"
+        "run = Training(parse_design('batch_schedule=128'), 0, data.load('mnist-sample'), epochs=1, device=torch.device('cpu'))\n"
+        "run.run_epoch(); print('torch._dynamo' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"

@@ -101,6 +101,7 @@ def study_content(
             "notes": [*([note] if note else []), PROTOCOLS[protocol], CLOCKS[study.identity.get("time", "steps")]],
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
+            "export": _export_command(study, storage),
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
@@ -116,6 +117,12 @@ def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | No
     parts = ["fastrcaps-dse", "pick", "--study", study.name]
     if tuple(objectives) != study.objectives:
         parts += ["--objectives", ",".join(o.name for o in objectives)]
+    return shlex.join([*parts, *(("--storage", without_password(storage)) if storage else ())])
+
+
+def _export_command(study: StudyRow, storage: str | None) -> str:
+    """The command that exports a design: it ends where the number of the trial comes, then the folder."""
+    parts = ["fastrcaps-dse", "export", "--study", study.name]
     return shlex.join([*parts, *(("--storage", without_password(storage)) if storage else ())])
 
 

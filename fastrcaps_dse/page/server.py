@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -150,6 +150,16 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
         except UserError as error:
             return PlainTextResponse(error.message, 503)
 
+    async def weights(request: Request) -> Response:
+        trial = _number(request.query_params.get("trial", ""))
+        try:
+            path = await run_in_threadpool(watched.source.weights, trial)
+        except UserError as error:
+            return PlainTextResponse(error.message, 503)
+        if path is None:
+            return PlainTextResponse("the weights of this design are not kept", 404)
+        return FileResponse(path, media_type="application/octet-stream", filename=f"trial-{trial}.safetensors")
+
     async def events(_: Request) -> Response:
         return StreamingResponse(_events(watched, news), media_type="text/event-stream")
 
@@ -160,6 +170,7 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
         Route("/plotly.js", text("text/javascript", plotly_js)),
         Route("/data", data),
         Route("/curves", curves),
+        Route("/weights", weights),
         Route("/events", events),
     ]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.page.content import curves_content, study_content
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow
+from fastrcaps_dse.store import Store, StudyRow, run_folder, runs_folder
+
+WEIGHTS = "weights.safetensors"  # the file of a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,15 @@ class Source:
         """What the page shows of the study, without the curves."""
         seconds = self.store.train_seconds(self.study.study_id)
         return study_content(self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage)
+
+    def weights(self, trial: int) -> Path | None:
+        """The file of a design's weights in the storage's own folder, whatever path is stored; None if there is none."""
+        for row in self.store.trials(self.study):
+            for run in row.runs if row.trial == trial else ():
+                path = run_folder(runs_folder(self.store.url), run.run_id) / WEIGHTS
+                if run.weights and path.is_file():
+                    return path
+        return None
 
     def curves(self, trials: Sequence[int]) -> dict[int, Any]:
         """The curves of some designs by trial. Trials that the study does not have are left out."""

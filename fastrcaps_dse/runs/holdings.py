@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastrcaps_dse import store
 from fastrcaps_dse.runs.prefix_cache import is_entry
-from fastrcaps_dse.runs.runner import PREFIXES, run_folder
+from fastrcaps_dse.runs.runner import PREFIXES
 from fastrcaps_dse.store import RunRow, Store
 
 WEIGHTS_KIND = "weights"
@@ -58,7 +58,7 @@ def free(held: Iterable[Holding]) -> int:
 
 def _classified(folder: Path, runs: Iterable[RunRow]) -> Iterator[tuple[str, Path]]:
     """(kind, path) of each file of a runs folder."""
-    by_folder = {run_folder(folder, run.run_id).name: run for run in runs}
+    by_folder = {store.run_folder(folder, run.run_id).name: run for run in runs}
     kept = {str(Path(run.weights).absolute()) for run in by_folder.values() if run.weights}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         if entry.name == PREFIXES and entry.is_dir():

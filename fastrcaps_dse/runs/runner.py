@@ -77,7 +77,7 @@ class Runner:
         shutil.rmtree(self._folder(run_id), ignore_errors=True)
 
     def _folder(self, run_id: int) -> Path:
-        return run_folder(store.runs_folder(self.context.store.url), run_id)
+        return store.run_folder(store.runs_folder(self.context.store.url), run_id)
 
     def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
         here = self.context
@@ -213,11 +213,6 @@ def _lack_of_memory(error: Exception) -> str:
     if not isinstance(translated, TooLittleMemory):
         raise translated from None
     return translated.message
-
-
-def run_folder(runs: Path, run_id: int) -> Path:
-    """The folder of a run, in the folder of all runs of a storage."""
-    return runs / f"run-{run_id:06d}"
 
 
 def _ends_of_phases(training: Training) -> set[int]:

@@ -18,7 +18,6 @@ from fastrcaps_dse.export.picked import PickedNetwork, as_tested
 from fastrcaps_dse.export.source import Options, Source
 from fastrcaps_dse.export.writing import WEIGHTS, write_export
 from fastrcaps_dse.figures.plots import pareto_info
-from fastrcaps_dse.runs.runner import run_folder
 from fastrcaps_dse.store import URL, RunRow, Store, StudyRow, TrialRow
 
 
@@ -145,7 +144,7 @@ def trained_run(trial: TrialRow) -> RunRow:
 def weights_path(ours: Store, run: RunRow) -> Path:
     """The file of a run's weights: where it was written, or, if the database was moved, beside it. Raises InputError."""
     written = Path(str(run.weights))
-    beside = run_folder(store.runs_folder(ours.url), run.run_id) / written.name
+    beside = store.run_folder(store.runs_folder(ours.url), run.run_id) / written.name
     for path in (written, beside):
         if path.is_file():
             return path

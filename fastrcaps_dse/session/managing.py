@@ -7,7 +7,6 @@ import shutil
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.runs.holdings import FREED, Holding, free, holdings
-from fastrcaps_dse.runs.runner import run_folder
 from fastrcaps_dse.search.optuna_storage import delete_optuna_study, open_storage
 from fastrcaps_dse.store import Store, StudyRow
 
@@ -21,7 +20,7 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     """
     study = ours.study(name)
     _refuse_while_explored(ours, study)
-    folders = [run_folder(store.runs_folder(ours.url), run.run_id) for run in ours.runs(study.study_id)]
+    folders = [store.run_folder(store.runs_folder(ours.url), run.run_id) for run in ours.runs(study.study_id)]
     optunas = open_storage(ours.url)
     try:
         ours.delete_study(study.study_id)  # before Optuna's, whose ids are used again

@@ -66,6 +66,11 @@ def runs_folder(url: URL) -> Path:
     return path.with_suffix(".runs") if path else Path("studies") / f"{url.database or 'storage'}.runs"
 
 
+def run_folder(runs: Path, run_id: int) -> Path:
+    """The folder of a run, in the folder of all runs of a storage."""
+    return runs / f"run-{run_id:06d}"
+
+
 @contextmanager
 def clear_errors(url: URL) -> Iterator[None]:
     """Errors of the database as one clear line, without a password."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.data import Split
+from fastrcaps_dse.trainer.adam import Adam, Optimizer
 from fastrcaps_dse.trainer.images import as_floats
 from fastrcaps_dse.trainer.memory import lacks_memory
 from fastrcaps_dse.trainer.threads import follow_load
@@ -28,7 +29,7 @@ WARM_UP_STEPS = 3  # before a capture, as CUDA graphs need them
 class Steps(Protocol):
     """A way to take the steps of an epoch."""
 
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
         """Prepare for `steps` steps of this batch size; weights and optimizer state stay as they are."""
@@ -40,7 +41,7 @@ class Steps(Protocol):
         """
 
 
-def _update(network: CapsNet | LeNet5, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
+def _update(network: CapsNet | LeNet5, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
     """Make one optimizer update. Returns the sums of both losses over the batch before it, [2]."""
     optimizer.zero_grad(set_to_none=True)
     margin, reconstruction = network.losses(x, y)
@@ -62,8 +63,10 @@ class EagerSteps:
 
     def __init__(self, network: CapsNet | LeNet5, device: torch.device) -> None:
         self.network, self.device = network, device
-        fused = device.type in ("cpu", "cuda")
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused, **ADAM)
+        if device.type == "cpu":
+            self.optimizer: Optimizer = Adam(network.parameters(), lr=1e-3, **ADAM)
+        else:
+            self.optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=device.type == "cuda", **ADAM)
 
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
         """Run forward and backward once with each size that a batch will have."""
@@ -97,9 +100,7 @@ class GraphSteps:
         self.network, self.device = network, device
         on_cuda = device.type == "cuda"
         self.lr = torch.tensor(1e-3, device=device)
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
-            network.parameters(), lr=self.lr, fused=True, capturable=on_cuda, **ADAM
-        )
+        self.optimizer: Optimizer = torch.optim.Adam(network.parameters(), lr=self.lr, fused=True, capturable=on_cuda, **ADAM)
         self.images, self.labels = torch.empty_like(images.images), torch.empty_like(images.labels)
         self.rates = torch.empty(len(images), device=device)
         self.first, self.step = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))

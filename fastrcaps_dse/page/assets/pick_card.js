@@ -32,7 +32,7 @@ class PickCard {
     if (nearest) nodes.push(element('p', { textContent: `nearest miss: ${nearest.label} (trial ${nearest.trial})` }));
     if (design || nearest) nodes.push(this.values(design || nearest));
     nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
-    if (design?.weights) nodes.push(element('p', { textContent: `weights: ${design.weights}`, className: 'hint' }));
+    if (design?.weights) nodes.push(...this.files(design));
     this.node.className = design ? '' : 'none';
     this.node.replaceChildren(...nodes);
     $('command').textContent = this.commandLine();
@@ -43,6 +43,15 @@ class PickCard {
     if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc)]);
     const nodes = rows.flatMap((row) => ['dt', 'dd'].map((tag, k) => element(tag, { textContent: row[k] })));
     return element('dl', {}, ...nodes);
+  }
+
+  // Where the weights are, and how to get them as files that run elsewhere.
+  files({ trial, weights }) {
+    const place = element('p', { textContent: `weights: ${weights}`, className: 'hint' });
+    const link = this.app.source.weightsAddress(trial);
+    if (link) place.append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
+    const command = `${this.app.study.exportCommand} --out capsnet-${trial} ${trial}`;
+    return [place, element('p', { className: 'hint' }, 'as files that run elsewhere: ', element('code', { id: 'export', textContent: command }))];
   }
 
   commandLine() {

@@ -15,6 +15,10 @@ class FileSource {
     return this.found;
   }
 
+  weightsAddress() {
+    return null; // a file has none
+  }
+
   follow() {
     $('status').textContent = 'a file';
   }
@@ -32,6 +36,10 @@ class ServerSource {
 
   curves(trials) {
     return this.get(`curves?trials=${trials.join()}`);
+  }
+
+  weightsAddress(trial) {
+    return `weights?trial=${trial}&${this.credentials()}`;
   }
 
   events() {
