@@ -55,8 +55,9 @@ def test_tensorboard_has_every_epoch(tmp_path: Path, tiny: Path, small_capsnet: 
         assert events.Scalars("objective/acc")[0].value == pytest.approx(max(accuracies), rel=1e-6)
 
 
-def test_mlflow_has_every_epoch(tmp_path: Path, tiny: Path, small_capsnet: None) -> None:
+def test_mlflow_has_every_epoch(tmp_path: Path, tiny: Path, small_capsnet: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder serves for a test
     from mlflow import MlflowClient
 
     uri = f"file://{tmp_path / 'ml'}"
