@@ -321,3 +321,9 @@ def test_training_on_a_cpu_loads_no_compiler(dataset: DataSet) -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"
+
+
+def test_others_may_read_weights_as_they_may_other_files(dataset: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    training(dataset).save_weights(tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -26,7 +26,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        partial.touch()
+        mode = partial.stat().st_mode
         safetensors.torch.save_file(on_cpu, partial, metadata)
+        partial.chmod(mode)  # as the person's other files are; safetensors lets only the owner read
         os.replace(partial, path)
     except (OSError, safetensors.SafetensorError) as error:
         with suppress(OSError):
