@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
-# Python compiles what it imports, which is a small part of what is installed.
+# Python compiles what it imports, which is a small part of what is installed, and keeps that, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL = $(PIP) install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: explore test test-quick bench lint types check lock clean
