@@ -9,6 +9,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.capsnet import sizes
@@ -21,8 +22,15 @@ from fastrcaps_dse.session import OpenStudy, Outcome
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 
-SMALL = {"CONV_CHANNELS": 32, "CAPSULE_TYPES": 4, "DECODER_HIDDEN": (32, 64)}
+SMALL: dict[str, Any] = {"CONV_CHANNELS": 32, "CAPSULE_TYPES": 4, "DECODER_HIDDEN": (32, 64)}
 """Layer sizes of a CapsNet that trains in no time, for tests of what happens around the training."""
+
+
+@contextmanager
+def small_sizes() -> Iterator[None]:
+    """A context in which CapsNets in this process are small."""
+    with mock.patch.multiple(sizes, **SMALL):
+        yield
 
 
 def small_worker(pipe: Connection, setup: worker_pool.WorkerSetup) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ import yaml  # type: ignore[import-untyped]
 from PIL import Image
 
 from fastrcaps_dse import data
-from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.export import checking, files, model_card, runtimes
 from fastrcaps_dse.export.folder import CARD, new_folder
@@ -34,20 +32,12 @@ from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.session import load_exported
 from tests.conftest import Answer, Command
 from tests.exporting import LENET, SHARED, explored_study, noisy_images, opened
-from tests.sessions import SMALL
+from tests.sessions import small_sizes
 
 pytestmark = pytest.mark.usefixtures("small_capsnet")
 
 HUB_KEYS = {"license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"}
 """Keys of the hub's model-card metadata that are used here."""
-
-
-@contextlib.contextmanager
-def small_sizes() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setattr(sizes, name, value)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from fastrcaps_dse.session import PickedNetwork, load_exported, load_picked
 from fastrcaps_dse.store import TrialRow
 from tests.conftest import Command
 from tests.exporting import CAPSNET, LENET, explored_study, noisy_images, opened, write_pictures
-from tests.test_export import refused, small_sizes
+from tests.sessions import small_sizes
+from tests.test_export import refused
 
 pytestmark = pytest.mark.usefixtures("small_capsnet")
 

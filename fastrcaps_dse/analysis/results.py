@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastrcaps_dse.analysis.pareto import front
 from fastrcaps_dse.analysis.picks import Candidate
 from fastrcaps_dse.analysis.uncertainty import Standing, standings
+from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
@@ -41,6 +42,22 @@ def values_of(trial: TrialRow) -> dict[str, float] | None:
 def weights_of(trial: TrialRow) -> str | None:
     """Where the weights of the design are kept, if they are."""
     return next((run.weights for run in trial.runs if run.weights), None)
+
+
+def find_trial(trials: Sequence[TrialRow], number: int, study: str) -> TrialRow:
+    """The trial of this number. Raises InputError where the study of this name has none."""
+    found = next((trial for trial in trials if trial.trial == number), None)
+    if found is None:
+        existing = f"trials 0 to {max(trial.trial for trial in trials)}" if trials else "no trial yet"
+        raise InputError(f"there is no trial {number} in the study {study!r}", f"it has {existing}")
+    return found
+
+
+def candidates_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[Candidate]:
+    """The measured trials, as the pick sees them."""
+    measured = [trial for trial in trials if trial.measurement is not None]
+    sure = standings_of(measured, objectives)
+    return [candidate(trial, objectives, sure[trial.trial]) for trial in measured]
 
 
 def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standing) -> Candidate:

@@ -125,8 +125,7 @@ def pick(
     row = ours.study(study)
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
     chosen = chosen_objectives(row, objectives)
-    sure = results.standings_of([*trials.values()], chosen)
-    candidates = [results.candidate(trial, chosen, sure[number]) for number, trial in trials.items()]
+    candidates = results.candidates_of([*trials.values()], chosen)
     result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, [*trials.values()])
     if as_json:
         print_json(pick_record(row, bounds, result, trials))
@@ -137,9 +136,9 @@ def pick(
     if result.trial is None:
         raise typer.Exit(NOTHING_FITS)
     if export is not None:
-        from fastrcaps_dse.cli.exporting import write_files
+        from fastrcaps_dse.session.exporting import export_design
 
-        write_files(ours, row, trials[result.trial], export, data_dir=data_dir)
+        export_design(ours, row, trials[result.trial], export, data_dir=data_dir, say=hint)
         hint(f"exported: {export}")
 
 
@@ -182,13 +181,11 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """One design in full: its dimensions, its runs, every epoch."""
+    from fastrcaps_dse.analysis.results import find_trial
+
     ours = open_store(storage)
     row = ours.study(study)
-    trials = {t.trial: t for t in ours.trials(row)}
-    if trial not in trials:
-        existing = f"trials 0 to {max(trials)}" if trials else "no trial yet"
-        raise InputError(f"there is no trial {trial} in the study {row.name!r}", f"it has {existing}")
-    print_trial(ours, row, trials[trial], as_json)
+    print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
 
 
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:

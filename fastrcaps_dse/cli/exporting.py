@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fastrcaps_dse.cli.app import app, hint, open_store, print_json
 from fastrcaps_dse.cli.options import WHERE, JsonOption, StorageOption, StudyOption
-
-if TYPE_CHECKING:
-    from fastrcaps_dse.export.source import Options
-    from fastrcaps_dse.store import Store, StudyRow, TrialRow
 
 
 @app.command()
@@ -49,31 +45,17 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """One trained design as files that run elsewhere, each checked on the test images."""
+    from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.export.source import Options
-    from fastrcaps_dse.session.exporting import find_trial
+    from fastrcaps_dse.session.exporting import export_design
 
     asked: dict[str, Any] = {"half": half, "int8": int8, "tolerance": tolerance, "onnx": onnx, "license": license_}
     options = Options(pixels=pixels, **asked)  # type: ignore[arg-type]  # checked there
     ours = open_store(storage)
     row = ours.study(study)
-    card = write_files(ours, row, find_trial(ours, row, trial), out, options, dataset=dataset, data_dir=data_dir)
+    chosen = find_trial(ours.trials(row), trial, row.name)
+    card = export_design(ours, row, chosen, out, options, dataset=dataset, data_dir=data_dir, say=hint)
     if as_json:
         print_json({"folder": str(out), "card": card})
     else:
         print(out)
-
-
-def write_files(
-    ours: Store,
-    row: StudyRow,
-    trial: TrialRow,
-    out: Path,
-    options: Options | None = None,
-    *,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-) -> dict[str, Any]:
-    """Export a design, with a line on stderr for each file; its card."""
-    from fastrcaps_dse.session.exporting import export_design
-
-    return export_design(ours, row, trial, out, options, dataset=dataset, data_dir=data_dir, say=hint)

@@ -88,8 +88,9 @@ def _network(
     storage: str | None, study: str | None, model: Path | None, number: int | None, limits: LimitOptions
 ) -> PickedNetwork:
     """The network that is asked for. Raises UserErrors."""
+    from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.session import load_exported
-    from fastrcaps_dse.session.exporting import find_trial, load_trained, pick_trial
+    from fastrcaps_dse.session.exporting import load_trained, pick_trial
 
     bounds = limits.limits()
     if model is not None:
@@ -100,7 +101,7 @@ def _network(
         raise InputError("a trial and limits both choose a design", "give one of them")
     ours = open_store(storage)
     row = ours.study(study)
-    trial = pick_trial(ours, row, bounds) if number is None else find_trial(ours, row, number)
+    trial = pick_trial(ours, row, bounds) if number is None else find_trial(ours.trials(row), number, row.name)
     hint(f"trial {trial.trial} of {row.name}: {trial.design.label}")
     return load_trained(ours, row, trial)
 

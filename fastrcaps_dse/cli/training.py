@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from fastrcaps_dse.cli.options import (
     VerboseOption,
     grouped,
 )
+from fastrcaps_dse.cli.running import HowToRun, run_study
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,21 +29,9 @@ if TYPE_CHECKING:
     from fastrcaps_dse.store import StudyRow
 
 
-@dataclass(frozen=True, kw_only=True)
-class HowToTrain:
-    """Where one design is trained."""
-
-    storage: str | None
-    data_dir: Path | None
-    device: DeviceOptions
-
-
-def _train(spec: StudySpec, how: HowToTrain, as_json: bool) -> StudyRow:
+def _train(spec: StudySpec, how: HowToRun, as_json: bool) -> StudyRow:
     """Train the only design of a study, and print it; the study. Ends the program for a run that failed."""
-    from fastrcaps_dse.cli.running import HowToRun, run_study
-
-    run = HowToRun(storage=how.storage, data_dir=how.data_dir, device=how.device.device, precision=how.device.precision)
-    outcome, _ = run_study(spec, run, 1, each_epoch=True)
+    outcome, _ = run_study(spec, how, 1, each_epoch=True)
     ours = open_store(how.storage)
     trial = ours.trials(outcome.study)[0]
     print_trial(ours, outcome.study, trial, as_json)
@@ -84,7 +72,8 @@ def train(
         protocol=run.protocol,
         seed=seed,
     )
-    _train(spec, HowToTrain(storage=storage, data_dir=data.data_dir, device=device), as_json)
+    how = HowToRun(storage=storage, data_dir=data.data_dir, device=device.device, precision=device.precision)
+    _train(spec, how, as_json)
 
 
 @app.command()
@@ -106,14 +95,14 @@ def retrain(
     verbose: VerboseOption = False,
 ) -> None:
     """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images."""
+    from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.problem.study_spec import single_design_study
-    from fastrcaps_dse.session.exporting import find_trial
 
     ours = open_store(storage)
     row = ours.study(study)
     identity = row.identity
     spec = single_design_study(
-        find_trial(ours, row, trial).design,
+        find_trial(ours.trials(row), trial, row.name).design,
         name=name,
         dataset=dataset or identity["dataset"],
         relabel=identity.get("relabel"),
@@ -124,7 +113,8 @@ def retrain(
         time=identity.get("time"),
         seed=seed,
     )
-    trained = _train(spec, HowToTrain(storage=storage, data_dir=data_dir, device=device), as_json)
+    how = HowToRun(storage=storage, data_dir=data_dir, device=device.device, precision=device.precision)
+    trained = _train(spec, how, as_json)
     hint(f"its files for elsewhere: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
 
 

@@ -206,12 +206,11 @@ def _progress(study: OpenStudy, executor: Executor, budget: Budget, tell: Tell) 
 
 def _refuse_second_process(study: OpenStudy) -> None:
     """Only one process explores a study at a time. Raises MachineError."""
-    for run in study.store.owners(study.row.study_id):
-        if store.is_alive(run["owner"], run["heartbeat"]):
-            raise MachineError(
-                f"the study {study.spec.name!r} is being explored by another process",
-                "wait for it, stop it, or use --study NAME",
-            )
+    if store.any_alive(study.store.owners(study.row.study_id)):
+        raise MachineError(
+            f"the study {study.spec.name!r} is being explored by another process",
+            "wait for it, stop it, or use --study NAME",
+        )
 
 
 def _warn_of_another_device(study: OpenStudy) -> None:

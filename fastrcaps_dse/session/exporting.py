@@ -9,7 +9,7 @@ from typing import Any
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.analysis.picks import parse_limit, parse_limits, pick
-from fastrcaps_dse.analysis.results import candidate, front_of, standings_of
+from fastrcaps_dse.analysis.results import candidates_of, find_trial, front_of, standings_of
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError, NothingFits
 from fastrcaps_dse.export.files import read_weights
@@ -52,7 +52,7 @@ def load_picked(
         raise InputError("a trial and limits both choose a design", "give one of them")
     with closing(Store(storage if isinstance(storage, URL) else store.open_url(storage))) as ours:
         row = ours.study(study)
-        design = find_trial(ours, row, trial) if trial is not None else pick_trial(ours, row, chosen, prefer)
+        design = find_trial(ours.trials(row), trial, row.name) if trial is not None else pick_trial(ours, row, chosen, prefer)
         return load_trained(ours, row, design)
 
 
@@ -108,21 +108,10 @@ def export_design(
 # --- designs and their weights ----------------------------------------------------------------------------------------
 
 
-def find_trial(ours: Store, row: StudyRow, number: int) -> TrialRow:
-    """The trial of this number. Raises InputError where the study has none."""
-    trials = {trial.trial: trial for trial in ours.trials(row)}
-    if number not in trials:
-        existing = f"trials 0 to {max(trials)}" if trials else "no trial yet"
-        raise InputError(f"there is no trial {number} in the study {row.name!r}", f"it has {existing}")
-    return trials[number]
-
-
 def pick_trial(ours: Store, row: StudyRow, limits: Sequence[Any] = (), prefer: str | None = None) -> TrialRow:
     """The design for these limits, as `pick` has it. Raises NothingFits, InputError."""
     trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
-    sure = standings_of([*trials.values()], row.objectives)
-    candidates = [candidate(trial, row.objectives, sure[number]) for number, trial in trials.items()]
-    chosen = pick(candidates, row.objectives, limits, prefer)
+    chosen = pick(candidates_of([*trials.values()], row.objectives), row.objectives, limits, prefer)
     if chosen.trial is None:
         raise NothingFits("no design satisfies the limits", "; ".join(chosen.why))
     return trials[chosen.trial]
@@ -132,7 +121,12 @@ def trained_run(trial: TrialRow) -> RunRow:
     """The run of a measured design whose weights are kept. Raises InputError where none is."""
     if trial.measurement is None:
         raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
-    found = next((run for run in trial.runs if run.weights and run.measurement is not None), None)
+    return kept_run(trial)
+
+
+def kept_run(trial: TrialRow) -> RunRow:
+    """The run of a design whose weights are kept. Raises InputError where none is."""
+    found = next((run for run in trial.runs if run.weights), None)
     if found is None:
         raise InputError(
             f"the weights of trial {trial.trial} are not kept: only designs on the front of their study keep theirs",

@@ -56,5 +56,5 @@ def clean(ours: Store) -> int:
 
 def _refuse_while_explored(ours: Store, study: StudyRow) -> None:
     """Raises MachineError if a living process trains a run of the study."""
-    if any(store.is_alive(row["owner"], row["heartbeat"]) for row in ours.owners(study.study_id)):
+    if store.any_alive(ours.owners(study.study_id)):
         raise MachineError(f"the study {study.name!r} is being explored by another process", "wait for it, or stop it")

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse import store, trainer
 from fastrcaps_dse.analysis.chance import with_note
 from fastrcaps_dse.analysis.picks import Pick, parse_limits, pick
-from fastrcaps_dse.analysis.results import Results, candidate, front_of, standings_of, weights_of
+from fastrcaps_dse.analysis.results import Results, candidates_of, front_of
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
+from fastrcaps_dse.session.exporting import kept_run, weights_path
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import URL, Store, StudyRow, TrialRow
 
@@ -59,8 +59,7 @@ def pick_design(study: OpenStudy, limits: Sequence[str] = (), prefer: str | None
     """
     trials = {trial.trial: trial for trial in study.store.trials(study.row) if trial.measurement is not None}
     objectives = study.row.objectives
-    sure = standings_of([*trials.values()], objectives)
-    candidates = [candidate(trial, objectives, sure[number]) for number, trial in trials.items()]
+    candidates = candidates_of([*trials.values()], objectives)
     chosen = with_note(pick(candidates, objectives, parse_limits(limits), prefer), study.row, [*trials.values()])
     number = chosen.trial if chosen.trial is not None else chosen.nearest_miss
     return Picked(pick=chosen, trial=None if number is None else trials[number])
@@ -74,13 +73,8 @@ def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
     """
     if trial is None:
         raise InputError("there is no design to load", "explore the study first")
-    weights = weights_of(trial)
-    if weights is None:
-        raise InputError(
-            f"the weights of trial {trial.trial} are not kept: it is not on the front of its study, or came back to it",
-            f"train it: fastrcaps-dse train --design '{trial.design.key}'",
-        )
-    return trainer.load_network(Path(weights), trial.design, ImageShape(**study.row.image_shape))
+    weights = weights_path(study.store, kept_run(trial))
+    return trainer.load_network(weights, trial.design, ImageShape(**study.row.image_shape))
 
 
 def _results(ours: Store, row: StudyRow) -> Results:

@@ -7,7 +7,7 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.database import Store
-from fastrcaps_dse.store.owner import is_alive
+from fastrcaps_dse.store.owner import any_alive, is_alive
 from fastrcaps_dse.store.rows import AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.url import (
     begin_immediate,
@@ -31,6 +31,7 @@ __all__ = [
     "Store",
     "StudyRow",
     "TrialRow",
+    "any_alive",
     "begin_immediate",
     "clear_errors",
     "default_url",

@@ -6,7 +6,9 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 STALE_SECONDS = 120.0  # a run of another machine whose heart has not beaten for so long is taken up again
 
@@ -25,6 +27,11 @@ def _started(pid: int) -> str:
         )
     except (OSError, IndexError):
         return ""
+
+
+def any_alive(owners: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of the owners of running runs lives; each has an `owner` and a `heartbeat`."""
+    return any(is_alive(row["owner"], row["heartbeat"]) for row in owners)
 
 
 def is_alive(owner: str | None, heartbeat: float | None) -> bool:
