@@ -28,12 +28,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the t
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from fastrcaps_dse import cli, cores, data
+from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 from tests.browsing import Open, eventually, file_of
-from tests.sessions import small_sizes
+from tests.sessions import SMALL
 from tests.synthetic import write_study
 
 # A run of the tests says something of the code, not of its luck or of a busy machine; `--hypothesis-profile=wide` searches for more.
@@ -102,10 +103,13 @@ def quick_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def small_capsnet() -> Iterator[None]:
-    """CapsNets in this process are small: for tests of what happens around the training."""
-    with small_sizes():
-        yield
+def small_capsnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CapsNets in this process are small: for tests of what happens around the training.
+
+    By the test's own monkeypatch, so that what the test itself changes is undone in order.
+    """
+    for name, value in SMALL.items():
+        monkeypatch.setattr(sizes, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)

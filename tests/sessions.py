@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {"CONV_CHANNELS": 32, "CAPSULE_TYPES": 4, "DECODER_HIDDE
 
 @contextmanager
 def small_sizes() -> Iterator[None]:
-    """A context in which CapsNets in this process are small."""
+    """A context in which CapsNets in this process are small: for fixtures that several tests share; tests have `small_capsnet`."""
     with mock.patch.multiple(sizes, **SMALL):
         yield
 

@@ -77,6 +77,7 @@ def test_fixed_limits_instead_of_measuring(tmp_path: Path, tiny: Path, given: Gi
             KeptAlgorithms(study.context).algorithms(parse_design("fixed"), [8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3])
 @pytest.mark.usefixtures("small_capsnet")
 def test_a_run_goes_on_with_the_algorithms_that_it_began_with(tmp_path: Path, tiny: Path, given: Given, stop: int) -> None:
@@ -100,6 +101,7 @@ def test_a_run_goes_on_with_the_algorithms_that_it_began_with(tmp_path: Path, ti
         assert curves(study.store) != expected  # the algorithms do differ
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_capsnet")
 def test_prefixes_of_other_algorithms_are_not_taken(tmp_path: Path, tiny: Path, given: Given) -> None:
     given("dft")

@@ -105,6 +105,7 @@ def test_interrupted_and_continued_by_the_command_it_prints(study: Path, tmp_pat
     database.close()
 
 
+@pytest.mark.slow
 def test_train_one_named_design(command: Command, tiny: Path) -> None:
     trained = command("train", "--design", "lenet5", "--dataset", tiny, "--epochs", 2, "--device", "cpu")
     assert trained.code == 0 and trained.err.count("epoch ") >= 2 and "trial 0: lenet5" in trained.out
@@ -126,6 +127,7 @@ def test_a_dry_run_trains_nothing(command: Command, study: Path, tmp_path: Path)
     assert json.loads(command("explore", study, "--dry-run", "--json").out)["designs"] == 3
 
 
+@pytest.mark.slow
 def test_doctor(command: Command) -> None:
     told = command("doctor")
     assert told.code == 0 and all(f"data: {name}:" in told.out for name in SAMPLES) and "precision:" in told.out
@@ -174,6 +176,7 @@ def test_wrong_input_is_one_clear_line(
     assert not list(tmp_path.rglob("*.db"))
 
 
+@pytest.mark.slow
 def test_wrong_input_beside_a_study(command: Command, study: Path) -> None:
     lenet = study.read_text().replace("weight_sharing = [false, true]\ndecoder", 'network = ["lenet5"]\ndecoder')
     study.write_text(lenet.replace('decoder = ["small"]', ""))

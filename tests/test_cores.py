@@ -51,6 +51,7 @@ def test_what_a_person_has_set_stays(name: str) -> None:
     assert environ == {"MKL_CBWR": "AVX2"} | cores.SHORT_WAIT
 
 
+@pytest.mark.slow
 def test_the_words_say_what_is_in_force() -> None:
     say = "from fastrcaps_dse import cores; print(cores.waiting())"
     assert python(say).startswith("briefly, then they sleep: GOMP_SPINCOUNT=")
@@ -91,6 +92,7 @@ def test_a_quota_limits_the_cores_and_leaves_at_least_one(monkeypatch: pytest.Mo
     assert cores.available_cores() == 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
 def test_affinity_decides_the_threads() -> None:
     code = (

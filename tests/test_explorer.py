@@ -137,6 +137,7 @@ def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
     assert len({key for key, _ in fake.asked}) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
 def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastrcaps_dse.search.proposers.PROPOSALS", 2)  # those of the Gaussian process take long
@@ -147,6 +148,7 @@ def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: s
     assert {key for key, _ in fake.asked} == {p.key for p in spec.space.designs()} and len(fake.asked) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "random"])
 def test_an_infinite_space_is_not_repeated_either(tmp_path: Path, sampler: str) -> None:
     fake = Fake()
@@ -154,6 +156,7 @@ def test_an_infinite_space_is_not_repeated_either(tmp_path: Path, sampler: str) 
     assert max(Counter(fake.asked).values()) == 1 and len(fake.asked) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [FINITE, INFINITE])
 @pytest.mark.parametrize("stop", [0, 3, 7])
 def test_a_stopped_study_goes_on_as_if_it_had_not_been(tmp_path: Path, text: str, stop: int) -> None:
@@ -233,6 +236,7 @@ def limited(path: Path, spec: StudySpec, fake: Fake, target: int, *texts: str) -
     return running.exhausted, running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [FINITE, INFINITE])
 def test_what_a_limit_rules_out_is_never_trained(tmp_path: Path, text: str) -> None:
     fake = Fake()
@@ -260,6 +264,7 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
         parse_limits(["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 6])
 def test_a_stopped_guided_study_goes_on_as_if_it_had_not_been(tmp_path: Path, stop: int) -> None:
     whole, first = Fake(), Fake(stop_after=stop)

@@ -34,7 +34,7 @@ from tests.conftest import Answer, Command
 from tests.exporting import LENET, SHARED, explored_study, noisy_images, opened
 from tests.sessions import small_sizes
 
-pytestmark = pytest.mark.usefixtures("small_capsnet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 
 HUB_KEYS = {"license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"}
 """Keys of the hub's model-card metadata that are used here."""

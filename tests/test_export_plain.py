@@ -26,6 +26,8 @@ VARIANTS = [replace(point, decoder=kind) for point in (FULL, WS) for kind in get
 LENET = DesignPoint(network="lenet5")
 BOUND = 5e-6  # of scores in float32 up to 1
 
+pytestmark = pytest.mark.slow
+
 
 def trained(point: DesignPoint, shape: ImageShape, seed: int = 0) -> CapsNet | LeNet5:
     """A network whose scores are as large as those of a trained one."""

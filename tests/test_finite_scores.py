@@ -20,7 +20,7 @@ from tests.sessions import opened, spec_of
 
 CPU = torch.device("cpu")
 DESIGNS = ("batch_schedule=16 decoder=small", "ws", "lenet5")
-pytestmark = pytest.mark.usefixtures("small_capsnet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 
 
 def training_of(tiny: Path, design: str = DESIGNS[0], epochs: int = 2) -> Training:

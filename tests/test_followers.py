@@ -17,6 +17,8 @@ from tests.sessions import Heard, opened, spec_of
 
 REQUEST = Request(trial=3, point=parse_design("fixed"), seed=1)
 
+pytestmark = pytest.mark.slow
+
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:

@@ -24,7 +24,7 @@ from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.steps import GraphSteps
 from tests.sessions import small_worker
 
-pytestmark = pytest.mark.usefixtures("small_capsnet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 Findings = list[dict[str, Any]]
 
 

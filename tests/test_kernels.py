@@ -132,6 +132,7 @@ ERRORS: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 6e-2}
 """Bounds of the relative error of a gradient: |g - g64| / |g64| of each parameter."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("batch", [2, LARGE_BATCH])

@@ -64,6 +64,7 @@ def test_a_deleted_study_leaves_nothing_and_the_other_all(tmp_path: Path) -> Non
         delete_study(ours, "a")
 
 
+@pytest.mark.slow
 def test_a_name_is_free_again_and_a_new_study_begins_anew(tmp_path: Path, tiny: Path, small_capsnet: None) -> None:
     with opened(tmp_path, spec_of(tiny)) as study:
         explored(study)
@@ -77,6 +78,7 @@ def test_a_name_is_free_again_and_a_new_study_begins_anew(tmp_path: Path, tiny: 
         assert len(study.store.runs(study.row.study_id)) == before
 
 
+@pytest.mark.slow
 def test_a_renamed_study_goes_on_under_its_name(tmp_path: Path, tiny: Path, small_capsnet: None) -> None:
     from fastrcaps_dse.problem.study_spec import override
 

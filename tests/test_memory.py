@@ -147,6 +147,7 @@ def test_a_measurement_that_lacks_memory_is_not_repeated(
         assert costs.occupancy(point) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["guided", "exhaustive"])
 def test_where_every_measurement_lacks_memory_every_trial_fails_and_the_study_ends(
     tiny: Path, tmp_path: Path, small_capsnet: None, monkeypatch: pytest.MonkeyPatch, sampler: str
@@ -273,6 +274,7 @@ def test_large_grids_have_no_dense_transforms(kind: torch.dtype) -> None:
 # --- in parts ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", VARIANTS)
 def test_parts_give_what_the_whole_gives(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses and all gradients, the images' too, with a few rows, and one or two images, at a time."""

@@ -17,7 +17,7 @@ from fastrcaps_dse.trainer import Training
 from tests.conftest import Command
 from tests.sessions import Heard, curves, explored, opened, spec_of
 
-pytestmark = pytest.mark.usefixtures("small_capsnet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 
 
 @pytest.fixture

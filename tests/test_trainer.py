@@ -48,12 +48,14 @@ def weights(run: Training) -> list[Tensor]:
 @pytest.mark.parametrize(
     "design", ["batch_schedule=adabatch(head_batch=8)", "lr_policy=one-cycle weight_sharing=true batch_schedule=16", "lenet5"]
 )
+@pytest.mark.slow
 def test_the_same_root_gives_the_same_curve_bit_for_bit(dataset: DataSet, design: str) -> None:
     first, second, other = (training(dataset, design, seed=seed, epochs=2) for seed in (3, 3, 4))
     assert curve(first) == curve(second) != curve(other)
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_continued_run_is_the_uninterrupted_one(dataset: DataSet, tmp_path: Path, stop: int) -> None:
     design = "lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch(head_batch=4) decoder=small"
@@ -118,6 +120,7 @@ def test_one_step_is_adam_on_the_mean_loss(dataset: DataSet) -> None:
         assert (after - before).abs().max() <= 1.001e-3
 
 
+@pytest.mark.slow
 def test_it_learns(dataset: DataSet) -> None:
     run = training(dataset, "batch_schedule=8 decoder=small", epochs=4)
     epochs = list(run.epochs())
@@ -240,6 +243,7 @@ def test_an_epoch_is_a_plain_record(dataset: DataSet) -> None:
     assert isinstance(epoch, Epoch) and epoch.epoch == 1 and 0 <= epoch.acc <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", ["batch_schedule=16", "ws batch_schedule=3"])
 def test_captured_steps_are_the_eager_ones(dataset: DataSet, design: str) -> None:
     """The steps that find their images and learning rate on the device, not captured here, against the eager ones."""
@@ -311,6 +315,7 @@ def test_adam_is_that_of_pytorch_to_the_last_bit() -> None:
     assert all(p.grad is None for p in ours)
 
 
+@pytest.mark.slow
 def test_training_on_a_cpu_loads_no_compiler(dataset: DataSet) -> None:
     """It would take a second of each process."""
     code = (

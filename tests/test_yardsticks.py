@@ -64,6 +64,7 @@ def test_the_port_is_the_plain_network(variant: str) -> None:
         assert (a.grad - b.grad).norm() <= 1e-12 * a.grad.norm(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["full", "ws+small"])
 @pytest.mark.parametrize("form", YARDSTICKS)
 def test_each_yardstick_trains_as_the_trainer_does(form: str, variant: str) -> None:
