@@ -27,21 +27,30 @@ from fastrcaps_dse.runs.budget import Budget, start_budget
 from fastrcaps_dse.runs.estimates import make_plan
 from fastrcaps_dse.search.protocols import EpochFinished
 from fastrcaps_dse.store import Store
-from tests.sessions import Heard, curves, explore, explored, opened, spec_of
+from tests.sessions import Heard, curves, explore, explored, opened, small_sizes, spec_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of one design that nothing interrupted."""
+    """A study of one design that nothing interrupted, of small networks."""
     place = tmp_path_factory.mktemp("whole")
+    with small_sizes():
+        explore(place, spec_of(tiny))
+    return place
+
+
+@pytest.fixture(scope="module")
+def full_size(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study of networks of full size."""
+    place = tmp_path_factory.mktemp("full")
     explore(place, spec_of(tiny))
     return place
 
 
-def test_what_a_study_keeps(whole: Path, tiny: Path) -> None:
-    ours = Store(store.parse_url(str(whole / "s.db")))
+def test_what_a_study_keeps(full_size: Path, tiny: Path) -> None:
+    ours = Store(store.parse_url(str(full_size / "s.db")))
     (trial,) = ours.trials(ours.study())
     (run,) = trial.runs
     epochs = ours.epochs(run.run_id)
@@ -78,7 +87,7 @@ t.explore(Path({place!r}), t.spec_of(Path({tiny!r})), Killer())
 """
 
 
-def test_killed_at_a_random_moment_and_continued(tmp_path: Path, tiny: Path, whole: Path) -> None:
+def test_killed_at_a_random_moment_and_continued(tmp_path: Path, tiny: Path, full_size: Path) -> None:
     """SIGKILL after a random epoch, a random moment later; the continued study is the uninterrupted one, bit for bit."""
     code = KILLED.format(tests=str(Path(__file__).parent.parent), place=str(tmp_path), tiny=str(tiny))
     seed = int(os.environ.get("FASTRCAPS_TEST_SEED") or time.time_ns())
@@ -97,8 +106,8 @@ def test_killed_at_a_random_moment_and_continued(tmp_path: Path, tiny: Path, who
     assert not heard.warnings
     if heard.begun:  # else the kill came after the last epoch
         assert heard.begun[0] >= epoch
-    assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))), (epoch, delay)
-    assert same_weights(tmp_path, whole)
+    assert curves(ours) == curves(Store(store.parse_url(str(full_size / "s.db")))), (epoch, delay)
+    assert same_weights(tmp_path, full_size)
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -107,6 +116,7 @@ def same_weights(a: Path, b: Path) -> bool:
 
 
 @pytest.mark.parametrize("cut", ["last", "both"])
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         explore(tmp_path, spec_of(tiny), Heard(stop_after=3))
@@ -119,6 +129,7 @@ def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: st
     assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_full_disk(tmp_path: Path, tiny: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = 0
     real = safetensors.torch.save_file
@@ -140,6 +151,7 @@ def test_a_full_disk(tmp_path: Path, tiny: Path, whole: Path, monkeypatch: pytes
     assert curves(ours) == curves(Store(store.parse_url(str(whole / "s.db")))) and same_weights(tmp_path, whole)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_another_study_file_is_refused_and_loses_nothing(tmp_path: Path, tiny: Path, whole: Path) -> None:
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = curves(Store(store.parse_url(str(tmp_path / "s.db"))))
@@ -154,6 +166,7 @@ def test_another_study_file_is_refused_and_loses_nothing(tmp_path: Path, tiny: P
     assert curves(Store(store.parse_url(str(tmp_path / "s.db")))) == before
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_going_on_adds_designs_and_repeats_none(tmp_path: Path, tiny: Path, whole: Path) -> None:
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     heard = Heard()
