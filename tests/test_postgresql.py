@@ -78,7 +78,7 @@ def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monke
         explored(study, heard, None)
     assert heard.begun == [3, 0]
     assert watched.look() and [design["state"] for design in watched.since(1)["designs"]] == ["done", "done"]
-    assert len(watched.source.curves([0])[0][0]["acc"]) == 4
+    assert len(watched.source.curves([0])[0]["runs"][0]["acc"]) == 4
     with pytest.raises(MachineError, match="read-only"):
         reading.set_target(1, 5)
     reading.close()

@@ -15,7 +15,7 @@ from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
+from fastrcaps_dse.store import StudyRow, TrialRow, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -165,19 +165,3 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives
         "weights": weights_of(trial),
     }
     return {name: value for name, value in record.items() if value is not None}
-
-
-def curves_content(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> list[dict[str, Any]]:
-    """The runs of a design, epoch by epoch: the accuracy in percent, and the learning rates of the first and the last step.
-
-    `epochs_of` maps run ids to epochs. A run without an epoch is left out.
-    """
-    return [_curve(run, epochs_of[run.run_id]) for run in trial.runs if epochs_of.get(run.run_id)]
-
-
-def _curve(run: RunRow, epochs: Sequence[EpochRow]) -> dict[str, Any]:
-    return {
-        "seed": run.seed,
-        "acc": [round(epoch.acc, 3) for epoch in epochs],
-        "lr": [float(f"{rate:.4g}") for epoch in epochs for rate in (epoch.lr_first, epoch.lr_last)],
-    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from fastrcaps_dse.page.content import curves_content, study_content
+from fastrcaps_dse.page.content import study_content
+from fastrcaps_dse.page.curves import curves_content
 from fastrcaps_dse.page.document import file_page
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
@@ -28,4 +29,4 @@ def render(
         for trial in trials
     }
     content = study_content(study, trials, objectives, seconds, storage=storage)
-    return file_page(content, {trial.trial: curves_content(trial, epochs_of) for trial in trials})
+    return file_page(content, {trial.trial: curves_content(study, trial, epochs_of) for trial in trials})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,7 +19,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.figures.plots import plotly_js
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.constants import BEAT_SECONDS
 from fastrcaps_dse.page.watch import Watched
@@ -132,7 +132,7 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
 
     def page() -> str:
         made = document.live_page(watched.source.study.name)
-        for name in ("page.css", "page.js", "plotly.js"):
+        for name in ("page.css", "page.js"):
             made = made.replace(f'"{name}"', f'"{name}{query}"')
         return made
 
@@ -165,9 +165,9 @@ def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
 
     return [
         Route("/", text("text/html", page)),
-        Route("/page.css", text("text/css", lambda: document.asset("page.css"))),
-        Route("/page.js", text("text/javascript", document.script)),
-        Route("/plotly.js", text("text/javascript", plotly_js)),
+        Route("/page.css", packed("text/css", lambda: gzip.compress(document.asset("page.css").encode()))),
+        Route("/page.js", packed("text/javascript", lambda: gzip.compress(document.script().encode()))),
+        Route("/plotly.js", packed("text/javascript", document.packed_library)),
         Route("/data", data),
         Route("/curves", curves),
         Route("/weights", weights),
@@ -183,6 +183,28 @@ async def _events(watched: Watched, news: News) -> AsyncIterator[str]:
         yield f"data: {json.dumps(message)}\n\n"
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), BEAT_SECONDS)
+
+
+def packed(kind: str, make: Callable[[], bytes]) -> Callable[[Request], Response]:
+    """An endpoint that sends what `make` gives, which is compressed with gzip: as it is, or unpacked to who does not accept that."""
+
+    def answer(request: Request) -> Response:
+        body, headers = make(), {"Vary": "Accept-Encoding"}
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Response(body, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(gzip.decompress(body), media_type=kind, headers=headers)
+
+    return answer
+
+
+def accepts_gzip(accepted: str) -> bool:
+    """Whether the value of an Accept-Encoding header accepts gzip: it names it, or `*`, with a weight other than 0."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        refused = any(parameter.startswith("q=") and not parameter[2:].strip("0.") for parameter in parameters)
+        weights[name] = not refused
+    return weights.get("gzip", weights.get("*", False))
 
 
 def _number(text: str) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.page.content import curves_content, study_content
+from fastrcaps_dse.page.content import study_content
+from fastrcaps_dse.page.curves import curves_content
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.store import Store, StudyRow, run_folder, runs_folder
 
@@ -47,7 +48,7 @@ class Source:
         """The curves of some designs by trial. Trials that the study does not have are left out."""
         wanted = set(trials)
         return {
-            trial.trial: curves_content(trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
+            trial.trial: curves_content(self.study, trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
             for trial in self.store.trials(self.study)
             if trial.trial in wanted
         }

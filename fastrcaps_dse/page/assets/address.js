@@ -1,18 +1,26 @@
 // The part of the state that the address keeps, so that a link shows the same page.
 function defaultsOf(study) {
   const others = study.columns.map((c) => c.name).filter((n) => !study.names.includes(n));
-  const [x, y, z] = [...study.names, ...others];
-  return { x, y, z: study.names.length > 2 ? z : '', prefer: '', filter: '', theme: '' };
+  const [y, x, z = ''] = [...study.names, ...others];
+  return { view: 'pairs', x, y, z, error: '', camera: '', prefer: '', filter: '', theme: '' };
 }
 
 // The state that the address asks for. What makes no sense in this study is left at its default.
 function readAddress(study) {
-  const state = { ...defaultsOf(study), limits: {}, ranges: {}, columns: {}, selected: [], sort: ['', ''] };
-  for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const defaults = defaultsOf(study);
+  const state = { ...defaults, limits: {}, ranges: {}, columns: {}, selected: [], sort: ['', ''] };
+  for (const [key, value] of parts) {
     const [kind, ...rest] = key.split('.');
     const name = rest.join('.');
     if (['x', 'y', 'z'].includes(key)) {
       if (study.column(value) || (key === 'z' && !value)) state[key] = value;
+    } else if (key === 'view') {
+      if (['pairs', 'one', '3d'].includes(value)) state.view = value;
+    } else if (key === 'error') {
+      if (['0', '1'].includes(value)) state.error = value;
+    } else if (key === 'camera') {
+      if (isCamera(value)) state.camera = value;
     } else if (key === 'prefer') {
       if (value === 'knee' || study.names.includes(value)) state.prefer = value;
     } else if (key === 'filter' || key === 'theme') {
@@ -31,6 +39,9 @@ function readAddress(study) {
       state.columns[name] = value === '1';
     }
   }
+  const hasAxes = ['x', 'y', 'z'].some((key) => parts.has(key)); // which all pairs do not have
+  if (hasAxes && !parts.has('view')) state.view = parts.get('z') ? '3d' : 'one';
+  if (state.view === '3d') state.z ||= defaults.z;
   return state;
 }
 

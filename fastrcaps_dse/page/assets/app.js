@@ -7,6 +7,9 @@ const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
 const REDRAWN = {
   study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots'],
   theme: ['theme', 'parallel', 'plots'],
+  view: ['axes', 'scatter'],
+  error: ['scatter', 'curves'],
+  camera: [],
   x: ['axes', 'scatter'],
   y: ['axes', 'scatter'],
   z: ['axes', 'scatter'],
@@ -125,7 +128,7 @@ class App {
   }
 
   async drawPlots() {
-    this.views.scatter.draw();
+    await this.views.scatter.draw();
     await new Promise((done) => setTimeout(done, 0)); // the pointer and the keys come first
     this.views.lines.drawHypervolume();
     await this.drawCurves();
@@ -137,7 +140,7 @@ class App {
     if (missing.length) {
       try {
         const found = await this.source.curves(missing);
-        for (const trial of missing) this.curves.set(trial, found[trial] || []);
+        for (const trial of missing) this.curves.set(trial, found[trial]);
       } catch {
         return; // the server does not answer, as the status says
       }

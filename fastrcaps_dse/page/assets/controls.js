@@ -44,7 +44,7 @@ class Controls {
   showAxes() {
     const columns = this.app.study.columns.map((c) => [c.name, c.title]);
     for (const axis of ['x', 'y', 'z']) {
-      fill($(`axis-${axis}`), axis === 'z' ? [['', 'none'], ...columns] : columns, this.app.state[axis]);
+      fill($(`axis-${axis}`), columns, this.app.state[axis]);
     }
   }
 
@@ -139,21 +139,7 @@ class Controls {
   exportButton(plot, format) {
     const button = element('button', { type: 'button', textContent: format.toUpperCase() });
     button.setAttribute('aria-label', `${plot} as ${format.toUpperCase()}`);
-    button.addEventListener('click', () => this.exportPlot(plot, format));
+    button.addEventListener('click', () => exportPlot(this.app, plot, format));
     return button;
-  }
-
-  async exportPlot(id, format) {
-    const name = `${fileName(this.app.study.name)}-${id}.${format}`;
-    if (id === 'parallel') {
-      const { parallel } = this.app.views;
-      const text = parallel.text();
-      const { width, height } = parallel.size;
-      const isSvg = format === 'svg';
-      save(name, isSvg ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, width, height));
-      return;
-    }
-    const { clientWidth: width, clientHeight: height } = $(id);
-    save(name, blobOf(await Plotly.toImage($(id), { format, width, height, scale: format === 'png' ? 2 : 1 })));
   }
 }

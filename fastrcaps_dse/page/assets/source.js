@@ -6,13 +6,20 @@ class FileSource {
   }
 
   async content() {
-    const [content, curves] = JSON.parse(await unzipped(this.packed));
+    const [content, curves, plans] = JSON.parse(await unzipped(this.packed));
+    for (const found of Object.values(curves)) Object.assign(found, { rate: plans[found.rate], batch: plans[found.batch] });
     this.found = curves;
     return content;
   }
 
   async curves() {
     return this.found;
+  }
+
+  // plotly.js, once it is there.
+  library() {
+    this.loading ||= unzipped($('library').textContent).then((text) => document.head.append(element('script', { textContent: text })));
+    return this.loading;
   }
 
   weightsAddress() {
@@ -36,6 +43,20 @@ class ServerSource {
 
   curves(trials) {
     return this.get(`curves?trials=${trials.join()}`);
+  }
+
+  // plotly.js, once it is there.
+  library() {
+    this.loading ||= new Promise((resolve, reject) => {
+      const script = element('script', { src: `plotly.js?${this.credentials()}` });
+      script.addEventListener('load', resolve);
+      script.addEventListener('error', () => {
+        this.loading = null; // the next one tries again
+        reject(new Error('the server does not give plotly.js'));
+      });
+      document.head.append(script);
+    });
+    return this.loading;
   }
 
   weightsAddress(trial) {
