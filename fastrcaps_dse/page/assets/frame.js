@@ -5,11 +5,12 @@ const PADS = { top: 10, right: 14, tick: 6, line: 14 }; // px
 const rangeOf = (axis, zoomed) => zoomed ?? [axis.low, axis.high];
 
 class Frame {
-  // `zoom` may have ranges of x and y, in the measures of the axes. `hasX` says whether ticks and title of x are drawn.
-  constructor({ width, height, x, y, zoom = {}, hasX = true, mostY = Infinity }) {
+  // `zoom` may have ranges of x and y, in the measures of the axes. `hasX` says whether ticks and title of x are drawn, `top` is the room
+  // above, `mostY` bounds the ticks of y.
+  constructor({ width, height, x, y, zoom = {}, hasX = true, mostY = Infinity, top = PADS.top }) {
     Object.assign(this, { width, height, axes: { x, y }, hasX });
     this.ranges = { x: rangeOf(x, zoom.x), y: rangeOf(y, zoom.y) };
-    this.top = PADS.top;
+    this.top = top;
     this.bottom = height - (hasX ? 2 * PADS.line + PADS.tick + 4 : PADS.tick);
     this.ticksY = y.ticks(...this.ranges.y, Math.min(mostY, Math.max(2, Math.floor((this.bottom - this.top) / 34))));
     const widest = Math.max(...this.ticksY.map(({ text }) => widthOf(text)), 20);

@@ -36,8 +36,9 @@ function styleOf(key) {
 function flatStyle(key, count = 1) {
   const { size, color, opacity, symbol } = styleOf(key);
   const [shape, isOpen] = [symbol.split('-')[0], symbol.endsWith('open')];
-  const shrink = count > 3000 ? 0.5 : count > 400 ? 0.75 : 1;
-  return { radius: size * shrink, shape, isOpen, color, opacity: opacity * (count > 3000 ? 0.6 : 1), line: isOpen ? 2 : 1 };
+  const isFront = key === 'front';
+  const shrink = count > 3000 && !isFront ? 0.5 : count > 400 ? 0.8 : 1;
+  return { radius: size * shrink, shape, isOpen, color, opacity: opacity * (count > 3000 && !isFront ? 0.6 : 1), line: isOpen ? 2 : 1 };
 }
 
 // A mark as an SVG path at a place.

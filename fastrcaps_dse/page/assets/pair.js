@@ -1,11 +1,13 @@
 // The scatter of two columns of the study: one panel of the front's flat views.
+const BUTTON_ROOM = 24; // px above a panel that has a button
 
 // What a panel shows: places of the designs, points of each group, what lies under and over them. It touches no node of the page.
 class PairPicture {
   constructor(scatter, { x, y, width, height }) {
     Object.assign(this, { scatter, names: { x, y }, app: scatter.app });
     const [axisX, axisY] = [scatter.axis(x), scatter.axis(y)];
-    this.frame = new Frame({ width, height, x: axisX, y: axisY, zoom: { x: scatter.zoom[x], y: scatter.zoom[y] } });
+    const top = scatter.isGrid() ? BUTTON_ROOM : PADS.top;
+    this.frame = new Frame({ width, height, top, x: axisX, y: axisY, zoom: { x: scatter.zoom[x], y: scatter.zoom[y] } });
     this.places = new Map(); // by design, of those in the frame
     this.layers = scatter.groups.map((group) => this.layer(group, axisX, axisY));
   }
