@@ -1,8 +1,8 @@
 """The page: seconds until it is ready, milliseconds of an interaction, size of the file, memory of the server.
 
-It opens synthetic studies in headless Chromium without a GPU, so that the processor draws everything, the scene in 3D too. An interaction
-is timed until the browser has drawn the pick, the table and the parallel view. The panels of the front follow, and are timed on their own: as
-all pairs of the objectives, and as the scene in 3D, which a click loads.
+It opens synthetic studies in headless Chromium without a GPU, so that the processor draws everything, the scene in 3D too. An
+interaction is timed until the browser has drawn the pick, the table and the parallel view. The panels of the front follow, and are timed
+on their own: as all pairs of the objectives, and as the scene in 3D, which a click loads.
 """
 
 from __future__ import annotations
