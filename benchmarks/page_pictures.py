@@ -27,13 +27,14 @@ OBJECTIVES = ("acc", "time", "params", "macs", "epochs")
 DESIGNS = (4, 48, 1000, 10_000)
 LOOKS = tuple(itertools.product((1400, 400), ("light", "dark")))  # px, theme
 SEEDS = {48: 3}  # of a design; else 1
-COLORS = 64  # of a picture: flat drawings need few, and the file is small
+COLORS = 64  # of a picture of marks, which has few, so that the file is small
+CURVE_COLORS = 200
 
 
-def write_picture(page: Any, selector: str, path: Path) -> None:
+def write_picture(page: Any, selector: str, path: Path, colors: int = COLORS) -> None:
     """A part of the page as a PNG with few colors."""
     shot = Image.open(io.BytesIO(page.locator(selector).screenshot()))
-    shot.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    shot.convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def opened(browser: Any, address: str, width: int, theme: str) -> Any:
@@ -65,7 +66,7 @@ def curves_of(browser: Any, address: str, place: Path) -> None:
         ("#front-panel", "#view=3d", "three-dimensions"),
     ):
         page = opened(browser, address + view, 1400, "light")
-        write_picture(page, selector, place / f"{name}.png")
+        write_picture(page, selector, place / f"{name}.png", CURVE_COLORS)
         page.close()
 
 

@@ -67,6 +67,7 @@ LONGEST = (
     "predict",
     "worker_pool",
     "browser_page",
+    "browser_plots",
     "session",
     "kernels",
     "browser_views",

@@ -202,6 +202,7 @@ def test_zoom_scroll_and_focus_stay_when_a_study_grows(open_page: Open, tmp_path
         eventually(lambda: page.locator("#unzoom").is_hidden() and zoomed(page) != kept)
 
 
+@pytest.mark.slow
 def test_three_dimensions_one_click_away(open_page: Open, studies: Any) -> None:
     page = open_page(studies(12)[1], width=600, height=600)
     assert page.evaluate("window.Plotly === undefined")  # it is not even unpacked
@@ -261,7 +262,7 @@ def saved(page: Any, plot: str, kind: str) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
-@pytest.mark.parametrize("view", ["", "#view=3d"])
+@pytest.mark.parametrize("view", ["", pytest.param("#view=3d", marks=pytest.mark.slow)])
 def test_a_saved_picture_has_a_ground_and_a_legend(open_page: Open, studies: Any, view: str) -> None:
     """From the dark page too, it is light: dark text on white."""
     page = open_page(studies(12)[1] + view, width=600, height=600, color_scheme="dark")

@@ -17,9 +17,9 @@ function cutAt(points, place) {
 // `points` of two values, `color`, `name`, `trial`, and `say(k)`, the lines beside the pointer; it may have a `dash`, a `band` of lowest and
 // highest values, `isStep`, `until` (the x from which it is only planned), and `hasMarks`.
 class ChartPicture {
-  constructor(spec, { width, height, zoom, hasX, mostY, id }) {
+  constructor(spec, { id, ...size }) {
     Object.assign(this, { spec, id });
-    this.frame = new Frame({ width, height, x: spec.x, y: spec.y, zoom, hasX, mostY });
+    this.frame = new Frame({ ...size, x: spec.x, y: spec.y });
     this.places = spec.series.flatMap((series) => this.pointsOf(series).map(([x, y], k) => ({ x, y, k, series })))
       .filter(({ x, y }) => this.frame.holds(x, y, 1));
   }
@@ -66,9 +66,9 @@ class ChartPicture {
 }
 
 class Chart {
-  // `isShort`: the chart is a track above another that has the ticks of x. `ranges` holds the zoomed range of x, which charts may share.
-  constructor(app, node, { hasX = true, mostY = Infinity, shared = { charts: [], x: undefined } } = {}) {
-    Object.assign(this, { app, node, hasX, mostY, shared, zoomY: undefined, spec: null, picture: null });
+  // `shared` holds the zoomed range of x, and the charts that have it. What else is given goes to each Frame.
+  constructor(app, node, { shared = { charts: [], x: undefined }, ...frame } = {}) {
+    Object.assign(this, { app, node, frame, shared, zoomY: undefined, spec: null, picture: null });
     this.drawing = svg('svg', { 'aria-hidden': true });
     this.spot = svg('circle', { r: 5, fill: 'none', 'stroke-width': 2, visibility: 'hidden' });
     node.append(this.drawing);
@@ -112,7 +112,7 @@ class Chart {
   pictureOf(id) {
     const { clientWidth: width, clientHeight: height } = this.node;
     const zoom = { x: this.shared.x, y: this.zoomY };
-    return new ChartPicture(this.spec, { width, height, zoom, hasX: this.hasX, mostY: this.mostY, id });
+    return new ChartPicture(this.spec, { ...this.frame, width, height, zoom, id });
   }
 
   redraw() {

@@ -6,15 +6,15 @@ const rangeOf = (axis, zoomed) => zoomed ?? [axis.low, axis.high];
 
 class Frame {
   // `zoom` may have ranges of x and y, in the measures of the axes. `hasX` says whether ticks and title of x are drawn, `top` is the room
-  // above, `mostY` bounds the ticks of y.
-  constructor({ width, height, x, y, zoom = {}, hasX = true, mostY = Infinity, top = PADS.top }) {
+  // above, `mostY` bounds the ticks of y, `leastLeft` the room at the left.
+  constructor({ width, height, x, y, zoom = {}, hasX = true, mostY = Infinity, top = PADS.top, leastLeft = 0 }) {
     Object.assign(this, { width, height, axes: { x, y }, hasX });
     this.ranges = { x: rangeOf(x, zoom.x), y: rangeOf(y, zoom.y) };
     this.top = top;
     this.bottom = height - (hasX ? 2 * PADS.line + PADS.tick + 4 : PADS.tick);
     this.ticksY = y.ticks(...this.ranges.y, Math.min(mostY, Math.max(2, Math.floor((this.bottom - this.top) / 34))));
     const widest = Math.max(...this.ticksY.map(({ text }) => widthOf(text)), 20);
-    this.left = Math.ceil(widest + PADS.tick + PADS.line + 8);
+    this.left = Math.max(leastLeft, Math.ceil(widest + PADS.tick + PADS.line + 8));
     this.right = width - PADS.right;
     this.ticksX = this.fittingTicks();
   }

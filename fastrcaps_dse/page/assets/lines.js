@@ -1,5 +1,6 @@
 // Curves of runs over the epochs, and of the hypervolume.
 const MAX_NAME = 44; // letters of a design's name in a legend
+const TRACK_LEFT = 76; // px left of rates and batch sizes, so that both have one axis of epochs
 
 // Mean and range over the runs of a design, up to the length of the shortest.
 function bandOf(runs) {
@@ -22,8 +23,8 @@ class Lines {
     const shared = { charts: [], x: undefined }; // rate and batch size have one axis of epochs
     this.charts = {
       accuracy: new Chart(app, $('accuracy')),
-      rate: new Chart(app, $('rate'), { hasX: false, shared }),
-      batch: new Chart(app, $('batch'), { mostY: 4, shared }),
+      rate: new Chart(app, $('rate'), { hasX: false, leastLeft: TRACK_LEFT, shared }),
+      batch: new Chart(app, $('batch'), { mostY: 5, leastLeft: TRACK_LEFT, shared }),
       'by-trials': new Chart(app, $('by-trials')),
       'by-seconds': new Chart(app, $('by-seconds')),
     };
@@ -100,8 +101,9 @@ class Lines {
       const say = (k) => [whole, `${epochText(xs[k])}: ${said(values[k])}${isTrained(xs[k]) ? '' : ' (planned, not trained)'}`];
       return { trial, color, dash, points: xs.map((x, k) => [x, values[k]]), say, until: trained(runs) };
     });
-    const title = isRate ? 'learning rate' : 'batch';
-    return { series, y: new Axis({ title, isLog: true }, series.flatMap(({ points }) => points.map(([, value]) => value))) };
+    const values = [...new Set(series.flatMap(({ points }) => points.map(([, value]) => value)))];
+    const axis = isRate ? { title: 'learning rate' } : { title: 'batch', only: values };
+    return { series, y: new Axis({ ...axis, isLog: true }, values) };
   }
 
   drawHypervolume() {

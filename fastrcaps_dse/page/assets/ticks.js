@@ -38,14 +38,14 @@ function tickText(value) {
     const [unit, letter] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k']].find(([limit]) => size >= limit);
     return `${toDigits(value / unit)}${letter}`;
   }
-  return size && size < 1e-3 ? value.toExponential().replace(/e([+-])(\d)$/, 'e$10$2') : String(toDigits(value));
+  return size && size < 1e-4 * (1 - 1e-9) ? value.toExponential().replace(/e([+-])(\d)$/, 'e$10$2') : String(toDigits(value));
 }
 
 class Axis {
   // `map` turns a value into the number that the axis shows; `values` are those that it must hold. `limit` is the largest number of a
-  // tick. `special` has ticks with a text of their own, as pairs of number and text.
-  constructor({ title, better = '', isLog = false, isWhole = false, map = (v) => v, limit = Infinity, special = [], margin = MARGIN }, values) {
-    Object.assign(this, { title, better, isLog, isWhole, map, limit, special });
+  // tick. `special` has ticks with a text of their own, as pairs of number and text. `only` has the sole numbers that may be ticks.
+  constructor({ title, better = '', isLog = false, isWhole = false, map = (v) => v, limit = Infinity, special = [], only = null, margin = MARGIN }, values) {
+    Object.assign(this, { title, better, isLog, isWhole, map, limit, special, only });
     const places = [];
     for (const value of values) {
       const place = this.at(value);
@@ -69,7 +69,19 @@ class Axis {
     return this.place(this.map(value));
   }
 
+  // The numbers of `only` in a range, without those too near to the one before.
+  spaced(low, high, most) {
+    const found = [];
+    for (const number of this.only.toSorted((a, b) => a - b)) {
+      const at = this.place(number);
+      const isApart = !found.length || at - found.at(-1).at >= (high - low) / (most + 1);
+      if (isApart && at >= low && at <= high) found.push({ at, text: tickText(number) });
+    }
+    return found;
+  }
+
   ticks(low, high, most) {
+    if (this.only) return this.spaced(low, high, most);
     const numbers = this.isLog ? logTicks(10 ** low, 10 ** high, most) : linearTicks(low, high, most, this.isWhole);
     const special = this.special.map(([number, text]) => ({ at: this.place(number), text }));
     const apart = (high - low) / (most + 2);
