@@ -12,6 +12,7 @@ import pytest
 
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.server import accepts_gzip
+from tests.browsing import Open, eventually
 from tests.synthetic import write_study
 from tests.test_page import Server, watched_of
 
@@ -60,3 +61,16 @@ def test_the_server_sends_it_packed_to_who_accepts_that(tmp_path: Path) -> None:
                 bodies.append(gzip.decompress(body) if "gzip" in accepted else body)
                 connection.close()
             assert bodies[0] == bodies[1] and len(bodies[0]) > 1000
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_live_page_loads_it_when_3d_is_asked_for(open_page: Open, tmp_path: Path) -> None:
+    """Under the page's policy, which allows no script but the server's own, and with the token."""
+    with Server(watched_of(write_study(tmp_path / "s.db", 6)), token="abc") as server:
+        page = open_page(f"http://{server.host}/?token=abc", width=500, height=500)
+        assert page.evaluate("window.Plotly === undefined")
+        page.locator("#views button", has_text="3D").click()
+        eventually(lambda: bool(page.evaluate("Boolean(document.querySelector('.scene').data)")))
+        asked = page.evaluate("performance.getEntriesByName(`${location.origin}/plotly.js?token=abc`)[0].encodedBodySize")
+        assert asked == len(document.packed_library())

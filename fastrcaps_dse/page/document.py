@@ -22,7 +22,7 @@ SCRIPTS = (
     "theme.js",
     "study.js",
     "address.js",
-    "ticks.js",
+    "axis.js",
     "frame.js",
     "pointer.js",
     "labels.js",

@@ -73,7 +73,7 @@ class Chart {
     this.spot = svg('circle', { r: 5, fill: 'none', 'stroke-width': 2, visibility: 'hidden' });
     node.append(this.drawing);
     shared.charts.push(this);
-    followPointer(node, {
+    followPlot(node, {
       hover: (place, event) => this.hover(place, event),
       click: (place) => this.click(place),
       zoom: (from, to) => this.zoomTo(this.picture.frame.rangesOf(from, to)),

@@ -144,7 +144,7 @@ class Pair {
     this.marks = Object.fromEntries(MARKS.map((key) => [key, svg('g', {})]));
     this.over.append(this.texts, ...Object.values(this.marks), this.labels);
     this.node = element('div', { className: 'pair' }, this.under, this.canvas, this.over, this.enlarge);
-    followPointer(this.node, {
+    followPlot(this.node, {
       hover: (place, event) => this.hover(place, event),
       click: (place) => this.app.toggle(this.nearest(place)?.trial),
       zoom: (from, to) => this.zoomTo(this.picture.frame.rangesOf(from, to)),

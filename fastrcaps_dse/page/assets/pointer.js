@@ -22,7 +22,7 @@ addEventListener('scroll', () => tip.hide(), { passive: true });
 
 // Follow the pointer on a node. `acts.hover(place, event)` gets its place in px, or null; `acts.click(place)` a click; `acts.zoom(from, to)`
 // a rectangle; `acts.reset()` a double click. A finger scrolls the page, so it does not zoom.
-function followPointer(node, acts) {
+function followPlot(node, acts) {
   const placeOf = (event) => {
     const box = node.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];

@@ -32,7 +32,7 @@ function logTicks(low, high, most) {
 }
 
 // A number as a tick says it: 6.7M, 0.0005, 5e-05.
-function tickText(value) {
+function numberText(value) {
   const size = Math.abs(value);
   if (size >= 1e4) {
     const [unit, letter] = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k']].find(([limit]) => size >= limit);
@@ -75,7 +75,7 @@ class Axis {
     for (const number of this.only.toSorted((a, b) => a - b)) {
       const at = this.place(number);
       const isApart = !found.length || at - found.at(-1).at >= (high - low) / (most + 1);
-      if (isApart && at >= low && at <= high) found.push({ at, text: tickText(number) });
+      if (isApart && at >= low && at <= high) found.push({ at, text: numberText(number) });
     }
     return found;
   }
@@ -85,7 +85,7 @@ class Axis {
     const numbers = this.isLog ? logTicks(10 ** low, 10 ** high, most) : linearTicks(low, high, most, this.isWhole);
     const special = this.special.map(([number, text]) => ({ at: this.place(number), text }));
     const apart = (high - low) / (most + 2);
-    const usual = numbers.filter((number) => number <= this.limit).map((number) => ({ at: this.place(number), text: tickText(number) }));
+    const usual = numbers.filter((number) => number <= this.limit).map((number) => ({ at: this.place(number), text: numberText(number) }));
     const kept = usual.filter(({ at }) => special.every((other) => Math.abs(other.at - at) > apart));
     return [...kept, ...special.filter(({ at }) => at >= low && at <= high)];
   }
