@@ -26,7 +26,7 @@ def texts(page: Any, selector: str) -> list[str]:
 
 def marked(page: Any, kind: str) -> list[int]:
     """The trials that the first panel of the scatter marks: "selected", "hover" or "pick"."""
-    marks = f"[...document.querySelector('.pair').querySelectorAll('.mark[data-mark={kind}]')].map((mark) => Number(mark.dataset.trial))"
+    marks = f"[...document.querySelector('.pair').querySelectorAll('.single[data-mark={kind}]')].map((mark) => Number(mark.dataset.trial))"
     found: list[int] = page.evaluate(marks)
     return found
 

@@ -16,7 +16,7 @@ FAULTS = """() => {
     if (!outer.width || !outer.height) faults.push(`a panel has no size: ${panel.className}`);
     const texts = [...panel.querySelectorAll('text')].filter((node) => node.textContent);
     const buttons = [...panel.querySelectorAll('button')].filter((node) => !node.hidden);
-    const marks = [...panel.querySelectorAll('.mark[data-mark=pick], .mark[data-mark=selected]')];
+    const marks = [...panel.querySelectorAll('.single[data-mark=pick], .single[data-mark=selected]')];
     for (const node of [...texts, ...marks, ...buttons]) {
       const own = box(node);
       const isIn = own.left >= outer.left - 1 && own.right <= outer.right + 1 && own.top >= outer.top - 1 && own.bottom <= outer.bottom + 1;
@@ -26,7 +26,7 @@ FAULTS = """() => {
     apart.forEach((a, k) => apart.slice(k + 1).forEach((b) => {
       if (overlap(box(a), box(b), 2)) faults.push(`overlap: ${say(a)} and ${say(b)}`);
     }));
-    for (const mark of panel.querySelectorAll('.mark[data-mark=pick]')) {
+    for (const mark of panel.querySelectorAll('.single[data-mark=pick]')) {
       for (const text of texts) if (overlap(box(mark), box(text), 2)) faults.push(`the pick is under ${say(text)}`);
       const number = [...panel.querySelectorAll('text.label')].find((text) => text.textContent.split(' ')[0] === mark.dataset.trial);
       if (!number) faults.push(`the pick has no number: ${say(mark)}`);

@@ -45,7 +45,7 @@ function flatStyle(key, count = 1) {
 function markNode(key, { x, y }, trial) {
   const { radius, shape, isOpen, color, line } = flatStyle(key);
   const paint = isOpen ? { fill: 'none', stroke: color, 'stroke-width': line } : { fill: color, stroke: css('ground'), 'stroke-width': 1 };
-  return svg('path', { d: outline(shape, radius, x, y), class: 'mark', 'data-mark': key, 'data-trial': trial, ...paint });
+  return svg('path', { d: outline(shape, radius, x, y), class: 'single', 'data-mark': key, 'data-trial': trial, ...paint });
 }
 
 // One mark as a picture, to be stamped many times.

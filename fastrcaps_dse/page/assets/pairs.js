@@ -25,7 +25,6 @@ class Pairs {
     }
     const columns = this.columnsOf(pairs.length);
     this.node.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-    this.node.classList.toggle('single', pairs.length === 1);
     // one that is left over in the last row makes room in the first
     this.panels.forEach(({ node }, k) => { node.style.gridColumn = !k && pairs.length % columns === 1 ? '1 / -1' : ''; });
     this.panels.forEach((panel, k) => panel.draw(pairs[k]));
