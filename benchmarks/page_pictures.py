@@ -80,12 +80,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=OPTIONS)
         cases = itertools.product(map(int, asked.designs.split(",")), range(2, len(OBJECTIVES) + 1))
-        for number, (designs, count) in enumerate(cases):
+        for designs, count in cases:
             path = Path(folder) / f"{designs}-{count}.db"
             ours = write_study(path, designs, seeds=SEEDS.get(designs, 1), objectives=",".join(OBJECTIVES[:count]))
             path.with_suffix(".html").write_text(file_of(ours), encoding="utf-8")
             address, name = f"file://{path.with_suffix('.html')}", f"front-{designs}-designs-{count}-objectives"
-            pictures_of(browser, address, name, list(LOOKS) if asked.all else [LOOKS[(number + number // 4) % 4]], place)
+            pictures_of(
+                browser, address, name, list(LOOKS) if asked.all else [LOOKS[(count + len(str(designs))) % len(LOOKS)]], place
+            )
             if (designs, count) == (48, 3):
                 curves_of(browser, address, place)
             print(name, flush=True)
