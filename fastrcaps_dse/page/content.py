@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
-from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
@@ -92,6 +92,7 @@ def study_content(
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
+    errors = _errors(trials, objectives, standings)
     protocol, note = study.identity["protocol"], chance_note(study, trials)
     columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
     return {
@@ -107,7 +108,9 @@ def study_content(
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
             for o in columns
         ],
-        "designs": [_design(trial, trial.trial in members, standings.get(trial.trial), objectives) for trial in trials],
+        "designs": [
+            _design(trial, trial.trial in members, standings.get(trial.trial), errors.get(trial.trial, {})) for trial in trials
+        ],
         "hypervolume": hypervolume_info(trials, objectives, seconds)._asdict(),
     }
 
@@ -144,7 +147,24 @@ def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]
     return ", ".join(parts)
 
 
-def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives: Sequence[Objective]) -> dict[str, Any]:
+def _errors(
+    trials: Sequence[TrialRow], objectives: Sequence[Objective], standings: Mapping[int, Standing]
+) -> dict[int, dict[str, float]]:
+    """The standard errors of each design, by trial and then by name: of the objectives, and of all else that every run measured."""
+    errors = {number: dict(standing.errors(objectives) or {}) for number, standing in standings.items()}
+    runs = {t.trial: [run.measurement for run in t.runs if run.measurement is not None] for t in trials if t.trial in errors}
+    names = [*OBJECTIVES, "test_acc"]
+    for name in (n for n in names if not any(n in known for known in errors.values())):
+        values = [[m.test_acc if name == "test_acc" else m.values.get(name) for m in measured] for measured in runs.values()]
+        if any(value is None for of_design in values for value in of_design):
+            continue
+        found = standard_errors([[float(v) for v in of_design if v is not None] for of_design in values])
+        for number, error in zip(runs, found or (), strict=False):
+            errors[number][name] = error
+    return errors
+
+
+def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Mapping[str, float]) -> dict[str, Any]:
     """One design. What it does not have (values, a reason, weights, ...) is left out."""
     measured = trial.measurement
     record: dict[str, Any] = {
@@ -159,7 +179,9 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
         record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
     if standing is not None and standing.on_front is not None:
-        record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful, "errors": standing.errors(objectives)}
+        record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}
+    if errors:
+        record["errors"] = dict(errors)
     record |= {
         "reason": next((run.reason for run in trial.runs if run.reason), None),
         "weights": weights_of(trial),

@@ -11,16 +11,18 @@ const REDRAWN = {
   y: ['axes', 'scatter'],
   z: ['axes', 'scatter'],
   filter: ['filter', 'parallel', 'table', 'scatter'],
+  only: ['parallel', 'table', 'scatter'],
+  without: ['parallel', 'table', 'scatter'],
   ranges: ['parallel', 'table', 'scatter'],
   dragging: [],
   limits: ['limits', 'pick'],
-  invalid: ['limits'],
+  invalid: ['limits', 'pick'],
   prefer: ['preference', 'pick'],
   sort: ['table'],
   columns: ['table', 'menu'],
   rows: ['table'],
   hover: ['hovered row', 'parallel marks', 'hovered point'],
-  selected: ['table', 'parallel marks', 'selected points'],
+  selected: ['table', 'keeping', 'parallel marks', 'selected points'],
   picked: ['table marks', 'parallel marks', 'picked point'],
   compared: ['curves'],
 };
@@ -36,6 +38,7 @@ const VIEWS = {
   limits: { draw: (app) => app.views.controls.showLimits() },
   pick: { draw: (app) => app.views.pick.draw() },
   parallel: { draw: (app) => app.views.parallel.draw() },
+  keeping: { draw: (app) => app.views.parallel.keeping.draw(), within: ['parallel'] },
   'parallel marks': { draw: (app) => app.views.parallel.mark(), within: ['parallel'] },
   table: { draw: (app) => app.views.table.draw() },
   'table marks': { draw: (app) => app.views.table.mark(), within: ['table'] },
@@ -82,7 +85,6 @@ class App {
       ...readAddress(study),
       study,
       hover: null, // a trial
-      invalid: {}, // by objective: what is wrong with the text of its limit
       rows: PAGE_ROWS, // that the table shows at most
       dragging: false, // whether a range is being dragged; the address waits for the end
     });
@@ -97,7 +99,7 @@ class App {
     };
     this.redraw(Object.keys(REDRAWN));
     window.ready = performance.now();
-    window.addEventListener('hashchange', () => this.update({ ...readAddress(this.study), invalid: {} }));
+    window.addEventListener('hashchange', () => this.update(readAddress(this.study)));
     this.source.follow(this);
   }
 
@@ -147,6 +149,7 @@ class App {
 
   // Whether a design is within the filter and the ranges.
   admits(design) {
+    if (!isKept(design, this.state)) return false;
     const { filter, ranges } = this.state;
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) {
@@ -157,21 +160,23 @@ class App {
     return !Object.keys(ranges).length || Boolean(design.values && this.views.parallel.admits(design));
   }
 
-  // Select a design, or deselect it.
-  toggle(trial) {
+  // Select a design, or deselect it. The table scrolls to one that is selected elsewhere.
+  toggle(trial, isFromTable = false) {
     if (trial === undefined || trial === null) return;
     const { selected } = this.state;
-    this.update({ selected: selected.includes(trial) ? selected.filter((t) => t !== trial) : [...selected, trial] });
+    const isSelected = selected.includes(trial);
+    this.update({ selected: isSelected ? selected.filter((t) => t !== trial) : [...selected, trial] });
+    if (!isSelected && !isFromTable) this.views.table.reveal(trial);
   }
 
-  // Set the limit of an objective to a text, or lift it. A text that is no quantity is reported, and the limit stays.
+  // Set the limit of an objective to a text, or lift it. A text that is no limit is told, and no limit is in force then.
   setLimit(name, text) {
     const { limits, invalid } = this.state;
     const given = text.trim();
-    const isWrong = Boolean(given) && parseQuantity(name, given) === null;
+    const { quantity, wrong } = readLimit(this.study.column(name), given);
     this.update({
-      limits: isWrong ? limits : withKey(limits, name, given || undefined),
-      invalid: { ...invalid, [name]: isWrong ? `write it as ${EXAMPLES[kindOf(name)][0]}` : '' },
+      limits: withKey(limits, name, quantity || undefined),
+      invalid: withKey(invalid, name, wrong && { text: given, wrong }),
     });
   }
 }

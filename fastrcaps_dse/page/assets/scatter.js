@@ -156,9 +156,9 @@ class Scatter {
     const listed = traces.filter((t, k) => (k < GROUPS.length || t.name === 'pick') && t.x.length);
     $('legend').replaceChildren(...listed.map((t) => {
       const text = t.name === 'pick' ? 'picked' : `${t.name} (${t.x.length})`;
-      const item = element('span', { textContent: `${SYMBOLS[t.marker.symbol]} ${text}` });
-      item.style.color = t.marker.color;
-      return item;
+      const symbol = element('span', { textContent: SYMBOLS[t.marker.symbol] });
+      symbol.style.color = t.marker.color; // the words have the color of all text, which is easy to read
+      return element('span', {}, symbol, ` ${text}`);
     }));
   }
 
