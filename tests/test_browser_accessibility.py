@@ -51,9 +51,13 @@ def test_focus_is_seen_and_goes_in_the_order_of_reading(open_page: Open, studies
     for _ in range(45):
         page.keyboard.press("Tab")
         seen = page.evaluate(
-            """() => { const n = document.activeElement; if (n === document.body) return null; const s = getComputedStyle(n);
-            const all = [...document.querySelectorAll('*')];
-            return { place: all.indexOf(n), outline: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, html: n.outerHTML.slice(0, 80) }; }"""
+            """() => {
+            const n = document.activeElement;
+            if (n === document.body) return null;
+            const { outlineStyle, outlineWidth } = getComputedStyle(n);
+            const outline = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+            return { place: [...document.querySelectorAll('*')].indexOf(n), outline, html: n.outerHTML.slice(0, 80) };
+            }"""
         )
         if seen is None:
             break
@@ -67,6 +71,7 @@ def test_forced_colors_and_less_motion(open_page: Open, studies: Any) -> None:
     assert page.evaluate("matchMedia('(forced-colors: active)').matches")
     style = "selector => { const s = getComputedStyle(document.querySelector(selector)); return [s.borderLeftWidth, s.borderTopStyle]; }"
     assert page.evaluate(style, "tr.pick td")[0] == "4px" and page.evaluate(style, ".badge")[1] == "solid"
-    assert page.evaluate(
-        "[...document.querySelectorAll('*')].every(n => ['0s', ''].includes(getComputedStyle(n).transitionDuration) || getComputedStyle(n).transitionProperty === 'none')"
-    )
+    still = """[...document.querySelectorAll('*')].every(n => {
+        const s = getComputedStyle(n);
+        return s.animationName === 'none' && (s.transitionProperty === 'none' || ['0s', ''].includes(s.transitionDuration)); })"""
+    assert page.evaluate(still)

@@ -139,7 +139,9 @@ def test_a_wrong_limit_is_told_and_is_not_in_force(open_page: Open, studies: Any
     assert told.inner_text() == "" and field.get_attribute("aria-invalid") == "false"
     assert "--max-time 45s" in page.locator("#command").inner_text() and page.locator("#picked .wrong").count() == 0
     page.locator("#limit-text-acc").fill("101")
-    assert told.inner_text() == "" and page.locator("#limit-wrong-acc").inner_text().startswith("Not a valid accuracy; e.g. 99.2")
+    assert told.inner_text() == "" and page.locator("#limit-wrong-acc").inner_text().startswith(
+        "Not a valid accuracy; e.g. 99.2"
+    )
     linked = open_page(studies()[1] + f"{FLAT}&limit.time=soon&limit.params=7M")
     assert linked.locator("#limit-text-time").input_value() == "soon" and linked.locator("#limit-wrong-time").inner_text()
     assert "--max-params 7M" in linked.locator("#command").inner_text()

@@ -25,7 +25,9 @@ def test_ranges_by_keyboard(open_page: Open, studies: Any) -> None:
     page = open_page(studies()[1] + FLAT)
     lower = page.get_by_role("slider", name="acc: lower end of the range")
     lower.focus()
-    low, high = page.evaluate("(() => { const v = fastrcaps.study.measured.map(d => d.values.acc); return [Math.min(...v), Math.max(...v)]; })()")
+    low, high = page.evaluate(
+        "(() => { const v = fastrcaps.study.measured.map(d => d.values.acc); return [Math.min(...v), Math.max(...v)]; })()"
+    )
     for key in ("PageUp", "PageUp", "ArrowUp", "ArrowUp", "ArrowDown"):
         page.keyboard.press(key)
     limit = low + 0.22 * (high - low)
@@ -39,7 +41,9 @@ def test_ranges_by_keyboard(open_page: Open, studies: Any) -> None:
     kinds = page.get_by_role("slider", name="decoder: upper end of the range")
     kinds.focus()
     page.keyboard.press("ArrowDown")
-    assert kinds.get_attribute("aria-valuetext") == "full" and {t[-5:] == "small" for t in texts(page, "#table td.wrap:nth-child(3)")} == {False}
+    assert kinds.get_attribute("aria-valuetext") == "full" and {
+        t[-5:] == "small" for t in texts(page, "#table td.wrap:nth-child(3)")
+    } == {False}
 
 
 def test_ranges_are_typed(open_page: Open, studies: Any) -> None:

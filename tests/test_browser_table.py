@@ -35,7 +35,8 @@ def test_the_first_click_sorts_the_best_first(open_page: Open, studies: Any, see
         title = page.evaluate(f"fastrcaps.study.column({name!r}).title")
         page.locator("th button", has_text=title).first.click()
         values = page.evaluate(
-            "name => [...document.querySelectorAll('#table tbody tr')].map(r => fastrcaps.study.byTrial.get(Number(r.dataset.trial)).values[name])",
+            """name => [...document.querySelectorAll('#table tbody tr')].map(
+                r => fastrcaps.study.byTrial.get(Number(r.dataset.trial)).values[name])""",
             name,
         )
         assert values == sorted(values, reverse=first == "descending")
@@ -52,7 +53,9 @@ def test_a_design_that_is_clicked_elsewhere_is_scrolled_to(open_page: Open, stud
     before = page.evaluate("scrollY")
     page.evaluate(f"fastrcaps.toggle({trial})")  # as a click on a point does
     row = page.locator(f"#table tr[data-trial='{trial}']")
-    inside = """row => { const [r, f, h] = [row, row.closest('.scroll'), row.closest('table').tHead.rows[0].cells[0]].map(n => n.getBoundingClientRect());
+    inside = """row => {
+        const nodes = [row, row.closest('.scroll'), row.closest('table').tHead.rows[0].cells[0]];
+        const [r, f, h] = nodes.map(n => n.getBoundingClientRect());
         return r.top >= h.bottom - 1 && r.bottom <= f.bottom + 1 && Math.abs(h.top - f.top) < 2; }"""
     assert row.count() == 1 and row.evaluate(inside)  # in sight, below a head that stays at the top
     assert page.evaluate("scrollY") == before
@@ -78,7 +81,12 @@ def test_what_is_new_leaves_focus_scroll_and_menus_alone(open_page: Open, tmp_pa
         eventually(lambda: page.locator("#status").inner_text() == "live")
         page.locator("#columns summary").click()
         frame = page.locator("#designs .scroll")
-        frame.evaluate("f => { f.scrollTop = 300; f.querySelectorAll('tbody input')[20].focus({ preventScroll: true }); f.kept = document.activeElement; }")
+        frame.evaluate(
+            """f => {
+            f.scrollTop = 300;
+            f.querySelectorAll('tbody input')[20].focus({ preventScroll: true });
+            f.kept = document.activeElement; }"""
+        )
         place = frame.evaluate("f => f.scrollTop")
         page.evaluate("window.rows = [...document.querySelectorAll('#table tbody tr')]")
         add_designs(ours, ours.study(), make_spec("synthetic"), 3)

@@ -188,19 +188,28 @@ def show(
     print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
 
 
+def _printable(text: str) -> str:
+    """A text without control characters: they are written as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
     from fastrcaps_dse.cli.console import epoch_line
     from fastrcaps_dse.cli.records import trial_record
     from fastrcaps_dse.problem.quantities import format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
+    from fastrcaps_dse.store import notes_of
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
     by_steps = study.identity.get("time") == "steps"
+    note = notes_of(ours, study.study_id).get(trial.trial)
     if as_json:
-        print_json(trial_record(study, trial, runs))
+        print_json(trial_record(study, trial, runs) | ({"note": note.text, "starred": note.starred} if note else {}))
         return
     print(_one_line(trial))
+    if note is not None:
+        print(f"  note:   {'★ ' if note.starred else ''}{' / '.join(map(_printable, note.text.splitlines()))}")
     print(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
     for name, value in design_to_dict(trial.design).items():
         print(f"  {name + ':':20} {value}")

@@ -24,9 +24,12 @@ def view(
         ),
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Let the page write notes and stars into the storage; else it is read-only.")
+    ] = False,
     storage: StorageOption = None,
 ) -> None:
-    """The study as a page in the browser, that follows it while it runs."""
+    """The study as a page in the browser that follows it while it runs. Without --study, the page offers all studies."""
     from fastrcaps_dse import store
     from fastrcaps_dse.page.serve import serve
 
@@ -41,6 +44,8 @@ def view(
         storage=storage,
         open_browser=not no_open,
         say=hint,
+        offers_all=study is None,
+        notes=open_store(storage) if notes else None,
     )
 
 
@@ -49,6 +54,10 @@ def report(
     study: StudyOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file; default reports/STUDY.html.")] = None,
     objectives: ObjectivesOption = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", help="A second study of the storage to compare with, in the report.", metavar="STUDY"),
+    ] = None,
     storage: StorageOption = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
@@ -59,10 +68,12 @@ def report(
     width: Annotated[int | None, typer.Option("--width", help="Of a figure, in pixels; default 1600.", metavar="PX")] = None,
     height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels; default 1000.", metavar="PX")] = None,
 ) -> None:
-    """The same page as one HTML file that opens offline; or the figures of the study for a paper."""
+    """The same page as one HTML file, an offline report; or the figures of the study for a paper."""
     if figures is not None:
         from fastrcaps_dse.cli.figures import write_figures
 
+        if compare is not None:
+            raise InputError("--compare is of the report, --figures a folder of figures", "give one of them")
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
         write_figures(figures, kind=kind, width=width, height=height, storage=storage, study=study, objectives=objectives)
@@ -70,12 +81,18 @@ def report(
     if (kind, width, height) != (None, None, None):
         raise InputError("--format, --width and --height are of figures", "name a folder for them with --figures")
     from fastrcaps_dse.page.report import render
+    from fastrcaps_dse.page.watch import Source
+    from fastrcaps_dse.store import notes_of
 
     ours = open_store(storage)
     row = ours.study(study)
+    second = None if compare is None else ours.study(compare)
+    compared = None if second is None else Source(store=ours, study=second, objectives=second.objectives).content()
     chosen = chosen_objectives(row, objectives)
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
-    write_text(path, render(row, ours.trials(row), ours.epochs_of(row.study_id), chosen, storage=storage))
+    notes = notes_of(ours, row.study_id)
+    epochs = ours.epochs_of(row.study_id)
+    write_text(path, render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared))
     print(path)
 
 

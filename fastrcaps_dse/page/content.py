@@ -12,10 +12,11 @@ from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
+from fastrcaps_dse.page.panels import facts_of
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
+from fastrcaps_dse.store import EpochRow, Note, RunRow, StudyRow, TrialRow, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -84,10 +85,12 @@ def study_content(
     seconds: Mapping[int, float],
     *,
     storage: str | None = None,
+    notes: Mapping[int, Note] | None = None,
 ) -> dict[str, Any]:
     """What the page shows of a study, without the curves.
 
     `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
+    `notes` maps trials to what people wrote about them.
     """
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
@@ -103,13 +106,16 @@ def study_content(
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
+            "facts": facts_of(study, trials),
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
             for o in columns
         ],
         "designs": [
-            _design(trial, trial.trial in members, standings.get(trial.trial), errors.get(trial.trial, {})) for trial in trials
+            _design(trial, trial.trial in members, standings.get(trial.trial), errors.get(trial.trial, {}))
+            | _note((notes or {}).get(trial.trial))
+            for trial in trials
         ],
         "hypervolume": hypervolume_info(trials, objectives, seconds)._asdict(),
     }
@@ -145,6 +151,10 @@ def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]
         f"{len(list(members))} on the front",
     ]
     return ", ".join(parts)
+
+
+def _note(note: Note | None) -> dict[str, Any]:
+    return {} if note is None else {"note": note.text, "starred": note.starred}
 
 
 def _errors(

@@ -113,6 +113,7 @@ class Store:
             runs = sa.select(tables.run.c.run_id).where(of_study)
             connection.execute(tables.epoch.delete().where(tables.epoch.c.run_id.in_(runs)))
             connection.execute(tables.run.delete().where(of_study))
+            connection.execute(tables.note.delete().where(tables.note.c.study_id == study_id))
             connection.execute(tables.study.delete().where(tables.study.c.study_id == study_id))
 
     def rename_study(self, study_id: int, name: str) -> None:
@@ -228,6 +229,12 @@ class Store:
             grouped[run.trial].append(run)
         return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
 
+    def trial_counts(self) -> dict[int, int]:
+        """How many trials each study has, by study id."""
+        c = tables.run.c
+        query = sa.select(c.study_id, sa.func.count(sa.distinct(c.trial)).label("trials")).group_by(c.study_id)
+        return {row["study_id"]: row["trials"] for row in self._rows(query)}
+
     def train_seconds(self, study_id: int) -> dict[int, float]:
         """The training seconds of all epochs of each trial, as the study counts them."""
         c = tables.run.c
@@ -237,9 +244,12 @@ class Store:
         return {row["trial"]: row["seconds"] for row in self._rows(query.where(c.study_id == study_id).group_by(c.trial))}
 
     def pulse(self, study_id: int) -> tuple[Any, ...]:
-        """What changes whenever something of a study does: asked often, it reads the runs alone."""
-        c, count = tables.run.c, sa.func.count
-        query = sa.select(count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended)).where(c.study_id == study_id)
+        """What changes whenever something of a study does: asked often, it reads the runs and the notes alone."""
+        c, n, count = tables.run.c, tables.note.c, sa.func.count
+        noted = sa.select(sa.func.max(n.changed)).where(n.study_id == study_id).scalar_subquery()
+        notes = sa.select(count(n.trial)).where(n.study_id == study_id).scalar_subquery()
+        facts = (count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended), noted, notes)
+        query = sa.select(*facts).where(c.study_id == study_id)
         with clear_errors(self.url), self.engine.connect() as connection:
             return tuple(connection.execute(query).one())
 

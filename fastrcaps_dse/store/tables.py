@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -96,4 +96,13 @@ algorithm_choice = sa.Table(
     sa.Column("seconds", sa.JSON, nullable=False),  # of each algorithm that was timed, forward and backward
     sa.Column("measured", sa.Float, nullable=False),  # s since 1970
 )
-OURS = [schema, study, run, epoch, step_time, algorithm_choice]
+note = sa.Table(
+    "fastrcaps_note",
+    metadata,
+    sa.Column("study_id", sa.ForeignKey("fastrcaps_study.study_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("starred", sa.Integer, nullable=False),  # 1 or 0
+    sa.Column("changed", sa.Float, nullable=False),  # s since 1970
+)
+OURS = [schema, study, run, epoch, step_time, algorithm_choice, note]

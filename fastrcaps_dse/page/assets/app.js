@@ -5,15 +5,15 @@ const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
 
 // The views to draw anew when a part of the state changes. The last two parts are derived from the others.
 const REDRAWN = {
-  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots'],
+  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
   theme: ['theme', 'parallel', 'plots'],
   x: ['axes', 'scatter'],
   y: ['axes', 'scatter'],
   z: ['axes', 'scatter'],
-  filter: ['filter', 'parallel', 'table', 'scatter'],
-  only: ['parallel', 'table', 'scatter'],
-  without: ['parallel', 'table', 'scatter'],
-  ranges: ['parallel', 'table', 'scatter'],
+  filter: ['filter', 'parallel', 'table', 'scatter', 'panels'],
+  only: ['parallel', 'table', 'scatter', 'panels'],
+  without: ['parallel', 'table', 'scatter', 'panels'],
+  ranges: ['parallel', 'table', 'scatter', 'panels'],
   dragging: [],
   limits: ['limits', 'pick'],
   invalid: ['limits', 'pick'],
@@ -22,7 +22,7 @@ const REDRAWN = {
   columns: ['table', 'menu'],
   rows: ['table'],
   hover: ['hovered row', 'parallel marks', 'hovered point'],
-  selected: ['table', 'keeping', 'parallel marks', 'selected points'],
+  selected: ['table', 'keeping', 'parallel marks', 'selected points', 'panels'],
   picked: ['table marks', 'parallel marks', 'picked point'],
   compared: ['curves'],
 };
@@ -50,6 +50,7 @@ const VIEWS = {
   'selected points': { draw: (app) => app.views.scatter.mark('selected'), within: ['plots', 'scatter'], soon: true },
   'picked point': { draw: (app) => app.views.scatter.mark('pick'), within: ['plots', 'scatter'], soon: true },
   curves: { draw: (app) => app.drawCurves(), within: ['plots'] },
+  panels: { draw: (app) => app.drawPanels(), soon: true },
 };
 
 // What follows from the state: the answer to the pick, and the trials whose curves are drawn. A pick takes time, so the earlier
@@ -96,11 +97,15 @@ class App {
       table: new Table(this),
       pick: new PickCard(this),
       controls: new Controls(this),
+      notes: new Notes(this),
+      compare: new Compare(this),
     };
+    this.panels = [new Importance(this), this.views.compare, new Timeline(this), new Slices(this), new Distributions(this)];
     this.redraw(Object.keys(REDRAWN));
     window.ready = performance.now();
     window.addEventListener('hashchange', () => this.update(readAddress(this.study)));
     this.source.follow(this);
+    this.studies = new Studies(this);
   }
 
   // Change the state, and draw the views of what changed. `patch` holds new values by key. They are compared by identity, so
@@ -134,6 +139,11 @@ class App {
     window.complete ||= performance.now();
   }
 
+  // The panels that are unfolded.
+  drawPanels() {
+    for (const panel of this.panels) panel.draw();
+  }
+
   async drawCurves() {
     const missing = this.derived.compared.filter((trial) => !this.curves.has(trial));
     if (missing.length) {
@@ -153,8 +163,8 @@ class App {
     const { filter, ranges } = this.state;
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) {
-      const { trial, label, state } = design;
-      const text = [trial, label, state, ...Object.values(design.design)].join(' ').toLowerCase();
+      const { trial, label, state, starred, note } = design;
+      const text = [trial, label, state, starred ? 'starred' : '', note ?? '', ...Object.values(design.design)].join(' ').toLowerCase();
       if (!words.every((word) => text.includes(word))) return false;
     }
     return !Object.keys(ranges).length || Boolean(design.values && this.views.parallel.admits(design));

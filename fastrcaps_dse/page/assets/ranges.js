@@ -162,9 +162,9 @@ class RangeFields {
     if (field === document.activeElement || field.closest('fieldset').dataset.wrong === 'true') return;
     if (axis.isKinds) field.value = inward(axis, (range ?? [axis.low, axis.high])[k], k);
     else {
-      const end = k ? axis.high : axis.low;
-      field.value = range && Math.abs(range[k] - end) > 1e-6 * Math.abs(end) ? axis.exact(range[k]) : '';
-      field.placeholder = `${k ? 'most' : 'least'}: ${axis.text(end)}`;
+      const last = k ? axis.high : axis.low;
+      field.value = range && Math.abs(range[k] - last) > 1e-6 * Math.abs(last) ? axis.exact(range[k]) : '';
+      field.placeholder = `${k ? 'most' : 'least'}: ${axis.text(last)}`;
     }
   }
 

@@ -49,6 +49,10 @@ class Table {
         hidden: !study.designs.some((d) => d.probability !== undefined),
         isBestHigh: true,
       },
+      {
+        ...column('note', 'note', (d) => noteText(d) || undefined, noteText), isText: true, wrap: true,
+        hidden: !this.app.views.notes.isWritable && !study.designs.some(noteText),
+      },
     ];
   }
 
@@ -154,11 +158,18 @@ class Table {
       const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
       const cell = element('td', { className }, document.createTextNode(''));
       if (c.key === 'state') cell.append(element('span', { className: 'badges' }));
+      if (c.key === 'note' && this.app.views.notes.isWritable) cell.append(this.noteButton(d.trial));
       return cell;
     });
     const row = element('tr', {}, element('td', { className: 'text' }, box), ...cells);
     Object.assign(row.dataset, { trial: d.trial, keys });
     return row;
+  }
+
+  noteButton(trial) {
+    const button = element('button', { type: 'button', className: 'note', textContent: 'Edit' });
+    button.setAttribute('aria-label', `note on trial ${trial}`);
+    return button;
   }
 
   // Scroll the table to the row of a design, within the table: the page stays where it is.
@@ -228,10 +239,10 @@ class Table {
     const { study, state } = this.app;
     const chosen = state.selected.map((trial) => study.byTrial.get(trial)).filter(Boolean);
     const names = study.columns.map((c) => c.name);
-    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front'];
+    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
     const lines = (state.selected.length ? chosen : this.rows()).map((d) => [
       d.trial, d.label, d.state, Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
-      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability,
+      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability, Number(Boolean(d.starred)), d.note,
     ].map(quoted).join());
     return `${[heads.join(), ...lines].join('\n')}\n`;
   }

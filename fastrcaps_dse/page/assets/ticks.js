@@ -7,7 +7,12 @@ const isTime = (name) => ['time', 'time_to'].includes(kindOf(name));
 function evenTicks(low, high, count) {
   const raw = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((k) => k * power >= 0.75 * raw) * power;
+  return steps([1, 2, 5, 10].find((k) => k * power >= 0.75 * raw) * power, low, high);
+}
+
+// The multiples of a step from `low` to `high`; none without a step.
+function steps(step, low, high) {
+  if (!step) return [];
   const first = Math.ceil(low / step - 1e-9);
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, k) => Number(((first + k) * step).toPrecision(12)));
 }
@@ -23,8 +28,10 @@ function unevenTicks(low, high, count) {
 // About `count` round values from `low` to `high`; both ends where no two of these lie between.
 function ticksOf({ name, log }, low, high, count) {
   if (!(high > low)) return [low];
-  const times = isTime(name) ? TIMES.filter((v) => v >= low && v <= high) : [];
-  if (times.length >= 4) return times;
+  if (isTime(name)) {
+    const times = log ? TIMES.filter((v) => v >= low && v <= high) : steps(TIMES.find((v) => (high - low) / v <= count), low, high);
+    if (times.length >= (log ? 4 : 2)) return times;
+  }
   const found = log && low > 0 ? unevenTicks(low, high, count) : evenTicks(low, high, count);
   return found.length > 1 ? found : [low, high];
 }
