@@ -163,8 +163,8 @@ def _errors(
     """The standard errors of each design, by trial and then by name: of the objectives, and of all else that every run measured."""
     errors = {number: dict(standing.errors(objectives) or {}) for number, standing in standings.items()}
     runs = {t.trial: [run.measurement for run in t.runs if run.measurement is not None] for t in trials if t.trial in errors}
-    names = [*OBJECTIVES, "test_acc"]
-    for name in (n for n in names if not any(n in known for known in errors.values())):
+    given = {name for of_design in errors.values() for name in of_design}
+    for name in (name for name in (*OBJECTIVES, "test_acc") if name not in given):
         values = [[m.test_acc if name == "test_acc" else m.values.get(name) for m in measured] for measured in runs.values()]
         if any(value is None for of_design in values for value in of_design):
             continue

@@ -155,7 +155,7 @@ class RangeFields {
     return row;
   }
 
-  // Fields that hold no valid range keep their texts, to be mended.
+  // Fields that hold no valid range keep their texts, to be fixed.
   show(axis, end, k) {
     const field = $(`range-${end}-${axis.key}`);
     const range = this.app.state.ranges[axis.key];
