@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fastrcaps_dse.analysis.uncertainty import standard_errors, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.page.library import Library
 from fastrcaps_dse.page.notes import HEADER, NoteBook
@@ -237,6 +238,32 @@ def test_without_notes_nothing_can_be_written(tmp_path: Path) -> None:
     with Server(watched_of(write_study(tmp_path / "s.db", 3))) as server:
         assert server.ask("/notes").status == 404 and "data-notes" not in server.ask("/").text
         assert post(server, b"{}", {"origin": f"http://{server.host}", "content-type": "application/json"}).status == 405
+
+
+def test_a_database_of_schema_6_takes_notes_after_it_is_opened(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 2)
+    with ours.engine.begin() as connection:
+        tables.note.drop(connection)
+        connection.execute(tables.schema.update().values(version=6))
+    again = Store(ours.url)
+    assert notes_of(again, 1) == {}
+    set_note(again, 1, 0, Note(text="x"))
+    again.delete_study(1)
+    with ours.engine.connect() as connection:
+        assert connection.execute(tables.note.select()).all() == []
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_errors_of_all_values_are_those_of_the_standings() -> None:
+    generator = random.Random(4)
+    values = [[generator.gauss(98, 0.2) for _ in range(seeds)] for seeds in (3, 1, 2, 4)]
+    found = standard_errors(values)
+    expected = [s.error[0] for s in standings([[[-v] for v in runs] for runs in values]) if s.error]
+    assert found == pytest.approx(expected) and len(expected) == 4
+    assert standard_errors([[1.0], [2.0, 3.0]]) is None  # too few runs are repeated
+    assert standard_errors([[5.0] * 4, [7.0] * 2]) == [0.0, 0.0]
 
 
 # --- requests that are broken -----------------------------------------------------------------------------------------

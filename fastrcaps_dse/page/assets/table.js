@@ -34,6 +34,10 @@ class Table {
       column('trial', 'trial', (d) => d.trial),
       { ...column('design', 'design', (d) => d.label), isText: true, wrap: true },
       { ...column('state', 'state', (d) => d.state, stateText), isText: true, wrap: true },
+      {
+        ...column('note', 'note', (d) => noteText(d) || undefined, noteText), isText: true, wrap: true,
+        hidden: !this.app.views.notes.isWritable && !study.designs.some(noteText),
+      },
       ...study.dimensions.map((name) => ({
         ...column(`design.${name}`, name.replaceAll('_', ' '), (d) => d.design[name]), isText: true, hidden: true,
       })),
@@ -48,10 +52,6 @@ class Table {
         ...column('probability', 'P(on the front)', (d) => d.probability, probabilityText),
         hidden: !study.designs.some((d) => d.probability !== undefined),
         isBestHigh: true,
-      },
-      {
-        ...column('note', 'note', (d) => noteText(d) || undefined, noteText), isText: true, wrap: true,
-        hidden: !this.app.views.notes.isWritable && !study.designs.some(noteText),
       },
     ];
   }

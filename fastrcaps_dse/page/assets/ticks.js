@@ -1,5 +1,5 @@
 // Round values along an axis of the parallel view.
-const TIMES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 90, 120, 180, 300, 600, 900, 1200, 1800, 2700, 3600, 5400,
+const TIMES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900, 1200, 1800, 2700, 3600, 5400,
   7200, 10800, 18000, 36000, 72000, 180000, 360000]; // s
 const isTime = (name) => ['time', 'time_to'].includes(kindOf(name));
 
@@ -30,7 +30,7 @@ function ticksOf({ name, log }, low, high, count) {
   if (!(high > low)) return [low];
   if (isTime(name)) {
     const times = log ? TIMES.filter((v) => v >= low && v <= high) : steps(TIMES.find((v) => (high - low) / v <= count), low, high);
-    if (times.length >= (log ? 4 : 2)) return times;
+    if (times.length >= (log ? 3 : 2)) return times;
   }
   const found = log && low > 0 ? unevenTicks(low, high, count) : evenTicks(low, high, count);
   return found.length > 1 ? found : [low, high];
