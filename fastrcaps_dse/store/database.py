@@ -6,7 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,7 +29,16 @@ from fastrcaps_dse.store.rows import (
     run_row,
     trial_row,
 )
-from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path, translate, url_text
+from fastrcaps_dse.store.url import (
+    clear_errors,
+    make_engine,
+    runs_folder,
+    sqlite_path,
+    translate,
+    url_text,
+    weights_from_store,
+    weights_to_store,
+)
 
 
 class Store:
@@ -135,6 +145,11 @@ class Store:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
+    def _run(self, row: Any) -> RunRow:
+        """A stored run, with the path of its weights as it is from the current directory."""
+        run = run_row(row)
+        return replace(run, weights=weights_from_store(runs_folder(self.url), run.run_id, run.weights))
+
     def claim_run(self, study_id: int, trial: int, design: Mapping[str, Any], key: str, seed: int) -> RunRow:
         """The run of this design and seed, made where it is not there, and owned by this process from now on.
 
@@ -152,7 +167,7 @@ class Store:
                     f"trial {trial} is being trained by another process ({found['owner']})", "wait for it, or stop it"
                 )
             connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
-            return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
+            return self._run(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
 
     def equal_run(self, study: StudyRow, run: RunRow, environment: Mapping[str, str]) -> RunRow | None:
         """A finished run of another study that is the same training with the same measures, on the same device and software."""
@@ -170,7 +185,7 @@ class Store:
         )
         for row in self._rows(query):
             if all(row["identity"].get(name) == study.identity.get(name) for name in same):
-                return run_row(row)
+                return self._run(row)
         return None
 
     def beat(self, run_id: int) -> None:
@@ -186,16 +201,17 @@ class Store:
     def finish_run(
         self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None, reason: str | None = None
     ) -> None:
-        """Keep what a run has reached; `reason` is why it was pruned, if it was."""
+        """Keep what a run has reached; `weights` is the path of its weights, `reason` why it was pruned, if it was."""
         with self._write() as connection:
             values: dict[str, Any] = {name: measurement[name] for name in VALUE_COLUMNS}
             values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
             others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
             values |= {"wall_time": wall_time, "others": others}
+            kept = None if weights is None else weights_to_store(runs_folder(self.url), Path(weights))
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
-                .values(state="done", weights=weights, reason=reason, ended=time.time(), **values)
+                .values(state="done", weights=kept, reason=reason, ended=time.time(), **values)
             )
 
     def fail_run(self, run_id: int, reason: str) -> None:
@@ -214,7 +230,7 @@ class Store:
     def runs(self, study_id: int) -> list[RunRow]:
         """All runs of a study, by trial and seed."""
         query = sa.select(tables.run).where(tables.run.c.study_id == study_id).order_by(tables.run.c.trial, tables.run.c.seed)
-        return [run_row(row) for row in self._rows(query)]
+        return [self._run(row) for row in self._rows(query)]
 
     def owners(self, study_id: int) -> list[Mapping[str, Any]]:
         """Owner and heartbeat of each running run."""

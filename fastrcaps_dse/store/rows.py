@@ -71,7 +71,7 @@ class RunRow:
     algorithms: Mapping[str, str] | None = None  # of the convolution, by batch size; None before the run has begun
     measurement: Measurement | None
     wall_time: float | None  # s of training up to the selected epoch, as a clock told it
-    weights: str | None
+    weights: str | None  # their path from the current directory, if they are kept
     started: float
     ended: float | None
 

@@ -48,7 +48,9 @@ run = sa.Table(
     sa.Column("test_acc", sa.Float),  # %
     sa.Column("selected_epoch", sa.Integer),
     sa.Column("pruned_after", sa.Integer),  # epochs, where the run was pruned
-    sa.Column("weights", sa.String(1024)),
+    sa.Column(
+        "weights", sa.String(1024)
+    ),  # relative to the folder of all runs; of earlier versions, to where they were trained
     sa.Column("owner", sa.String(200)),
     sa.Column("heartbeat", sa.Float),  # s since 1970
     sa.Column("started", sa.Float, nullable=False),  # s since 1970

@@ -71,6 +71,28 @@ def run_folder(runs: Path, run_id: int) -> Path:
     return runs / f"run-{run_id:06d}"
 
 
+def weights_to_store(runs: Path, weights: Path) -> str:
+    """The path of a run's weights as the database has it: relative to the folder of all runs, so that both can be moved together."""
+    here, folder = weights.absolute(), runs.absolute()
+    return here.relative_to(folder).as_posix() if here.is_relative_to(folder) else str(weights)
+
+
+def weights_from_store(runs: Path, run_id: int, stored: str | None) -> str | None:
+    """The path of a run's weights from the current directory; None if none are kept.
+
+    Earlier versions stored it as it was seen from the directory that they trained in. What such a path says is now beside the database,
+    if it was moved with its runs.
+    """
+    if stored is None:
+        return None
+    written, own = Path(stored), run_folder(runs, run_id)
+    beside = own / written.name
+    if written.parts == beside.relative_to(runs).parts or beside.is_file():
+        return str(beside)
+    in_runs = written.parent.name == own.name and written.parent.parent.suffix == runs.suffix
+    return str(beside) if in_runs and not written.is_file() else stored
+
+
 @contextmanager
 def clear_errors(url: URL) -> Iterator[None]:
     """Errors of the database as one clear line, without a password."""
