@@ -210,7 +210,7 @@ def test_optuna_itself_reads_the_study(tmp_path: Path) -> None:
     spec = spec_of(INFINITE)
     explore(tmp_path, spec, Fake(), 12)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 's.db'}")
-    assert study.metric_names == ["acc (%)", "time (s)", "params (parameters)"]
+    assert study.metric_names == ["acc (%)", "time (s)", "params"]
     assert len(study.trials) == 12 and study.best_trials
     for trial in study.trials:
         point = point_of(trial, spec.space)
