@@ -122,7 +122,7 @@ def test_find_lr(command: Command, tmp_path: Path, tiny: Path) -> None:
 @pytest.mark.slow
 def test_a_dry_run_trains_nothing(command: Command, study: Path, tmp_path: Path) -> None:
     plan = command("explore", study, "--dry-run")
-    assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated training time" in plan.out
+    assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated time on this machine" in plan.out
     assert not (tmp_path / "studies").exists()
     assert json.loads(command("explore", study, "--dry-run", "--json").out)["designs"] == 3
 

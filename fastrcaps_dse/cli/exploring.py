@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,9 +31,11 @@ from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
+    from fastrcaps_dse.runs.plans import Plan
     from fastrcaps_dse.session import Outcome
 
 MOST_WORKERS = 64
+START_UP = 15.0  # s of a process, at most, in which it loads its libraries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,7 @@ def explore(
 
     spec = _spec(study_file, objectives, data, run, search, spend)
     if spend.dry_run:
-        _print_plan(spec, data.data_dir, device, as_json)
+        _print_plan(spec, data.data_dir, device, _parse_workers(workers), spend.max_seeds, as_json)
         return
     how = HowToRun(
         storage=storage,
@@ -255,32 +258,61 @@ def _print_next(storage: str | None) -> None:
     hint(f"\nnext: fastrcaps-dse pick --max-params 7M{option}    (or: front, show TRIAL, report)")
 
 
-def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, as_json: bool) -> None:
+def _print_plan(
+    spec: StudySpec, data_dir: Path | None, device: DeviceOptions, workers: int | None, max_seeds: int, as_json: bool
+) -> None:
+    hint("looking at what training costs here, for some 10 s ...")
     from fastrcaps_dse.capsnet.memory import in_words
     from fastrcaps_dse.problem.quantities import counted, format_seconds
-    from fastrcaps_dse.problem.space import design_to_dict
-    from fastrcaps_dse.runs.estimates import make_plan
+    from fastrcaps_dse.runs.plans import make_plan
 
-    plan = make_plan(spec, data_dir=data_dir, device=device.device, precision=device.precision)
+    plan = make_plan(
+        spec,
+        data_dir=data_dir,
+        device=device.device,
+        precision=device.precision,
+        workers=workers,
+        max_seeds=max_seeds,
+        start_up=min(START_UP, time.process_time()),
+        say=lambda text: hint(f"  {text}"),
+    )
     if as_json:
-        designs = [
-            {"label": d.point.label, "design": design_to_dict(d.point)}
-            | {"params": d.params, "steps": d.steps, "seconds": d.seconds if math.isfinite(d.seconds) else None}
-            | {"memory_bytes": d.memory}
-            for d in plan.first
-        ]
-        size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
-        print_json(size | {"first": designs})
+        _print_plan_json(spec, plan)
         return
     space = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
     print(f"study {spec.name}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
-    print(f"{spec.epochs} epochs of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
+    print(f"{counted(spec.epochs, 'epoch')} of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
     if plan.first:
-        print("first the named designs that the space admits:")
+        print("first the designs that the study names:")
     for d in plan.first:
         fits = math.isfinite(d.seconds)
         takes = f"about {format_seconds(d.seconds)} of training a run" if fits else "too little memory here"
+        takes += f", {counted(d.shared, 'epoch')} of it trained by an earlier design" if d.shared else ""
         print(f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps {in_words(d.memory):>8} memory, {takes}")
     if plan.designs > len(plan.first):
         print(f"{'then ' if plan.first else ''}{plan.designs - len(plan.first)} that the sampler proposes")
-    print(f"estimated training time of the study on this machine: {format_seconds(plan.seconds)}")
+    print(f"training: about {format_seconds(plan.training)}, all runs together; {counted(plan.workers, 'worker')} side by side")
+    parts = f"start-up {format_seconds(plan.start_up)}, step times {format_seconds(plan.measuring)}"
+    print(
+        f"estimated time on this machine: about {format_seconds(plan.seconds)} ({format_seconds(plan.low)} to "
+        f"{format_seconds(plan.high)}), of it {parts}"
+    )
+    if plan.pruned:
+        print(f"pruning (--pruning {spec.pruning}) ends runs early, which makes it shorter")
+    if plan.further_seeds:
+        print(f"racing adds up to {counted(plan.further_seeds, 'run')}; the longer time has all of them")
+
+
+def _print_plan_json(spec: StudySpec, plan: Plan) -> None:
+    from fastrcaps_dse.problem.space import design_to_dict
+
+    designs = [
+        {"label": d.point.label, "design": design_to_dict(d.point)}
+        | {"params": d.params, "steps": d.steps, "seconds": d.seconds if math.isfinite(d.seconds) else None}
+        | {"memory_bytes": d.memory, "shared_epochs": d.shared}
+        for d in plan.first
+    ]
+    size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "workers": plan.workers}
+    times = {"seconds": plan.seconds, "low": plan.low, "high": plan.high, "training_seconds": plan.training}
+    parts = {"start_up": plan.start_up, "measuring": plan.measuring, "further_seeds": plan.further_seeds}
+    print_json(size | times | parts | {"first": designs})
