@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -54,8 +55,9 @@ STUDIES = {"quick": None, "adabatch": ADABATCH, "shared": SHARED}
 def timed(folder: Path, *arguments: str) -> tuple[float, str]:
     """(seconds, stdout) of an exploration as a command in this folder. Raises CalledProcessError."""
     command = [sys.executable, "-m", "fastrcaps_dse", "explore", *arguments]
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}  # this checkout, wherever the package is installed
     begun = time.perf_counter()
-    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=folder, env=here, capture_output=True, text=True, check=True).stdout
     return time.perf_counter() - begun, said
 
 
