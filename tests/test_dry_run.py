@@ -41,7 +41,7 @@ def test_few_sizes_and_variants_are_probed() -> None:
     space = find_study_file("wide").space
     points = space.examples(500)
     probed = [variant_of(point) for point in variants_to_probe(points)]
-    assert len({variant_of(point) for point in points}) > len(probed) == 1 + 1 + 1 + 2  # sharing, decoder, two more iterations
+    assert len({variant_of(point) for point in points}) > len(probed) == 1 + 1 + 1 + 2  # sharing, decoder, routing twice
     assert all(len(between(probed[0], other)) == 1 for other in probed[1:])
 
 
@@ -119,7 +119,7 @@ def test_shared_epochs_are_those_that_the_prefix_cache_has(tiny: Path) -> None:
             training = Training(point, 0, dataset, epochs=3, protocol="validation", device=trainer.choose_device("cpu"))
             keys.append(training.prefix_keys())
             ours.append(
-                plans._beginnings(point, build_timeline(point.batch_schedule, epochs=3, images=len(training.train_split)))
+                plans._prefixes(point, build_timeline(point.batch_schedule, epochs=3, images=len(training.train_split)))
             )
         expected = [a == b for a, b in zip(*keys, strict=True)]
         assert [a == b for a, b in zip(*ours, strict=True)] == expected, (one.label, other.label)

@@ -54,21 +54,42 @@ def report(
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--format", help="Of the figures: svg (the default), png or html.", metavar="FORMAT")
+        str | None, typer.Option("--format", help="Of the figures: svg (the default), pdf, png or html.", metavar="FORMAT")
     ] = None,
-    width: Annotated[int | None, typer.Option("--width", help="Of a figure, in pixels; default 1600.", metavar="PX")] = None,
-    height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels; default 1000.", metavar="PX")] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Width of a figure in a journal: 1 (3.5 in, the default) or 2 (7.16 in).")
+    ] = None,
+    designs: Annotated[
+        str | None,
+        typer.Option(
+            "--designs", help="Labeled, and with curves: front (the default), named, all, or numbers and names, e.g. 3,7,wab."
+        ),
+    ] = None,
+    error: Annotated[
+        bool | None,
+        typer.Option(
+            "--error/--no-error", help="Accuracies as 100 % less them, logarithmic; default where all are above 90 %."
+        ),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", help="Of a figure, in pixels, instead of columns.", metavar="PX")
+    ] = None,
+    height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels, with --width.", metavar="PX")] = None,
 ) -> None:
     """The same page as one HTML file that opens offline; or the figures of the study for a paper."""
     if figures is not None:
-        from fastrcaps_dse.cli.figures import write_figures
+        from fastrcaps_dse.cli.figures import Wanted, write_figures
 
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
-        write_figures(figures, kind=kind, width=width, height=height, storage=storage, study=study, objectives=objectives)
+        wanted = Wanted(kind=kind, width=width, height=height, columns=columns, designs=designs, error=error)
+        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives)
         return
-    if (kind, width, height) != (None, None, None):
-        raise InputError("--format, --width and --height are of figures", "name a folder for them with --figures")
+    if any(option is not None for option in (kind, columns, designs, error, width, height)):
+        raise InputError(
+            "--format, --columns, --designs, --error, --width and --height are of figures",
+            "name a folder for them with --figures",
+        )
     from fastrcaps_dse.page.report import render
 
     ours = open_store(storage)

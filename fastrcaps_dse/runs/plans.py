@@ -240,9 +240,9 @@ def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[
     planned = []
     for point in order:
         line = study.timeline(point)
-        beginnings = _beginnings(point, line)
-        shared = max((count for count in range(1, spec.epochs) if beginnings[count - 1] in kept), default=0)
-        kept |= {beginnings[phase.first_epoch + phase.epochs - 1] for phase in line.phases}
+        prefixes = _prefixes(point, line)
+        shared = max((count for count in range(1, spec.epochs) if prefixes[count - 1] in kept), default=0)
+        kept |= {prefixes[phase.first_epoch + phase.epochs - 1] for phase in line.phases}
         epochs = [line.phase_of_epoch(epoch) for epoch in range(spec.epochs)]
         seconds = [phase.steps_per_epoch * costs.step(point, phase.batch_size) for phase in epochs]
         each_epoch = study.selecting * costs.evaluate(point) + 4 / 3 * costs.checkpoint  # and weights, a third of a checkpoint
@@ -262,7 +262,7 @@ def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[
     return planned
 
 
-def _beginnings(point: DesignPoint, line: Timeline) -> list[tuple[object, ...]]:
+def _prefixes(point: DesignPoint, line: Timeline) -> list[tuple[object, ...]]:
     """For each epoch what decides the training up to its end: runs with equal ones share these epochs.
 
     Of the learning rates of an epoch, three tell its shape.

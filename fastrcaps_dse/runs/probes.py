@@ -149,7 +149,7 @@ def probe(
     waiting: queue.SimpleQueue[DesignPoint] = queue.SimpleQueue()
     for design in designs:
         waiting.put(design)
-    with trainer.side_by_side(here.workers):
+    with trainer.with_share_of(here.workers):
         work = _Work(
             here=here, costs=costs, sizes=chosen, algorithms=algorithms, fits=fits, say=say, deadline=deadline, waiting=waiting
         )

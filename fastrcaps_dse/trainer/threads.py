@@ -53,7 +53,7 @@ def take_share(workers: int) -> None:
 
 
 @contextmanager
-def side_by_side(workers: int) -> Iterator[None]:
+def with_share_of(workers: int) -> Iterator[None]:
     """A context in which this process trains with the share of one of so many workers, whatever the load is."""
     before, followed = _state.share, _state.follows
     _state.follows = False
