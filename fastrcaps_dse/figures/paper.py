@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastrcaps_dse.figures.plots import Curve, curves_info, rate_curve
-from fastrcaps_dse.problem.notation import to_text
+from fastrcaps_dse.problem.labels import SEPARATOR, policy_label, schedule_label
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.schedules import (
     ExponentialDecay,
@@ -22,7 +22,7 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
 from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE = "fixed"
@@ -76,7 +76,7 @@ def paper_info(
     the number of training images.
     """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
-    by_name = {trial.design.label: trial for trial in done if trial.design.label in NAMED_DESIGNS}
+    by_name = {name: trial for trial in done if (name := paper_name(trial.design)) is not None}
     order = [name for name in NAMED_DESIGNS if name in by_name]
     curves = {name: _mean_curve(name, by_name[name], epochs_of, epochs, images) for name in order}
     members = {trial.trial for trial in front}
@@ -116,7 +116,7 @@ def merged_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[
     for (policy, schedule), group in groups.items():
         name = f"{', '.join(str(trials[index].trial) for index in group)}: "
         label = trials[group[0]].design.label
-        name += label if len(group) == 1 else " / ".join(filter(None, [to_text(policy), schedule]))
+        name += label if len(group) == 1 else SEPARATOR.join(filter(None, [policy_label(policy), schedule]))
         curves = [rate_curve(trials[index].design, name=name, epochs=epochs, images=images) for index in group]
         merged.append(ColoredCurve(max(curves, key=lambda c: len(c.x)), group[0]))
     return tuple(merged)
@@ -134,7 +134,7 @@ def _relevant_schedule(point: DesignPoint) -> str:
         return ""
     if isinstance(schedule, FixedBatch) and not isinstance(policy, ExponentialDecay):
         return ""
-    return to_text(schedule)
+    return schedule_label(schedule)
 
 
 def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curve | None]) -> Speed:
