@@ -45,7 +45,7 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     assert explored.code == 0 and "on the Pareto front" in explored.out
     assert "next: fastrcaps-dse pick --max-params 7M" in explored.err and "[3/3] trial 2" in explored.err
     warnings = [line for line in explored.err.splitlines() if "warning" in line.lower() and "a noisy machine" not in line]
-    assert "trial 0: ws:" in explored.err and not warnings
+    assert "trial 0: fixed · b16 · ws+small:" in explored.err and not warnings
 
     front = json.loads(command("front", "--json").out)
     assert front["study"] == "tiny"

@@ -14,7 +14,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit, parse_limits
 from fastrcaps_dse.errors import InputError, NothingFits
 from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.history import History
@@ -78,7 +78,7 @@ class Fake:
         if self.out_of_time:
             yield OutOfTime(request=request)
             return
-        if request.point.label == self.fail:
+        if paper_name(request.point) == self.fail:
             yield Failed(request=request, reason="the loss is not finite")
             return
         number = sum(map(ord, request.point.key)) % 97

@@ -101,7 +101,11 @@ def test_what_the_scatter_shows() -> None:
     front = front_of(TRIALS, OBJECTIVES)
     assert [t.trial for t in front] == [1]
     info = plots.pareto_info(TRIALS, front, OBJECTIVES)
-    assert [(p.trial, p.label, p.on_front) for p in info.points] == [(0, "fixed", False), (1, "wab+ws", True), (2, "ws", False)]
+    assert [(p.trial, p.label, p.on_front) for p in info.points] == [
+        (0, "fixed · b16", False),
+        (1, "wab · b1->16 · ws+small", True),
+        (2, "fixed · b16 · ws+small", False),
+    ]
     assert info.points[1].values == {"acc": 99.2, "time": 10.0, "params": 6_708_400.0}
     figure = plots.pareto_figure(info)
     dominated, marked = figure.data
@@ -123,7 +127,7 @@ def test_two_objectives_are_plotted_flat(names: str, kind: str) -> None:
 
 def test_what_the_curves_show() -> None:
     info = plots.curves_info(TRIALS, EPOCHS, epochs=2, images=48)
-    assert [(c.name, c.x, c.y) for c in info.accuracy][1] == ("1: wab+ws", (1, 2), (95.0, 99.2))
+    assert [(c.name, c.x, c.y) for c in info.accuracy][1] == ("1: wab · b1->16 · ws+small", (1, 2), (95.0, 99.2))
     wab = info.rate[1]
     line = build_timeline(TRIALS[1].design.batch_schedule, epochs=2, images=48)
     assert wab.x[0] == 0 and wab.y[0] == learning_rate(TRIALS[1].design.lr_policy, 0, line)
@@ -258,11 +262,11 @@ def test_designs_with_equal_learning_rates_have_one_curve() -> None:
     assert [(d.curve.name, d.color) for d in merged] == [
         ("0, 1: fixed", 0),
         ("2, 3: one-cycle", 2),
-        ("4: one-cycle / adabatch", 4),
-        ("5: exp-decay", 5),
-        ("6: exp-decay / 128", 6),
-        ("7: warm-restarts", 7),
-        ("8: wab", 8),
+        ("4: one-cycle · b1->16", 4),
+        ("5: exp-decay · b16", 5),
+        ("6: exp-decay · b128", 6),
+        ("7: warm-restarts · b16", 7),
+        ("8: wab · b1->16", 8),
     ]
     assert merged[1].curve.y == plots.rate_curve(trials[2].design, name="", epochs=30, images=1600).y  # the finer one
 
@@ -311,7 +315,7 @@ def test_figures_for_print_stand_alone() -> None:
     names = [d.curve.name for d in info.rate]
     figure = plots.rate_figure(plots.CurvesInfo(accuracy=(), rate=tuple(d.curve for d in info.rate)))
     export.curves_for_print(figure, names, [d.color for d in info.rate], (1.0, 2.0))
-    assert [trace.name for trace in figure.data] == ["0, 2: fixed", "1: wab"] and figure.layout.showlegend
+    assert [trace.name for trace in figure.data] == ["0, 2: fixed", "1: wab · b1-&gt;16"] and figure.layout.showlegend
     assert [trace.line.color for trace in figure.data] == list(plots.COLORS[:2])
     assert tuple(figure.layout.xaxis.range) == (0, 3) and figure.layout.yaxis.range == (1.0, 2.0)
     scatter = plots.pareto_info(TRIALS, front_of(TRIALS, OBJECTIVES), OBJECTIVES)

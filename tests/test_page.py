@@ -112,7 +112,7 @@ def test_curves_of_a_design(tmp_path: Path) -> None:
 def test_the_file_asks_nobody_for_anything() -> None:
     page = render(study_row(), TRIALS, EPOCHS, OBJECTIVES)
     study, curves = inside(page)
-    assert [d["label"] for d in study["designs"]][1] == "wab+ws" and curves["1"][0]["acc"] == [95.0, 99.2]
+    assert [d["label"] for d in study["designs"]][1] == "wab · b1->16 · ws+small" and curves["1"][0]["acc"] == [95.0, 99.2]
     scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
     assert len(scripts) == 2
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)

@@ -21,7 +21,7 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, parse_design
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, paper_name, parse_design
 from fastrcaps_dse.problem.study_spec import (
     differences,
     find_study_file,
@@ -91,10 +91,41 @@ def test_equal_keys_are_equal_designs(a: DesignPoint, b: DesignPoint) -> None:
     assert (a.key == b.key) == (a == b)
 
 
+@given(designs, designs)
+def test_a_label_is_read_back_and_no_two_designs_have_the_same(a: DesignPoint, b: DesignPoint) -> None:
+    assert parse_design(a.label) == a
+    assert (a.label == b.label) == (a == b)
+
+
+@pytest.mark.parametrize(
+    ("design", "label"),
+    [
+        ("fixed", "fixed · b16"),
+        ("one-cycle", "one-cycle · b16"),
+        ("adabatch", "fixed · b1->16"),
+        ("wab", "wab · b1->16"),
+        ("ws", "fixed · b16 · ws+small"),
+        ("wab+ws", "wab · b1->16 · ws+small"),
+        ("lenet5", "lenet5 · fixed · b16"),
+        ("weight_sharing=true", "fixed · b16 · ws"),
+        ("decoder=small", "fixed · b16 · small"),
+        ("lr_policy=one-cycle(lr_max=0.003) batch_schedule=8 shift=0", "one-cycle(max 3e-3) · b8 · shift 0"),
+        ("lr_policy=fixed(lr=0.0005) routing_iterations=1", "fixed(lr 5e-4) · b16 · routing 1"),
+        ("lr_policy=exp-decay(decay=0.9,decay_steps=500)", "exp-decay(decay 0.9, decay_steps 500) · b16"),
+        ("lr_policy=warm-restarts(cycle=phase)", "warm-restarts(cycle phase) · b16"),
+        ("batch_schedule=adabatch(head_batch=4,head_epochs=5)", "fixed · b4->16(head 5)"),
+        ("lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch-p", "wab · b1->8->16->32"),
+    ],
+)
+def test_the_labels_of_designs(design: str, label: str) -> None:
+    assert parse_design(design).label == label and parse_design(label) == parse_design(design)
+
+
 def test_the_papers_eight_designs() -> None:
     assert list(NAMED_DESIGNS) == ["fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab", "ws", "wab+ws"]
     for name, point in NAMED_DESIGNS.items():
-        assert parse_design(name) == point and point.label == name
+        assert parse_design(name) == point and paper_name(point) == name
+    assert paper_name(DesignPoint(shift=0)) is None
     wab = NAMED_DESIGNS["wab+ws"]
     assert wab.lr_policy == WarmRestarts(cycle="phase") and wab.batch_schedule == AdaBatch(head_batch=1, tail_batch=16)
     assert wab.weight_sharing and wab.decoder == "small"
@@ -117,6 +148,16 @@ def test_the_papers_eight_designs() -> None:
         ("weight_sharing=maybe", "weight_sharing must be true or false", ""),
         ("routing_iterations=0", "must be 1 to 10", "3"),
         ("network=lenet5 decoder=small", "lenet5 has no capsules", "leave"),
+        ("one-cycle ·", "unknown batch-size schedule ''", "b1->16"),
+        ("lenet5 · fixed", "a learning-rate policy and a batch size", "one-cycle · b16"),
+        ("one-cycle · 16", "unknown batch-size schedule '16'", "b16"),
+        ("one-cycle · b0", "at least 1", "ranges"),
+        ("one-cycle · b1->8->16->31", "unknown batch-size schedule", "b1->16"),
+        ("one-cycel · b16", "unknown learning-rate policy 'one-cycel'", "did you mean 'one-cycle'"),
+        ("one-cycle(mx 1) · b16", "unknown field 'mx'", "did you mean 'lr_max'"),
+        ("wab · b16", "wab changes the batch size", "wab · b1->16"),
+        ("fixed · b16 · tiny", "unknown part 'tiny'", "ws+small"),
+        ("fixed · b16 · ws · small", "'small' comes twice or late", "ws+small"),
     ],
 )
 def test_bad_designs(text: str, message: str, hint: str) -> None:

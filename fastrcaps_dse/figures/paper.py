@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastrcaps_dse.figures.plots import Curve, curves_info, rate_curve
-from fastrcaps_dse.problem.notation import to_text
+from fastrcaps_dse.problem.labels import SEPARATOR, policy_label, schedule_label
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.schedules import (
     ExponentialDecay,
@@ -23,7 +23,7 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
 from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE = "fixed"
@@ -105,8 +105,7 @@ def paper_info(
 
 def named_trials(trials: Sequence[TrialRow]) -> dict[str, TrialRow]:
     """The trials of the named designs, by name: those that are equal to them, whatever their labels say."""
-    names = {point.key: name for name, point in NAMED_DESIGNS.items()}
-    return {names[trial.design.key]: trial for trial in trials if trial.design.key in names}
+    return {name: trial for trial in trials if (name := paper_name(trial.design)) is not None}
 
 
 def _filled(done: Sequence[TrialRow], front: Sequence[TrialRow]) -> list[TrialRow]:
@@ -149,7 +148,7 @@ def merged_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[
     for (policy, schedule), group in groups.items():
         name = f"{', '.join(str(trials[index].trial) for index in group)}: "
         label = trials[group[0]].design.label
-        name += label if len(group) == 1 else " / ".join(filter(None, [to_text(policy), schedule]))
+        name += label if len(group) == 1 else SEPARATOR.join(filter(None, [policy_label(policy), schedule]))
         curves = [rate_curve(trials[index].design, name=name, epochs=epochs, images=images) for index in group]
         merged.append(ColoredCurve(max(curves, key=lambda c: len(c.x)), group[0]))
     return tuple(merged)
@@ -167,7 +166,7 @@ def _relevant_schedule(point: DesignPoint) -> str:
         return ""
     if isinstance(schedule, FixedBatch) and not isinstance(policy, ExponentialDecay):
         return ""
-    return to_text(schedule)
+    return schedule_label(schedule)
 
 
 def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curve | None]) -> Speed:

@@ -1,6 +1,7 @@
 """The text forms of policies and schedules: a name, then the fields that are not at their default.
 
 Examples are `one-cycle`, `warm-restarts(cycle=phase)` and `adabatch(head_batch=4)`. A fixed batch size is just the number.
+`labels` has the shorter texts by which people tell designs apart.
 """
 
 from __future__ import annotations

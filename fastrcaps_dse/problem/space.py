@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from fastrcaps_dse.errors import InputError, nearest
+from fastrcaps_dse.problem.labels import SEPARATOR, label_of, parse_label
 from fastrcaps_dse.problem.notation import convert_field, parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.schedules import (
     LR_POLICIES,
@@ -62,18 +63,8 @@ class DesignPoint:
 
     @property
     def label(self) -> str:
-        """The name of a named design, or a short description."""
-        for name, point in NAMED_DESIGNS.items():
-            if point == self:
-                return name
-        extras = [
-            "ws" if self.weight_sharing else "",
-            "small" if self.decoder == "small" else "",
-            f"routing={self.routing_iterations}" if self.routing_iterations != 3 else "",
-            f"shift={self.shift}" if self.shift != 2 else "",
-        ]
-        head = "" if self.network == "capsnet" else f"{self.network} "
-        return head + " / ".join(filter(None, [to_text(self.lr_policy), to_text(self.batch_schedule), *extras]))
+        """A short text that no other design has, such as `one-cycle · b16 · ws+small`. `parse_design` reads it back."""
+        return label_of(self)
 
 
 NAMED_DESIGNS: dict[str, DesignPoint] = {
@@ -89,6 +80,11 @@ NAMED_DESIGNS: dict[str, DesignPoint] = {
     ),
 }
 """The eight CapsNet designs of the paper's table, by name. The paper's designs with weight sharing have the small decoder, too."""
+
+
+def paper_name(point: DesignPoint) -> str | None:
+    """The name that the paper has for a design, such as `wab+ws`; None for the others."""
+    return next((name for name, named in NAMED_DESIGNS.items() if named == point), None)
 
 
 def design_to_dict(point: DesignPoint) -> dict[str, Any]:
@@ -118,8 +114,13 @@ def design_from_dict(values: Mapping[str, Any]) -> DesignPoint:
 
 
 def parse_design(text: str) -> DesignPoint:
-    """The design of a text: a name (`wab+ws`) or a key (`lr_policy=one-cycle batch_schedule=128`). Raises InputError."""
+    """The design of a text: a name (`wab+ws`), a label (`one-cycle · b128`) or a key (`lr_policy=one-cycle batch_schedule=128`).
+
+    Raises InputError.
+    """
     text = text.strip()
+    if SEPARATOR.strip() in text:
+        return DesignPoint(**parse_label(text))
     if text in NAMED_DESIGNS:
         return NAMED_DESIGNS[text]
     if text == "lenet5":

@@ -14,7 +14,16 @@ from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
 from fastrcaps_dse.problem.quantities import parse_quantity
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_whole_number
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, Decoder, DesignPoint, DesignSpace, Network, Range, parse_design
+from fastrcaps_dse.problem.space import (
+    NAMED_DESIGNS,
+    Decoder,
+    DesignPoint,
+    DesignSpace,
+    Network,
+    Range,
+    paper_name,
+    parse_design,
+)
 
 Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper", "all-images"]
@@ -325,5 +334,5 @@ def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, *
         shift=(point.shift,),
     )
     spec = override(StudySpec(name="train", space=space, dataset=dataset, trials=1, first=(point,)), **settings)
-    stated = f"train {point.label} {dataset_label(dataset)} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
+    stated = f"train {paper_name(point) or point.label} {dataset_label(dataset)} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
     return replace(spec, name=name or f"{stated}{f' x{spec.seeds}' if spec.seeds > 1 else ''}")
