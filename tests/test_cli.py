@@ -152,7 +152,7 @@ def test_doctor(command: Command) -> None:
         (["explore", "--device", "tpu"], 2, "no device 'tpu'", "cpu"),
         (["explore", "--precision", "int4"], 2, "unknown precision", "float32"),
         (["explore", "--dataset", "kmnist"], 1, "cannot be downloaded", "--data-dir"),
-        (["explore", "--storage", "nosuch://x/y"], 2, "is not a storage URL", "sqlite:///"),
+        (["explore", "--storage", "nosuch://x/y"], 2, "is not the URL of a database", "sqlite:///"),
         (["explore", "--storage", "sqlite:////proc/none/s.db"], 1, "cannot be made", "--storage"),
         (["train", "--design", "wab+wz"], 2, "unknown design", "did you mean 'wab+ws'"),
         (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),

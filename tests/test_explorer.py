@@ -260,7 +260,7 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
         limited(tmp_path, spec_of(), Fake(), 5, "params<=1000", "params>=2000")
     with pytest.raises(InputError, match="latency <= 5 ms needs an objective that is not measured"):
         limited(tmp_path, spec_of(), Fake(), 5, "latency<=5ms")
-    with pytest.raises(InputError, match="is not a limit"):
+    with pytest.raises(InputError, match="is not a valid limit; use <= or >="):
         parse_limits(["params"])
 
 

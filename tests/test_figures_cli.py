@@ -168,7 +168,7 @@ def test_wrong_input_is_one_clear_line(command: Command, small: Path, arguments:
     said = command(*arguments, "--storage", small)
     lines = said.err.splitlines()
     assert said.code == code and not said.out and len(lines) == 2
-    assert lines[0].startswith("error: ") and message in lines[0] and lines[1].startswith("hint:  ")
+    assert lines[0].startswith("error: ") and message in lines[0] and lines[1].startswith("hint: ")
 
 
 def test_without_a_browser_nothing_is_written(

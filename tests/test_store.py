@@ -156,7 +156,7 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
         open_storage(store.parse_url(str(tmp_path / "file" / "s.db")))
     with pytest.raises(MachineError, match="unable to open"):
         open_storage(store.parse_url(str(tmp_path)))
-    with pytest.raises(InputError, match="is not a storage URL"):
+    with pytest.raises(InputError, match="is not the URL of a database"):
         store.parse_url("nosuch://host/name")
 
 

@@ -133,12 +133,12 @@ def _columns(objectives: Sequence[Objective]) -> list[Objective]:
 
 
 def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]) -> str:
-    states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "failed")}
+    states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "interrupted", "failed")}
     parts = [
         f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {counted(study.identity['epochs'], 'epoch')}",
         counted(study.identity["seeds"], "seed"),
         f"{states['done']} of {counted(len(trials), 'design')} measured",
-        *(f"{states[state]} {state}" for state in ("running", "failed") if states[state]),
+        *(f"{states[state]} {state}" for state in ("running", "interrupted", "failed") if states[state]),
         f"{len(list(members))} on the front",
     ]
     return ", ".join(parts)

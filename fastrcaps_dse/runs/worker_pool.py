@@ -169,6 +169,8 @@ class WorkerPool:
         """End all workers; their runs go on from their last epochs another time."""
         for worker in self.processes:
             worker.end()
+            if worker.request is not None:
+                self.runner.leave(worker.request)
 
     def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
         """See `Executor`."""

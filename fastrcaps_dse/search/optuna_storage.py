@@ -97,6 +97,14 @@ class OptunaStudy:
         template.user_attrs = {"label": point.label, "design": point.key}
         return self.storage.get_trial(self.storage.create_new_trial(self.study_id, template)).number
 
+    def leave(self, trial: int) -> None:
+        """Let a trial that is not finished wait, as nobody trains it any more."""
+        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.WAITING)
+
+    def take_up(self, trial: int) -> None:
+        """Let a trial run that an earlier process has left."""
+        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.RUNNING)
+
     def report(self, trial: int, accuracies: Iterator[tuple[int, float]] | Sequence[tuple[int, float]]) -> None:
         """Keep (epoch, accuracy in %) pairs as the trial's intermediate values, which Optuna's tools plot."""
         for epoch, accuracy in accuracies:

@@ -142,7 +142,7 @@ def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
         trial.trial: RacedDesign(
             point=trial.design,
             runs=[run.measurement for run in trial.runs if run.measurement is not None],
-            seeds={run.seed for run in trial.runs if run.state != "running"},
+            seeds={run.seed for run in trial.runs if run.state not in store.UNFINISHED},
         )
         for trial in study.store.trials(study.row)
         if trial.measurement is not None

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.database import Store
 from fastrcaps_dse.store.owner import any_alive, is_alive
-from fastrcaps_dse.store.rows import AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
+from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.url import (
     begin_immediate,
     clear_errors,
@@ -23,6 +23,7 @@ from fastrcaps_dse.store.url import (
 )
 
 __all__ = [
+    "UNFINISHED",
     "URL",
     "AlgorithmChoice",
     "EpochRow",

@@ -16,7 +16,7 @@ from fastrcaps_dse.errors import InputError, MachineError, nearest
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.migration import migrate
-from fastrcaps_dse.store.owner import is_alive, process_name
+from fastrcaps_dse.store.owner import is_alive, is_trained, process_name
 from fastrcaps_dse.store.rows import (
     VALUE_COLUMNS,
     AlgorithmChoice,
@@ -173,6 +173,15 @@ class Store:
                 return run_row(row)
         return None
 
+    def leave_run(self, study_id: int, key: str, seed: int) -> None:
+        """Note that no process trains this run, if it is not finished and no other living process owns it."""
+        c = tables.run.c
+        condition = (c.study_id == study_id) & (c.design_key == key) & (c.seed == seed) & (c.state == "running")
+        with self._write() as connection:
+            found = connection.execute(sa.select(c.owner, c.heartbeat).where(condition)).mappings().first()
+            if found is not None and not is_alive(found["owner"], found["heartbeat"]):
+                connection.execute(tables.run.update().where(condition).values(owner=None, heartbeat=time.time()))
+
     def beat(self, run_id: int) -> None:
         """Say that the run's process lives."""
         with self._write() as connection:
@@ -226,7 +235,8 @@ class Store:
         grouped: dict[int, list[RunRow]] = defaultdict(list)
         for run in self.runs(study.study_id):
             grouped[run.trial].append(run)
-        return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
+        explored = any(run.state == "running" for runs in grouped.values() for run in runs)
+        return [trial_row(trial, runs, study.identity["seeds"], explored=explored) for trial, runs in grouped.items()]
 
     def train_seconds(self, study_id: int) -> dict[int, float]:
         """The training seconds of all epochs of each trial, as the study counts them."""
@@ -240,8 +250,9 @@ class Store:
         """What changes whenever something of a study does: asked often, it reads the runs alone."""
         c, count = tables.run.c, sa.func.count
         query = sa.select(count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended)).where(c.study_id == study_id)
+        trained = sum(is_trained(row["owner"], row["heartbeat"]) for row in self.owners(study_id))
         with clear_errors(self.url), self.engine.connect() as connection:
-            return tuple(connection.execute(query).one())
+            return (*connection.execute(query).one(), trained)
 
     # --- step times ---------------------------------------------------------------------------------------------------
 

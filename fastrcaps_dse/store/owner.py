@@ -34,8 +34,13 @@ def any_alive(owners: Iterable[Mapping[str, Any]]) -> bool:
     return any(is_alive(row["owner"], row["heartbeat"]) for row in owners)
 
 
+def is_trained(owner: str | None, heartbeat: float | None) -> bool:
+    """Whether a living process trains a run that is not finished: this one, or another."""
+    return owner == process_name() or is_alive(owner, heartbeat)
+
+
 def is_alive(owner: str | None, heartbeat: float | None) -> bool:
-    """Whether the owner of a run lives: on this host by its process, elsewhere by its heartbeat."""
+    """Whether the owner of a run is another process that lives: on this host by its process, elsewhere by its heartbeat."""
     if not owner or heartbeat is None:
         return False
     host, pid, started = json.loads(owner)

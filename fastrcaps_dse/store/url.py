@@ -34,7 +34,8 @@ def parse_url(text: str) -> URL:
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
         without_user = text.split("@")[-1] if "@" in text else text
         raise InputError(
-            f"{without_user!r} is not a storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
+            f"{without_user!r} is not the URL of a database",
+            "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME",
         ) from None
     return url
 
@@ -95,7 +96,7 @@ def translate(error: BaseException, url: URL) -> UserError:
     if url.password:
         text = text.replace(str(url.password), "***")
     return MachineError(
-        f"the storage {where} cannot be used: {text}", "check --storage, that its folder exists and may be written"
+        f"the database {where} cannot be used: {text}", "check --storage, that its folder exists and may be written"
     )
 
 
