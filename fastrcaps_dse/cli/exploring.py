@@ -212,6 +212,10 @@ def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:
     size = spec.space.size()
     if size is None:
         raise InputError("an infinite space is never exhausted", "use --trials or --budget")
+    if not spec.space.enumerable:
+        raise InputError(
+            f"the space has {size:,} designs, too many to try all", "use --trials or --budget, or narrow the space"
+        )
     return size
 
 
