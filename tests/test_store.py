@@ -216,6 +216,20 @@ def test_who_is_alive() -> None:
     assert not store.is_alive(None, None) and socket.gethostname() == here[0] and os.getpid() == here[1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="states of processes are read from /proc")
+def test_a_process_that_has_ended_but_is_not_waited_for_is_dead() -> None:
+    """A container without an init process keeps them for as long as it runs."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        named = process_name_of(child.pid)
+        assert store.is_alive(named, 0.0)
+        child.kill()
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not store.is_alive(named, time.time())
+
+
 def process_name_of(pid: int) -> str:
     from fastrcaps_dse.store.owner import _started
 

@@ -19,6 +19,7 @@ from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.front_weights import keep_front_weights
+from fastrcaps_dse.runs.leftovers import sweep
 from fastrcaps_dse.runs.progress import Progress
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.explorer import Explorer
@@ -69,6 +70,7 @@ def explore(
     budget = budget or Budget()
     with store.clear_errors(study.store.url):
         _refuse_second_process(study)
+        sweep(study.store, study.row)
         _warn_of_another_device(study)
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)

@@ -12,6 +12,8 @@ from typing import Any
 
 STALE_SECONDS = 120.0  # a run of another machine whose heart has not beaten for so long is taken up again
 
+DEFUNCT = ("Z", "X")  # states of a process that has ended
+
 
 def process_name() -> str:
     """This process, so that another can tell whether it lives: host, boot and start included, for numbers are used again."""
@@ -19,14 +21,13 @@ def process_name() -> str:
 
 
 def _started(pid: int) -> str:
-    """Boot and start time of a process (Linux); empty where they cannot be known."""
+    """Boot and start time of a process (Linux); empty where they cannot be known, and for one that has ended but is not waited for."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return (
-            boot + ":" + Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[19]
-        )
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return ""
+    return "" if fields[0] in DEFUNCT else f"{boot}:{fields[19]}"
 
 
 def any_alive(owners: Iterable[Mapping[str, Any]]) -> bool:
