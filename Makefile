@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL = $(PIP) install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: explore test test-quick bench lint types check lock clean
+.PHONY: explore test test-all test-quick bench lint types check lock clean
 
 explore: $(VENV)/.installed
 	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
@@ -17,8 +17,11 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loa
 test: $(VENV)/.installed-dev
 	$(PYTEST)
 
+test-all: $(VENV)/.installed-dev
+	$(PYTEST) -m ''
+
 test-quick: $(VENV)/.installed-dev
-	$(PYTEST) -m 'not slow and not browser'
+	$(PYTEST) -m 'not slow and not browser and not thorough'
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.training

@@ -16,7 +16,7 @@ from benchmarks.gpu_checks import sample
 from benchmarks.gpu_stages import Emit, Item, Setting
 from fastrcaps_dse import data, session
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, override, parse_study
 from fastrcaps_dse.runs.budget import start_budget
 from fastrcaps_dse.runs.executors import open_executor
@@ -198,7 +198,7 @@ def explore_designs(setting: Setting, emit: Emit, end: float) -> None:
     for point in spec.first_designs:
         if point.label not in found:
             emit(point.label, None, skipped="out of time")
-    fixed = found.get("fixed")
+    fixed = found.get(NAMED_DESIGNS["fixed"].label)
     if fixed is not None:
         faster = {label: round(fixed["time"] / values["time"], 3) for label, values in found.items() if values["time"]}
         emit("times faster than fixed", None, **faster)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.adam import Optimizer
 from fastrcaps_dse.trainer.images import as_floats
+from fastrcaps_dse.trainer.steps import run_through
 
 
 class PlainSteps:
@@ -29,6 +30,11 @@ class PlainSteps:
             self.whole.prepare(as_floats(images.images[:few]), images.labels[:few])
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        return run_through(self.take(images, batch_size, rates))
+
+    def take(self, images: Split, batch_size: int, rates: Sequence[float]) -> Generator[int, None, Tensor]:
+        """A plain script does not say how far it is."""
+        yield from ()
         total = 0.0
         for step, rate in enumerate(rates):
             batch = slice(step * batch_size, (step + 1) * batch_size)

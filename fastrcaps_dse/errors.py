@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,3 +55,16 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     listing = "known: " + ", ".join(names)
     return f"did you mean {close[0]!r}? {listing}" if close else listing
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""A text that is safe to print: control characters, marks of text direction and halves of characters as escapes such as \x1b.
+
+    `keep` lists those that stay, such as a line feed in a text of several lines.
+    """
+    return text if text.isprintable() else "".join(c if c in keep else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode("ascii") if hidden else character

@@ -11,7 +11,7 @@ from fastrcaps_dse.store import Store
 
 Open = Callable[..., Any]
 FLAT = "#z="
-"""What makes the scatter flat, added to an address. Drawing it in three dimensions takes seconds where there is no GPU."""
+"""Added to an address, it opens one large pair of columns in place of all pairs."""
 
 
 def file_of(ours: Store) -> str:
@@ -25,8 +25,9 @@ def texts(page: Any, selector: str) -> list[str]:
 
 
 def marked(page: Any, kind: str) -> list[int]:
-    """The trials that a trace of the scatter marks: "selected", "hover" or "pick"."""
-    found: list[int] = page.evaluate(f"document.querySelector('#scatter').data.find(t => t.name === {kind!r}).customdata")
+    """The trials that the first panel of the scatter marks: "selected", "hover" or "pick"."""
+    marks = f"[...document.querySelector('.pair').querySelectorAll('.single[data-mark={kind}]')].map((mark) => Number(mark.dataset.trial))"
+    found: list[int] = page.evaluate(marks)
     return found
 
 

@@ -15,6 +15,7 @@ from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.search.parameters import sample_design
 from fastrcaps_dse.store import Store, StudyRow, tables
+from fastrcaps_dse.store.owner import process_name
 
 SPACE = """
 dataset = "mnist-sample"
@@ -109,11 +110,11 @@ def _run(
     measured |= {"others": {"epochs": best + 1.0, "macs": 2e8 + 1e3 * params % 7e6, "memory": params * 4 / 1e6}}
     if state != "done":
         measured = dict.fromkeys(measured)
-    return row | measured | {"precision": "float32", "software": "x", "weights": None, "owner": None} | _ended(state, now)
+    return row | measured | {"precision": "float32", "software": "x", "weights": None} | _ended(state, now)
 
 
 def _ended(state: str, now: float) -> dict[str, Any]:
-    return {"ended": None if state == "running" else now}
+    return {"ended": None, "owner": process_name()} if state == "running" else {"ended": now, "owner": None}
 
 
 def _epoch(run_id: int, number: int, acc: float, point: DesignPoint) -> dict[str, Any]:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "fastrcaps_dse"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS: list[set[str]] = [
-    {"cores", "errors"},
+    {"cores", "errors", "interruption"},
     {"problem"},
     {"capsnet", "data", "store"},
     {"analysis"},

@@ -37,7 +37,7 @@ def test_a_link_shows_the_same(open_page: Open, studies: Any) -> None:
     )
     eventually(lambda: marked(again, "selected") == marked(page, "selected"))
     broken = open_page(studies()[1] + "#x=nothing&limit.params=abc&sel=a,999&sort=nothing.up&range.params=1..x&prefer=<b>")
-    assert broken.locator("#axis-x").input_value() == "acc"
+    assert broken.locator("#axis-x").input_value() == "time"
 
 
 PATCHES = [
@@ -50,6 +50,9 @@ PATCHES = [
     "{ filter: '' }",
     "{ ranges: { params: [6.6e6, 7e6] } }",
     "{ ranges: {} }",
+    "{ only: [0, 2, 4, 6, 8, 10, 12], without: [4] }",
+    "{ without: [1, 2] }",
+    "{ only: null, without: [] }",
     "{ sort: ['time', 'down'] }",
     "{ sort: ['', ''] }",
     "{ columns: { macs: true, seeds: false } }",
@@ -57,6 +60,10 @@ PATCHES = [
     "{ selected: [3, 17] }",
     "{ selected: [] }",
     "{ x: 'macs', z: '' }",
+    "{ view: 'pairs' }",
+    "{ view: 'one' }",
+    "{ error: '0' }",
+    "{ error: '' }",
     "{ x: 'acc', z: 'params' }",
     "{ theme: 'dark' }",
     "{ theme: 'light' }",
@@ -69,8 +76,8 @@ SHOWN = """() => JSON.stringify({
   axes: document.querySelector('#parallel svg').innerHTML,
   lines: document.querySelector('#parallel canvas').toDataURL(),
   marks: document.querySelectorAll('#parallel canvas')[1].toDataURL(),
-  plots: [...document.querySelectorAll('.plot')].map((plot) => plot.data.map((t) => [t.name, t.customdata, t.x, t.line?.color])),
-  titles: [...document.querySelectorAll('.plot')].map((plot) => Object.values(plot.layout.scene ?? plot.layout).map((a) => a?.title?.text)),
+  plots: [...document.querySelectorAll('.plot svg, .pair svg')].map((plot) => plot.innerHTML),
+  dots: [...document.querySelectorAll('.pair canvas')].map((canvas) => canvas.toDataURL()),
 })"""
 
 
@@ -177,7 +184,7 @@ def test_the_page_follows_a_study_that_another_process_runs(open_page: Open, tmp
         eventually(lambda: "8 of 9 designs measured" in page.locator("#summary").inner_text())
         assert page.locator("#table tbody tr").count() == 9 and marked(page, "selected") == [1]
         assert page.locator("#limit-text-params").input_value() == "9M"
-        assert page.evaluate("document.querySelector('#by-trials').data[0].x.length") == 8
+        assert page.evaluate("fastrcaps.views.lines.charts['by-trials'].spec.series[0].points.length") == 8
 
 
 def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, tmp_path: Path) -> None:

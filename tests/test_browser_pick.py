@@ -113,11 +113,35 @@ def test_sliders_and_wrong_quantities(open_page: Open, studies: Any) -> None:
         page.keyboard.press("ArrowLeft")
     limit = page.locator("#limit-text-params").input_value()
     assert re.fullmatch(r"[67](\.\d+)?M", limit) and f"--max-params {limit}" in page.locator("#command").inner_text()
-    page.locator("#limit-text-time").fill("soon")
-    assert page.locator("#limit-wrong-time").inner_text() == "write it as 90s"
-    assert (
-        page.locator("#limit-text-time").get_attribute("aria-invalid") == "true"
-        and "--max-time" not in page.locator("#command").inner_text()
-    )
     page.locator("#loosen").click()
     assert "--" not in page.locator("#command").inner_text().replace("--study", "").replace("--storage", "")
+
+
+def test_a_wrong_limit_is_told_and_is_not_in_force(open_page: Open, studies: Any) -> None:
+    page = open_page(studies()[1] + FLAT)
+    field, told = page.locator("#limit-text-time"), page.locator("#limit-wrong-time")
+    without = page.locator("#picked h3").inner_text()
+    field.fill("45s")
+    assert "--max-time 45s" in page.locator("#command").inner_text() and page.locator("#picked h3").inner_text() != without
+    examples = {
+        "soon": "Not a valid time; e.g. 90s, 10m. No limit on it is in force.",
+        ">= 45s": "Not a valid limit; use <=. No limit on it is in force.",
+        "=45s": "Not a valid limit; use <=. No limit on it is in force.",
+        "<=": "Not a valid time; e.g. 90s, 10m. No limit on it is in force.",
+        "45kg": "Not a valid time; e.g. 90s, 10m. No limit on it is in force.",
+    }
+    for text, expected in examples.items():
+        field.fill(text)
+        assert told.inner_text() == expected and field.get_attribute("aria-invalid") == "true"
+        assert "--max-time" not in page.locator("#command").inner_text() and page.locator("#picked h3").inner_text() == without
+        assert page.locator("#picked .wrong").inner_text() == f'without time to max accuracy "{text}": it is not valid'
+    field.fill("<= 45s")
+    assert told.inner_text() == "" and field.get_attribute("aria-invalid") == "false"
+    assert "--max-time 45s" in page.locator("#command").inner_text() and page.locator("#picked .wrong").count() == 0
+    page.locator("#limit-text-acc").fill("101")
+    assert told.inner_text() == "" and page.locator("#limit-wrong-acc").inner_text().startswith(
+        "Not a valid accuracy; e.g. 99.2"
+    )
+    linked = open_page(studies()[1] + f"{FLAT}&limit.time=soon&limit.params=7M")
+    assert linked.locator("#limit-text-time").input_value() == "soon" and linked.locator("#limit-wrong-time").inner_text()
+    assert "--max-params 7M" in linked.locator("#command").inner_text()

@@ -49,17 +49,15 @@ def test_studies_of_any_size(open_page: Open, studies: Any, designs: int, how: d
     count = designs + how.get("failed", 0) + how.get("running", 0)
     assert page.locator("#count").inner_text() == f"{count:,} design{'s' * (count != 1)}"
     assert page.locator("#table tbody tr").count() == min(100, count)
-    flat = len(how.get("objectives", "a,b,c").split(",")) < 3
-    kinds = page.evaluate("[...new Set(document.querySelector('#scatter').data.map(t => t.type))]")
-    assert kinds == ([] if not designs else ["scatter"] if flat else ["scatter3d"])
+    objectives = max(2, len(how.get("objectives", "a,b,c").split(",")))
+    assert page.locator(".pair").count() == (objectives * (objectives - 1) // 2 if designs else 0)
     if not designs:
         assert page.locator("#picked h3").inner_text() == "No design is measured yet"
     if how.get("seeds"):
         assert any("±" in text for text in texts(page, "#table td")) and any(
             "tied" in text for text in texts(page, "#table td")
         )
-        assert page.evaluate("document.querySelector('#accuracy').data.some(t => t.fill === 'toself')")
-        assert page.evaluate("document.querySelector('#scatter').data.some(t => t.error_x)")
+        assert page.locator("#accuracy .band").count() > 0 and page.locator(".pair .bars").count() > 0
     if designs > 100:
         page.locator("#more").click()
         assert page.locator("#table tbody tr").count() == 600
@@ -77,25 +75,31 @@ def test_the_table_marks_in_all_views(open_page: Open, studies: Any) -> None:
     row.click()
     eventually(lambda: marked(page, "selected") == [trial])
     assert "1 selected" in page.locator("#count").inner_text() and row.locator("input").is_checked()
-    eventually(
-        lambda: page.evaluate("[...new Set(document.querySelector('#accuracy').data.map(t => t.customdata[0]))]") == [trial]
-    )
-    assert page.evaluate("document.querySelector('#rate').data.length") == 1
+    eventually(lambda: drawn(page, "#accuracy") == [trial])
+    assert drawn(page, "#rate") == [trial] and drawn(page, "#batch") == [trial]
     other = page.locator("#table tbody tr").nth(3)
     other.click()
     eventually(lambda: len(marked(page, "selected")) == 2)
-    eventually(lambda: page.evaluate("document.querySelector('#accuracy').data.length") == 2)
+    eventually(lambda: len(drawn(page, "#accuracy")) == 2)
     page.locator("#clear").click()
     eventually(lambda: marked(page, "selected") == [])
+
+
+def drawn(page: Any, chart: str) -> list[int]:
+    """The trials whose curves a chart draws."""
+    found: list[int] = page.evaluate(
+        f"[...document.querySelectorAll('{chart} .curve')].map((curve) => Number(curve.dataset.trial))"
+    )
+    return found
 
 
 def hover_over_the_front(page: Any) -> tuple[int, float, float]:
     """Move the pointer over a member of the front in the flat scatter: its trial, and where it is on the screen (px)."""
     page.locator("#scatter").scroll_into_view_if_needed()
     trial, x, y = page.evaluate(
-        """() => { const node = document.querySelector('#scatter'); const t = node.data.find(t => t.name === 'Pareto front');
-        const l = node._fullLayout; const box = node.getBoundingClientRect();
-        return [t.customdata[0], box.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), box.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])]; }"""
+        """() => { const panel = fastrcaps.views.scatter.pairs.panels[0]; const box = panel.node.getBoundingClientRect();
+        const { design, x, y } = [...panel.picture.places.values()].find((place) => place.design.on_front);
+        return [design.trial, box.x + x, box.y + y]; }"""
     )
     page.mouse.move(x - 30, y - 30)
     page.mouse.move(x, y)
@@ -117,7 +121,6 @@ def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
     page = open_page(studies()[1] + FLAT)
     trial, x, y = hover_over_the_front(page)
     eventually(lambda: marked(page, "hover") == [trial])
-    page.wait_for_timeout(200)  # Plotly asks at most every 50 ms what is under the pointer
     page.evaluate(  # pressed, drawn anew as a study that grows would, and let go: all within a moment
         """async ([x, y]) => {
         const place = { bubbles: true, clientX: x, clientY: y };
@@ -132,11 +135,15 @@ def test_a_click_outlives_a_redraw(open_page: Open, studies: Any) -> None:
 
 def test_axes_are_chosen(open_page: Open, studies: Any) -> None:
     page = open_page(studies()[1])
+    page.locator("#views button", has_text="One pair").click()
     page.locator("#axis-x").select_option("macs")
-    page.locator("#axis-z").select_option("")
-    titles = "(() => { const l = document.querySelector('#scatter').layout; return [l.xaxis?.title?.text, l.yaxis?.type]; })()"
-    eventually(lambda: page.evaluate(titles) == ["multiply-adds to classify an image (multiply-adds)", "log"])
-    assert "x=macs" in page.url and "z=" in page.url
+    eventually(lambda: page.locator(".pair text.title").first.text_content().startswith("← multiply-adds to classify an image"))
+    assert page.locator(".pair").count() == 1 and "x=macs" in page.url and "view=one" in page.url
+    page.locator("#views button", has_text="All pairs").click()
+    eventually(lambda: page.locator(".pair").count() == 3)
+    page.locator(".enlarge").nth(2).click()  # time over parameters
+    eventually(lambda: page.locator(".pair").count() == 1)
+    assert page.locator("#axis-x").input_value() == "params" and page.locator("#axis-y").input_value() == "time"
 
 
 def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
@@ -152,8 +159,7 @@ def test_ranges_keep_what_lies_within(open_page: Open, studies: Any) -> None:
     low = [t.trial for t in ours.trials(ours.study()) if t.measurement and t.measurement["params"] < 7e6]
     shown = page.evaluate("[...document.querySelectorAll('#table tbody tr')].map(r => Number(r.dataset.trial))")
     assert sorted(shown) == sorted(low) and f"{len(low)} designs of 40" in page.locator("#count").inner_text()
-    faded = "document.querySelector('#scatter').data.find(t => t.name === 'outside the ranges').customdata.length"
-    eventually(lambda: page.evaluate(faded) == 40 - len(low))
+    eventually(lambda: f"outside the ranges ({40 - len(low)})" in page.locator("#legend").inner_text())
     assert "range.params=" in page.url
     again = open_page(page.url)
     assert again.locator("#table tbody tr").count() == len(low)

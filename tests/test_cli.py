@@ -79,7 +79,7 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     assert json.loads(command("studies", "--json").out)[0]["designs"] == 3 and "tiny" in command("studies").out
     assert next(iter(csv.DictReader(io.StringIO(command("studies", "--csv").out))))["front"] == str(len(front["designs"]))
     report = command("report")
-    assert report.out == "reports/tiny.html\n" and (tmp_path / "reports/tiny.html").stat().st_size > 1e6
+    assert report.out == "reports/tiny.html\n" and (tmp_path / "reports/tiny.html").stat().st_size > 5e5
 
     again = command("explore", study, "--trials", 9, "--device", "cpu", "--precision", "float32")
     assert "design space is exhausted: all its 4 designs" in again.err and again.err.count("] trial ") == 1
@@ -87,8 +87,10 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_interrupted_and_continued_by_the_command_it_prints(study: Path, tmp_path: Path) -> None:
-    study.write_text('time = "measured"' + study.read_text())  # these processes need not measure steps
+def test_interrupted_and_continued_by_the_command_it_prints(tiny: Path, tmp_path: Path) -> None:
+    space = 'network = ["lenet5"]\nlr_policy = ["fixed"]\nbatch_schedule = [8, 16, 32]'
+    text = f'dataset = "{tiny}"\ntime = "measured"\nepochs = 60\ntrials = 3\n[space]\n{space}\n'
+    (tmp_path / "tiny.toml").write_text(text, encoding="utf-8")
     arguments = [sys.executable, "-m", "fastrcaps_dse", "explore", "tiny.toml", "--device", "cpu"]
     with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         deadline = time.monotonic() + 120
@@ -116,13 +118,13 @@ def test_train_one_named_design(command: Command, tiny: Path) -> None:
 def test_find_lr(command: Command, tmp_path: Path, tiny: Path) -> None:
     said = command("find-lr", "--design", "lenet5", "--dataset", tiny, "--steps", 20, "--json")
     found = json.loads(said.out)
-    assert len(found["rates"]) == len(found["losses"]) <= 20 and (tmp_path / "reports/find-lr.html").stat().st_size > 1e6
+    assert len(found["rates"]) == len(found["losses"]) <= 20 and (tmp_path / "reports/find-lr.html").stat().st_size > 5e5
 
 
 @pytest.mark.slow
 def test_a_dry_run_trains_nothing(command: Command, study: Path, tmp_path: Path) -> None:
     plan = command("explore", study, "--dry-run")
-    assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated training time" in plan.out
+    assert plan.code == 0 and "3 of 4 designs, 1 run of each" in plan.out and "estimated time on this machine" in plan.out
     assert not (tmp_path / "studies").exists()
     assert json.loads(command("explore", study, "--dry-run", "--json").out)["designs"] == 3
 
@@ -152,7 +154,7 @@ def test_doctor(command: Command) -> None:
         (["explore", "--device", "tpu"], 2, "no device 'tpu'", "cpu"),
         (["explore", "--precision", "int4"], 2, "unknown precision", "float32"),
         (["explore", "--dataset", "kmnist"], 1, "cannot be downloaded", "--data-dir"),
-        (["explore", "--storage", "nosuch://x/y"], 2, "is not a storage URL", "sqlite:///"),
+        (["explore", "--storage", "nosuch://x/y"], 2, "is not the URL of a database", "sqlite:///"),
         (["explore", "--storage", "sqlite:////proc/none/s.db"], 1, "cannot be made", "--storage"),
         (["train", "--design", "wab+wz"], 2, "unknown design", "did you mean 'wab+ws'"),
         (["train", "--design", "lr_policy=fixd"], 2, "unknown learning-rate policy", "did you mean 'fixed'"),

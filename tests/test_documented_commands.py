@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastrcaps_dse import data
+from fastrcaps_dse.runs import probes
 from tests.conftest import Command, write_tiny
 from tests.exporting import write_pictures
 
@@ -43,7 +44,8 @@ def command_lines(text: str) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.usefixtures("small_capsnet")
-def test_every_command_line_works(command: Command, tmp_path: Path, browser: str) -> None:
+def test_every_command_line_works(command: Command, tmp_path: Path, browser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "PATIENCE", 0.0)  # a dry run looks at one variant of the network
     images = write_tiny(tmp_path / "my-images")
     for name in ("MNIST", "FashionMNIST"):
         shutil.copytree(images, tmp_path / "data" / name / "raw")

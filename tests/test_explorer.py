@@ -210,7 +210,7 @@ def test_optuna_itself_reads_the_study(tmp_path: Path) -> None:
     spec = spec_of(INFINITE)
     explore(tmp_path, spec, Fake(), 12)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 's.db'}")
-    assert study.metric_names == ["acc (%)", "time (s)", "params (parameters)"]
+    assert study.metric_names == ["acc (%)", "time (s)", "params"]
     assert len(study.trials) == 12 and study.best_trials
     for trial in study.trials:
         point = point_of(trial, spec.space)
@@ -260,7 +260,7 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
         limited(tmp_path, spec_of(), Fake(), 5, "params<=1000", "params>=2000")
     with pytest.raises(InputError, match="latency <= 5 ms needs an objective that is not measured"):
         limited(tmp_path, spec_of(), Fake(), 5, "latency<=5ms")
-    with pytest.raises(InputError, match="is not a limit"):
+    with pytest.raises(InputError, match="is not a valid limit; use <= or >="):
         parse_limits(["params"])
 
 

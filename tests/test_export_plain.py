@@ -154,7 +154,7 @@ def test_files_of_other_networks_and_images(point: DesignPoint, shape: ImageShap
 
 
 @pytest.mark.usefixtures("small_capsnet")
-@pytest.mark.parametrize("point", [FULL, WS], ids=label)
+@pytest.mark.parametrize("point", [FULL, pytest.param(WS, marks=pytest.mark.thorough)], ids=label)
 def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) -> None:
     network = trained(point, GRAY)
     agree(network, GRAY, "uint8", tmp_path, 2e-3, half=True)

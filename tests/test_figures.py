@@ -131,9 +131,9 @@ def test_what_the_curves_show() -> None:
     wab = info.rate[1]
     line = build_timeline(TRIALS[1].design.batch_schedule, epochs=2, images=48)
     assert wab.x[0] == 0 and wab.y[0] == learning_rate(TRIALS[1].design.lr_policy, 0, line)
-    assert max(wab.x) < 2 and wab.y[-1] == learning_rate(TRIALS[1].design.lr_policy, line.total_steps - 1, line)
-    restart = wab.x.index(1.0)
-    assert wab.y[restart] == pytest.approx(1e-3) and wab.y[restart - 1] < 1.1e-4
+    assert max(wab.x) == 2 and wab.y[-1] == learning_rate(TRIALS[1].design.lr_policy, line.total_steps - 1, line)
+    restart = wab.x.index(1.0)  # the old rate up to here, then the new one
+    assert wab.x[restart + 1] == 1 and wab.y[restart + 1] == pytest.approx(1e-3) and wab.y[restart] < 1.1e-4
     assert len(plots.accuracy_figure(info).data) == len(plots.rate_figure(info).data) == 3
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,15 @@ def poison(training: Training, value: float = math.nan) -> None:
 
 def poisoned_after(monkeypatch: pytest.MonkeyPatch, poisons: Callable[[Training], bool]) -> None:
     """The last step of an epoch leaves weights that are not finite, in the runs and epochs that `poisons` chooses."""
-    train_on = Training.train_on
+    train_in_parts = Training.train_in_parts
 
-    def poisoned(self: Training, *how: Any) -> torch.Tensor:
-        sums = train_on(self, *how)
+    def poisoned(self: Training, *how: Any) -> Generator[int, None, torch.Tensor]:
+        sums = yield from train_in_parts(self, *how)
         if poisons(self):
             poison(self)
         return sums
 
-    monkeypatch.setattr(Training, "train_on", poisoned)
+    monkeypatch.setattr(Training, "train_in_parts", poisoned)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -19,12 +19,14 @@ from benchmarks.gpu_product import check_memory, epochs_within
 from benchmarks.gpu_stages import Item, Setting, Stage, run_apart, run_here
 from benchmarks.training_cases import VARIANTS, Case, Form
 from fastrcaps_dse import errors
+from fastrcaps_dse.problem.space import NAMED_DESIGNS
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.steps import GraphSteps
 from tests.sessions import small_worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
+FIXED, DECAY = (NAMED_DESIGNS[name].label for name in ("fixed", "exp-decay"))
 Findings = list[dict[str, Any]]
 
 
@@ -91,10 +93,10 @@ def test_the_whole_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {"full: continued after epoch 2", "2 workers against one process", "a run with too little memory"} <= checks
     assert "a sampler that measures a step with too little memory" in checks
     designs = {found["name"]: found for found in findings if found["stage"] == "designs"}
-    assert designs["fixed"]["params"] > designs["fixed"]["time"] > 0
+    assert designs[FIXED]["params"] > designs[FIXED]["time"] > 0
     speeds = designs["times faster than fixed"]
-    assert speeds["fixed"] == 1
-    assert speeds["exp-decay"] == pytest.approx(designs["fixed"]["time"] / designs["exp-decay"]["time"], abs=0.05)
+    assert speeds[FIXED] == 1
+    assert speeds[DECAY] == pytest.approx(designs[FIXED]["time"] / designs[DECAY]["time"], abs=0.05)
     ours = next(found for found in findings if found["name"] == "ws+small, batch 4: float32")
     assert ours["best"] == "port" and ours["times_best"]["median"] > 0
     text = (tmp_path / "out" / "summary.txt").read_text()

@@ -21,7 +21,8 @@ import pytest
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.page import content, document
+from fastrcaps_dse.figures import plots
+from fastrcaps_dse.page import content, curves, document
 from fastrcaps_dse.page.report import render
 from fastrcaps_dse.page.serve import PageServer, _bind, check_address
 from fastrcaps_dse.page.server import News, make_app
@@ -44,7 +45,7 @@ def inside(page: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file carries: the study, and its curves."""
     packed = re.search(r'<script type="text/plain" id="data">(.*?)</script>', page)
     assert packed is not None
-    study, curves = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    study, curves, _ = json.loads(gzip.decompress(base64.b64decode(packed[1])))
     return study, curves
 
 
@@ -99,9 +100,11 @@ def test_the_hypervolume_grows_with_each_design() -> None:
 def test_curves_of_a_design(tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 1, seeds=2, epochs=3)
     (trial,) = ours.trials(ours.study())
-    curves = content.curves_content(trial, ours.epochs_of(ours.study().study_id))
-    assert [c["seed"] for c in curves] == [0, 1] and all(len(c["acc"]) == 3 and len(c["lr"]) == 6 for c in curves)
-    assert curves[0]["lr"][:3] == [1e-3, 5e-4, 5e-4] and ours.train_seconds(1)[0] == pytest.approx(
+    found = curves.curves_content(ours.study(), trial, ours.epochs_of(ours.study().study_id))
+    assert [run["seed"] for run in found["runs"]] == [0, 1] and all(len(run["acc"]) == 3 for run in found["runs"])
+    rate = plots.rate_curve(trial.design, name="", epochs=3, images=1667)
+    assert found["rate"][0] == pytest.approx(rate.x, abs=1e-4) and found["rate"][1] == pytest.approx(rate.y, rel=1e-4)
+    assert found["batch"][0][-1] == 3 and ours.train_seconds(1)[0] == pytest.approx(
         sum(e.counted_seconds for run in trial.runs for e in ours.epochs(run.run_id))
     )
 
@@ -111,10 +114,16 @@ def test_curves_of_a_design(tmp_path: Path) -> None:
 
 def test_the_file_asks_nobody_for_anything() -> None:
     page = render(study_row(), TRIALS, EPOCHS, OBJECTIVES)
-    study, curves = inside(page)
-    assert [d["label"] for d in study["designs"]][1] == "wab · b1->16 · ws+small" and curves["1"][0]["acc"] == [95.0, 99.2]
+    study, found = inside(page)
+    assert [d["label"] for d in study["designs"]][1] == "wab · b1->16 · ws+small" and found["1"]["runs"][0]["acc"] == [
+        95.0,
+        99.2,
+    ]
     scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
-    assert len(scripts) == 2
+    assert len(scripts) == 1
+    packed = re.search(r'<script type="text/plain" id="library">(.*?)</script>', page)
+    assert packed is not None
+    scripts.append(gzip.decompress(base64.b64decode(packed[1])).decode())  # the page adds it when it first needs it
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert (
         policy is not None and "unsafe-eval" not in policy[1] and "default-src 'none'" in policy[1] and "http" not in policy[1]
@@ -131,10 +140,10 @@ def test_a_hostile_name_is_text() -> None:
     assert inside(page)[0]["study"]["name"] == "<script>alert(1)</script>"
 
 
-def test_a_thousand_designs_stay_under_six_megabytes(tmp_path: Path, command: Command) -> None:
+def test_a_thousand_designs_stay_under_one_megabyte_and_a_half(tmp_path: Path, command: Command) -> None:
     write_study(tmp_path / "s.db", 1000)
     assert command("report", "--storage", tmp_path / "s.db", "--out", "s.html").code == 0
-    assert Path("s.html").stat().st_size < 6e6
+    assert Path("s.html").stat().st_size < 1.5e6
 
 
 # --- the server -------------------------------------------------------------------------------------------------------

@@ -74,8 +74,8 @@ def test_reasons_say_what_binds_and_what_the_next_design_costs() -> None:
     assert result.why == (
         "d0 is the most accurate of 2 measured designs within params <= 7,000,000",
         "it dominates 1 of the other 3 designs, and none dominates it",
-        "params <= 7,000,000 binds: without it, d1 (trial 1): acc +0.40 %, time +20.0 s, params +1,500,000",
-        "next in time: d2 (trial 2): acc -1.00 %, time -6.0 s, params same",
+        "params <= 7,000,000 binds: without it, d1 (trial 1): acc +0.40 points, time +20.0 s, params +1,500,000",
+        "next in time: d2 (trial 2): acc -1.00 points, time -6.0 s, params same",
     )
     loose = picks.pick(TABLE, OBJECTIVES, [picks.parse_limit("params", "max", "9M")])
     assert loose.trial == 1 and "params <= 9,000,000 does not bind" in loose.why
@@ -95,7 +95,7 @@ def test_limits_as_texts() -> None:
         Limit(objective="time_to:95", bound="max", value=60.0),
     ]
     for text, message in (
-        ("acc=99", "'acc=99' is not a limit"),
+        ("acc=99", "'acc=99' is not a valid limit; use <= or >="),
         ("tme<=3", "unknown objective"),
         ("params<=7Q", "not a quantity"),
     ):
@@ -125,7 +125,8 @@ def test_a_sure_design_is_preferred_to_one_within_its_noise() -> None:
     assert found.trial == 1
     assert "it is on the front with probability 0.99 (4 seeds)" in found.why
     assert any(
-        line.startswith("preferred to one within its noise that is less sure: d0 (trial 0): acc +0.30 %") for line in found.why
+        line.startswith("preferred to one within its noise that is less sure: d0 (trial 0): acc +0.30 points")
+        for line in found.why
     )
     assert picks.pick([lucky, weak], objectives).trial == 0  # the sure one is far behind
     assert picks.pick([one(0, 95.3, None, 1), one(1, 95.0, None, 1)], objectives).trial == 0

@@ -72,13 +72,13 @@ def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monke
     reading = Store(url, read_only=True)
     watched = Watched(source=Source(store=reading, study=reading.study("elsewhere"), objectives=spec.objectives))
     assert watched.look() and not watched.look()
-    assert [design["state"] for design in watched.since(0)["designs"]] == ["running"]
+    assert [design["state"] for design in watched.since(0)["designs"]] == ["interrupted"]
     heard = Heard()
     with session.open_study(spec, url, device="cpu", precision="float32") as study:
         explored(study, heard, None)
     assert heard.begun == [3, 0]
     assert watched.look() and [design["state"] for design in watched.since(1)["designs"]] == ["done", "done"]
-    assert len(watched.source.curves([0])[0][0]["acc"]) == 4
+    assert len(watched.source.curves([0])[0]["runs"][0]["acc"]) == 4
     with pytest.raises(MachineError, match="read-only"):
         reading.set_target(1, 5)
     reading.close()

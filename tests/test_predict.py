@@ -133,7 +133,7 @@ def test_pictures_of_other_sizes_and_kinds_are_converted_and_it_says_so(
     rows = json.loads(said.out)["predictions"]
     assert rows[0]["scores"] == rows[1]["scores"] and [row["resized_from"] for row in rows] == [None, None, [34, 51]]
     assert f"resized to 17x17 pixels (bilinear, proportions not kept): {folder / 'c.png'} of 34x51 pixels" in said.err
-    assert "1 files of the folders are not named like pictures" in said.err
+    assert "1 file of the folders left out: not named like pictures" in said.err
     assert json.loads(said.out)["accuracy"] is None
 
 
@@ -176,7 +176,7 @@ def test_wrong_input(command: Command, database: Path, pictures: Path, tmp_path:
     refused(command("predict", tmp_path / "empty", *there), 2, "no picture in")
     (tmp_path / "cats" / "cat").mkdir(parents=True)
     refused(command("predict", tmp_path / "cats", *there), 2, "is not named like a class", "the classes: 0, 1, 2")
-    refused(command("predict", one, *there, "--json", "--csv"), 2, "both for programs")
+    refused(command("predict", one, *there, "--json", "--csv"), 2, "are different formats")
     refused(command("predict", one, *there, "--explain", "x.gif"), 2, "HTML or PNG")
     refused(command("predict", one, *there, "--confusion", "x.gif"), 2, "CSV and PNG")
     refused(command("predict", one, *there, "--runtime", "onnx"), 2, "runs the file of an export", "--model")

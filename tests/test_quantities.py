@@ -3,7 +3,7 @@
 import pytest
 
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.quantities import NEVER, counted, format_seconds, format_value, parse_quantity
+from fastrcaps_dse.problem.quantities import NEVER, counted, format_difference, format_seconds, format_value, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,8 @@ def test_values_with_their_units(objective: str, value: float, text: str) -> Non
 
 def test_a_number_with_its_noun() -> None:
     assert [counted(n, "run") for n in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]
+
+
+def test_differences_of_accuracies_are_points() -> None:
+    assert format_difference("acc", -1.518) == "-1.52 points" and format_difference("acc", 0.3) == "+0.30 points"
+    assert format_difference("time", -12.0) == "-12.0 s" and format_difference("params", 1_433_600.0) == "+1,433,600"

@@ -156,7 +156,7 @@ def test_places_that_cannot_be_opened(tmp_path: Path) -> None:
         open_storage(store.parse_url(str(tmp_path / "file" / "s.db")))
     with pytest.raises(MachineError, match="unable to open"):
         open_storage(store.parse_url(str(tmp_path)))
-    with pytest.raises(InputError, match="is not a storage URL"):
+    with pytest.raises(InputError, match="is not the URL of a database"):
         store.parse_url("nosuch://host/name")
 
 
@@ -214,6 +214,20 @@ def test_who_is_alive() -> None:
     elsewhere = json.dumps(["another-host", 1, ""])
     assert store.is_alive(elsewhere, now) and not store.is_alive(elsewhere, now - 9999)
     assert not store.is_alive(None, None) and socket.gethostname() == here[0] and os.getpid() == here[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="states of processes are read from /proc")
+def test_a_process_that_has_ended_but_is_not_waited_for_is_dead() -> None:
+    """A container without an init process keeps them for as long as it runs."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        named = process_name_of(child.pid)
+        assert store.is_alive(named, 0.0)
+        child.kill()
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not store.is_alive(named, time.time())
 
 
 def process_name_of(pid: int) -> str:

@@ -194,7 +194,7 @@ def test_interrupted_workers_leave_a_study_that_goes_on(tmp_path: Path, tiny: Pa
     with pytest.raises(KeyboardInterrupt):
         threading.Thread(target=interrupt, daemon=True).start()
         explored(study, None, 9, workers=2)
-    assert set(states(study)) == {"running"} and not any(
+    assert set(states(study)) == {"interrupted"} and not any(
         store.is_alive(run["owner"], run["heartbeat"]) for run in study.store.owners(study.row.study_id)
     )
     outcome = explored(study_of(tmp_path, tiny, epochs=40), None, 2, workers=2)
@@ -231,7 +231,7 @@ def test_a_budget_ends_all_workers_between_epochs(tmp_path: Path, tiny: Path) ->
 
     study = study_of(tmp_path, tiny, epochs=10_000)
     outcome = explored(study, Ender(), 9, workers=2, budget=start_budget(100, clock))
-    assert outcome.spent and outcome.trials == 0 and states(study) == ["running", "running"]
+    assert outcome.spent and outcome.trials == 0 and states(study) == ["interrupted", "interrupted"]
     runs = study.store.runs(study.row.study_id)
     assert len(runs) == 2 and all(study.store.epochs(run.run_id) for run in runs)
 

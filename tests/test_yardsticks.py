@@ -93,7 +93,7 @@ def test_only_the_port_has_a_fused_optimizer() -> None:
     assert fused == {"plain": False, "port": True, "compiled": False}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_machine_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(*_: object) -> None:
         raise OSError("no C++ compiler: g++")
@@ -117,7 +117,7 @@ def test_rates_are_compared_with_the_best_yardstick() -> None:
     assert "best" not in speeds("float32", {"float32": [60.0]})
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_benchmark_from_its_command_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

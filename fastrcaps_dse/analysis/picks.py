@@ -11,7 +11,7 @@ from fastrcaps_dse.analysis import pareto
 from fastrcaps_dse.analysis.uncertainty import SURE
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.objectives import Objective, costs_of, find_objective
-from fastrcaps_dse.problem.quantities import counted, format_value, parse_quantity
+from fastrcaps_dse.problem.quantities import counted, format_difference, format_value, parse_quantity
 
 SUPERLATIVES = {
     "acc": "most accurate",
@@ -82,7 +82,7 @@ def parse_limits(texts: Sequence[str]) -> list[Limit]:
     for text in texts:
         match = re.fullmatch(r"(.*?)\s*(<=|>=)\s*(.*)", text.strip(), flags=re.DOTALL)
         if match is None:
-            raise InputError(f"{text!r} is not a limit", 'write it as "latency<=5ms" or "acc>=99"')
+            raise InputError(f"{text!r} is not a valid limit; use <= or >=", 'e.g. "latency<=5ms" or "acc>=99"')
         limits.append(parse_limit(find_objective(match[1]).name, "max" if match[2] == "<=" else "min", match[3]))
     return limits
 
@@ -232,12 +232,11 @@ def _next_designs(chosen: Candidate, question: _Question) -> list[str]:
 
 
 def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) -> str:
-    """What `other` gains and costs compared with `chosen`: "wab (trial 3): acc +0.30 %, time +2.1 s, params same"."""
+    """What `other` gains and costs compared with `chosen`: "wab (trial 3): acc +0.30 points, time +2.1 s, params same"."""
     parts = []
     for objective in objectives:
         delta = other.values[objective.name] - chosen.values[objective.name]
-        sign = "+" if delta > 0 else "-"
-        parts.append(f"{objective.name} " + (sign + format_value(objective.name, abs(delta)) if delta else "same"))
+        parts.append(f"{objective.name} {format_difference(objective.name, delta) if delta else 'same'}")
     return f"{other.label} (trial {other.trial}): " + ", ".join(parts)
 
 

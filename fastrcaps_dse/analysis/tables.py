@@ -25,8 +25,8 @@ def write_tables(results: Results, folder: Path, file_format: str) -> list[Path]
     """
     if file_format not in FORMATS:
         raise InputError(f"unknown format {file_format!r}", nearest(file_format, FORMATS))
-    if file_format == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("Parquet needs the package pyarrow", "pip install 'fastrcaps-dse[parquet]', or use --format csv")
+    if file_format == "parquet":
+        _require_parquet()
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,21 @@ def write_tables(results: Results, folder: Path, file_format: str) -> list[Path]
     except OSError as error:
         raise MachineError(f"{folder} cannot be written: {error.strerror or error}", "name another folder") from None
     return written
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a DataFrame as a Parquet file. Raises InputError for a missing package, MachineError for a file that cannot be written."""
+    _require_parquet()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path, index=False, engine="pyarrow")
+    except OSError as error:
+        raise MachineError(f"{path} cannot be written: {error.strerror or error}", "name another file") from None
+
+
+def _require_parquet() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError("Parquet needs the package pyarrow", "pip install 'fastrcaps-dse[parquet]', or use CSV")
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

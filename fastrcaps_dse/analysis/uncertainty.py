@@ -76,6 +76,21 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, samp
     ]
 
 
+def standard_errors(values: Sequence[Sequence[float]]) -> list[float] | None:
+    """The standard error of the mean of each design, from one value for each of its runs, with the spread pooled over all designs.
+
+    None where too few designs have several runs to tell, as in `standings`.
+    """
+    freedom = sum(len(runs) - 1 for runs in values)
+    if freedom < LEAST_FREEDOM:
+        return None
+    means = [math.fsum(runs) / len(runs) for runs in values]
+    spread = math.sqrt(math.fsum((v - m) ** 2 for runs, m in zip(values, means, strict=True) for v in runs) / freedom)
+    if spread <= ROUNDING * max(map(abs, means)):
+        spread = 0.0  # the seeds are equal; only the means are rounded
+    return [spread / math.sqrt(len(runs)) for runs in values]
+
+
 def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The (means, standard errors) of designs, [N, K] each, shrunk toward the common mean as far as noise has spread them.
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from fastrcaps_dse.cli.layout import Column, Table
+from fastrcaps_dse.cli.streams import is_unicode
 from fastrcaps_dse.figures.plots import ParetoInfo
 from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
 from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import format_seconds, format_value
+from fastrcaps_dse.problem.space import DesignPoint
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fastrcaps_dse.store import EpochRow
 
-PIPED_WIDTH = 160  # columns, if stdout is not a terminal
+REDUNDANT = {"lr policy": 6, "batch": 5, "weight sharing": 4, "decoder": 3}
+"""The columns that the design's label says already, and how early each leaves a table that is too wide."""
 PIPED_PLOT_WIDTH, PLOT_HEIGHT = 100, 22  # columns if stdout is not a terminal; lines at most
 PLOT_STYLES = {"front": "bold bright_red", "dominated": "cyan", "frame": "dim", "text": ""}
 
@@ -33,33 +35,34 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def print_table(rows: Table) -> None:
-    """A table on stdout; wide enough for all of it if stdout is not a terminal."""
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=PIPED_WIDTH)
-    console.print(rows)
-
-
 def print_plot(info: ParetoInfo) -> None:
     """The Pareto scatter on stdout, as wide as the terminal, in characters that its encoding has."""
     console = Console(highlight=False)
     wide = console.is_terminal or "COLUMNS" in os.environ
     height = max(LEAST_HEIGHT, min(PLOT_HEIGHT, console.height - 2)) if console.is_terminal else PLOT_HEIGHT
-    signs = UNICODE if "utf" in (sys.stdout.encoding or "").lower() else ASCII
+    signs = UNICODE if is_unicode() else ASCII
     for line in pareto_lines(info, width=console.width if wide else PIPED_PLOT_WIDTH, height=height, signs=signs):
         styled = Text.assemble(*((span.text, PLOT_STYLES[span.kind]) for span in line))
-        console.print(styled, no_wrap=True, crop=False, overflow="ignore")
+        fits = not wide or styled.cell_len <= console.width  # the line that explains the marks may wrap
+        console.print(styled, no_wrap=fits, crop=False, overflow="ignore" if fits else "fold")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()) -> Table:
-    """A plain table; the columns named in `right` are numbers."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        made.add_column(head, justify="right" if head in right else "left")
-    for row in rows:
-        made.add_row(*map(escape, row))
-    return made
+    """A plain table; the columns named in `right` are numbers, the others are texts that may wrap."""
+    columns = [Column(head=head, number=head in right, wraps=head not in right) for head in heads]
+    return Table(columns=columns, rows=rows, title=title)
+
+
+def studies_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Studies, records of `records.study_record`; no column for states that no trial has."""
+    counts = ("epochs", "seeds", "designs", "running", "interrupted", "failed", "front")
+    heads = [head for head in rows[0] if head not in ("running", "interrupted") or any(row[head] for row in rows)]
+    leaves = {"seeds": 1, "epochs": 2, "protocol": 3, "objectives": 4}
+    columns = [
+        Column(head=head, number=head in counts, wraps=head in ("study", "dataset", "objectives"), leaves=leaves.get(head, 0))
+        for head in heads
+    ]
+    return Table(columns=columns, rows=[[str(row[head]) for head in heads] for row in rows])
 
 
 def values_text(values: Mapping[str, float]) -> str:
@@ -76,22 +79,52 @@ def epoch_line(epoch: EpochRow) -> str:
     )
 
 
-def designs_table(frame: pd.DataFrame, title: str, objectives: Sequence[Objective] = ()) -> Table:
-    """Designs, rows of `Results.trials`, with the basic objectives and those given, and how sure they are if that is known."""
-    columns = with_basic(objectives)
-    names = [o.name for o in columns]
-    heads = ["trial", "design", "lr policy", "batch", "weight sharing", "decoder", *names, "test acc", "seeds"]
+def designs_table(
+    frame: pd.DataFrame, title: str, objectives: Sequence[Objective] = (), *, wide: bool = False, states: bool = False
+) -> Table:
+    """Designs, rows of `Results.trials`, with the basic objectives and those given, and how sure they are if that is known.
+
+    `wide` writes each design in full. `states` adds whether a design is done, and on the front.
+    """
+    measured = with_basic(objectives)
     is_sure = "front_probability" in frame
+    columns = [
+        Column(head="trial", number=True),
+        Column(head="design", wraps=True),
+        *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items()),
+        *([Column(head="state")] if states else []),
+        *(Column(head=o.name, number=True) for o in measured),
+        Column(head="test acc", number=True, leaves=1),
+        Column(head="seeds", number=True, leaves=2),
+        *([Column(head="P(front)", number=True)] if is_sure else []),
+    ]
     rows = []
     for row in frame.to_dict("records"):
-        cells = [str(row["trial"]), row["label"], row["lr_policy"], row["batch_schedule"]]
+        cells = [str(row["trial"]), _in_full(row) if wide else row["label"], row["lr_policy"], row["batch_schedule"]]
         cells += ["yes" if row["weight_sharing"] else "no", row["decoder"]]
-        cells += [format_value(o.name, row[o.name]) + _error_text(row.get(f"{o.name}_error")) for o in columns]
+        cells += [row["state"] + (", on the front" if row["on_front"] else "")] if states else []
+        cells += [_value_text(o.name, row) for o in measured]
         cells += ["-" if _missing(row["test_acc"]) else format_value("acc", row["test_acc"]), str(row["seeds"])]
-        rows.append([*cells, f"{row['front_probability']:.2f}{' tied' if row['tied'] else ''}"] if is_sure else cells)
-    if is_sure:
-        heads.append("P(front)")
-    return table(heads, rows, title=title, right=["trial", *names, "test acc", "seeds"])
+        rows.append([*cells, *([_chance_text(row)] if is_sure else [])])
+    return Table(columns=columns, rows=rows, title=title)
+
+
+def _in_full(row: Mapping[str, Any]) -> str:
+    """The key of a design in a row."""
+    return " ".join(f"{f.name}={row[f.name]}" for f in fields(DesignPoint))
+
+
+def _value_text(name: str, row: Mapping[str, Any]) -> str:
+    """A value with its standard error; a dash where it is not measured."""
+    value = row.get(name)
+    return "-" if _missing(value) else format_value(name, float(value)) + _error_text(row.get(f"{name}_error"))  # type: ignore[arg-type]
+
+
+def _chance_text(row: Mapping[str, Any]) -> str:
+    """How probable it is that a design is on the front."""
+    if _missing(row["front_probability"]):
+        return "-"
+    return f"{row['front_probability']:.2f}{' tied' if row['tied'] else ''}"
 
 
 def _missing(value: float | None) -> bool:

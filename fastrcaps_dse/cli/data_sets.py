@@ -7,27 +7,35 @@ from typing import Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import app, hint, print_csv, print_json, write_bytes
-from fastrcaps_dse.cli.options import CsvOption, DataDirOption, JsonOption, RelabelOption, TestShareOption
+from fastrcaps_dse.cli.app import app, hint, say, write_bytes
+from fastrcaps_dse.cli.completing import complete_data_set
+from fastrcaps_dse.cli.formats import OutputOptions, print_data
+from fastrcaps_dse.cli.options import DataDirOption, RelabelOption, TestShareOption, grouped
 from fastrcaps_dse.errors import InputError
 
 
 @app.command("data")
+@grouped
 def data_set(
+    how: OutputOptions,
     dataset: Annotated[
-        str, typer.Argument(help="A name (see `doctor`), or a folder or .npz file of your own.", metavar="PATH_OR_NAME")
+        str,
+        typer.Argument(
+            help="A name (see `doctor`), or a folder or .npz file of your own.",
+            metavar="PATH_OR_NAME",
+            autocompletion=complete_data_set,
+        ),
     ],
     data_dir: DataDirOption = None,
     relabel: RelabelOption = False,
     test_share: TestShareOption = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="A PNG file that is written: a few images of each class.", metavar="FILE")
+        Path | None, typer.Option("--picture", help="Write a few images of each class into this PNG file.", metavar="FILE")
     ] = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
 ) -> None:
-    """A data set as it is trained on: its classes, and what was skipped or converted."""
+    """Show a data set as it is trained on: its classes, and what was skipped or converted."""
     from fastrcaps_dse import data
+    from fastrcaps_dse.analysis.results import frame_of
     from fastrcaps_dse.cli import console
 
     if picture is not None and picture.suffix.lower() != ".png":
@@ -41,16 +49,15 @@ def data_set(
             hint(f"{bad.name}: {bad.reason}")
         raise InputError(f"{len(error.files):,} files of {dataset} cannot be used", "remove them or make them again") from None
     rows = data.class_rows(loaded)
-    if as_json:
-        print_json(data.dataset_record(loaded))
-    elif as_csv:
-        from fastrcaps_dse.analysis.results import frame_of
-
-        print_csv(frame_of(rows))
-    else:
-        print(data.summary_line(loaded))
-        cells = [[str(value) if isinstance(value, str) else f"{value:,}" for value in row.values()] for row in rows]
-        console.print_table(console.table(["label", "class", "train", "test"], cells, right=["label", "train", "test"]))
+    cells = [[str(value) if isinstance(value, str) else f"{value:,}" for value in row.values()] for row in rows]
+    if how.for_reading:
+        say(data.summary_line(loaded))
+    print_data(
+        how,
+        lambda: console.table(["label", "class", "train", "test"], cells, right=["label", "train", "test"]),
+        frame=lambda: frame_of(rows),
+        record=lambda: data.dataset_record(loaded),
+    )
     if picture is not None:
         from fastrcaps_dse.figures.contact_sheet import contact_sheet
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastrcaps_dse.cli.app import NOTHING_FITS, app, chosen_objectives, hint, open_store, print_csv, print_json
+from fastrcaps_dse.cli.app import NOTHING_FITS, app, chosen_objectives, hint, open_store, print_json, say
+from fastrcaps_dse.cli.formats import OutputOptions, print_data
 from fastrcaps_dse.cli.options import (
     LIMITS,
-    CsvOption,
     DataDirOption,
     JsonOption,
     LimitOptions,
     ObjectivesOption,
     StorageOption,
     StudyOption,
+    TrialArgument,
     grouped,
     parse_limits,
 )
@@ -25,26 +26,27 @@ from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
+    from fastrcaps_dse.cli.layout import Table
     from fastrcaps_dse.store import Store, StudyRow, TrialRow
 
 
 @app.command()
+@grouped
 def front(
+    how: OutputOptions,
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
     plot: Annotated[bool, typer.Option("--plot", help="Plot the first two objectives above the table.")] = False,
 ) -> None:
-    """The Pareto front as a table."""
-    if plot and (as_json or as_csv):
-        raise InputError("--plot is for reading, --json and --csv are for programs", "give one of them")
-    print_front(storage, study, objectives, as_json=as_json, as_csv=as_csv, plot=plot)
+    """Print the Pareto front as a table."""
+    if plot and not how.for_reading:
+        raise InputError("--plot is for reading, --json, --csv and --format are for other software", "give one of them")
+    print_front(storage, study, objectives, how, plot=plot)
 
 
 def print_front(
-    storage: str | None, name: str | None, objectives: str | None, *, as_json: bool, as_csv: bool = False, plot: bool = False
+    storage: str | None, name: str | None, objectives: str | None, how: OutputOptions, *, plot: bool = False
 ) -> None:
     """The front of a study, the most accurate design first."""
     from fastrcaps_dse.analysis.chance import chance_note
@@ -56,39 +58,50 @@ def print_front(
     chosen = chosen_objectives(study, objectives)
     trials = ours.trials(study)
     note = chance_note(study, trials)
-    if as_json:
+    found = Results(study=study, rows=trials, epoch_rows={}, objectives=chosen)
+
+    def record() -> dict[str, Any]:
         members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
         sure = standings_of(trials, chosen)
         tied = [t for t in trials if t.trial in sure and sure[t.trial].doubtful and t not in members]
-        print_json(front_record(study, chosen, members, tied, sure) | ({"note": note} if note else {}))
-        return
-    found = Results(study=study, rows=trials, epoch_rows={}, objectives=chosen)
-    if as_csv:
-        print_csv(found.front.drop(columns=["state", "on_front"], errors="ignore"))
-    elif found.front.empty:
+        return front_record(study, chosen, members, tied, sure) | ({"note": note} if note else {})
+
+    if found.front.empty and how.form not in ("json", "csv"):
         hint(f"the study {study.name!r} has no finished design yet")
-    else:
-        _print_front_table(found, plot=plot)
-    if note is not None:
+        return
+    if plot:
+        _print_plot(found)
+    print_data(
+        how,
+        lambda: _front_table(found, how.wide),
+        frame=lambda: found.front.drop(columns=["state", "on_front"], errors="ignore"),
+        record=record,
+    )
+    if not found.front.empty and how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
+        hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
+    if note is not None and how.form != "json":
         hint(note)
 
 
-def _print_front_table(found: Results, *, plot: bool) -> None:
-    """The front and the designs that are tied with it."""
+def _print_plot(found: Results) -> None:
+    """The first two objectives, above the table."""
     from fastrcaps_dse.analysis.results import front_of
     from fastrcaps_dse.cli import console
     from fastrcaps_dse.figures.plots import pareto_info
 
-    members, listed = found.front, found.front_and_tied
-    if plot:
-        console.print_plot(pareto_info(found.rows, front_of(found.rows, found.objectives), found.objectives))
-        print()
+    console.print_plot(pareto_info(found.rows, front_of(found.rows, found.objectives), found.objectives))
+    print()
+
+
+def _front_table(found: Results, wide: bool) -> Table:
+    """The front and the designs that are tied with it."""
+    from fastrcaps_dse.cli import console
+    from fastrcaps_dse.problem.quantities import counted
+
     names = ", ".join(objective.name for objective in found.objectives)
     done = sum(trial.state == "done" for trial in found.rows)
-    title = f"{found.study.name}: {len(members)} of {done} designs on the Pareto front ({names})"
-    console.print_table(console.designs_table(listed, title, found.objectives))
-    if "tied" in listed and listed["tied"].any():
-        hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
+    title = f"{found.study.name}: {len(found.front)} of {counted(done, 'design')} on the Pareto front ({names})"
+    return console.designs_table(found.front_and_tied, title, found.objectives, wide=wide)
 
 
 @app.command()
@@ -97,25 +110,33 @@ def pick(
     limits: LimitOptions,
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
-    min_params: Annotated[str | None, typer.Option("--min-params", help="Parameters at least.", rich_help_panel=LIMITS)] = None,
+    min_params: Annotated[
+        str | None, typer.Option("--min-params", help="Minimum number of parameters.", metavar="COUNT", rich_help_panel=LIMITS)
+    ] = None,
     min_time: Annotated[
-        str | None, typer.Option("--min-time", help="Time to max accuracy at least.", rich_help_panel=LIMITS)
+        str | None,
+        typer.Option(
+            "--min-time", help="Minimum training time to the highest accuracy.", metavar="DURATION", rich_help_panel=LIMITS
+        ),
     ] = None,
     max_acc: Annotated[
-        str | None, typer.Option("--max-acc", help="Accuracy at most, in percent.", rich_help_panel=LIMITS)
+        str | None, typer.Option("--max-acc", help="Maximum accuracy in percent.", metavar="PERCENT", rich_help_panel=LIMITS)
     ] = None,
     prefer: Annotated[
-        str | None, typer.Option("--prefer", help="An objective, or knee; default the first objective without a limit.")
+        str | None,
+        typer.Option(
+            "--prefer", help="An objective, or knee; default the first objective without a limit.", metavar="OBJECTIVE"
+        ),
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option("--export", help="Write its trained network into this folder; see `export`.", metavar="DIR"),
+        typer.Option("--export", help="Write its trained network into this folder; see `export`.", metavar="FOLDER"),
     ] = None,
     data_dir: DataDirOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The design for these limits, and why."""
+    """Pick the design for your limits, and say why."""
     from fastrcaps_dse.analysis import chance, picks, results
     from fastrcaps_dse.cli.records import pick_record
 
@@ -144,12 +165,12 @@ def pick(
 
 def _print_miss(nearest: TrialRow | None, why: Sequence[str]) -> None:
     """Why nothing was picked, and the design that comes nearest."""
-    hint("nothing satisfies the limits")
+    hint("nothing satisfies the limits", always=True)
     for line in why:
-        hint(f"  {line}")
+        hint(f"  {line}", always=True)
     if nearest is not None:
-        hint("nearest miss:")
-        print(_one_line(nearest))
+        hint("nearest miss:", always=True)
+        say(_one_line(nearest))
 
 
 def _one_line(trial: TrialRow) -> str:
@@ -163,29 +184,34 @@ def _one_line(trial: TrialRow) -> str:
 def _print_pick(trial: TrialRow, why: Sequence[str]) -> None:
     from fastrcaps_dse.analysis.results import weights_of
 
-    print(_one_line(trial))
-    print(f"  design:  {trial.design.key}")
+    say(_one_line(trial))
+    say(f"  design:  {trial.design.key}")
     if trial.measurement is not None and trial.measurement.test_acc is not None:
-        print(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
-    print(f"  weights: {weights_of(trial) or 'not kept: the design is not on the front of its study'}")
-    print("why:")
+        say(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
+    say(f"  weights: {weights_of(trial) or 'not kept: the design is not on the front of its study'}")
+    say("why:")
     for line in why:
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 @app.command()
 def show(
-    trial: Annotated[int, typer.Argument(help="The number of the trial.")],
+    trial: TrialArgument,
     study: StudyOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One design in full: its dimensions, its runs, every epoch."""
+    """Print one design in full: its dimensions, its runs, every epoch."""
     from fastrcaps_dse.analysis.results import find_trial
 
     ours = open_store(storage)
     row = ours.study(study)
     print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
+
+
+def _printable(text: str) -> str:
+    """A text without control characters: they are written as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
@@ -194,25 +220,29 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
     from fastrcaps_dse.cli.records import trial_record
     from fastrcaps_dse.problem.quantities import format_seconds
     from fastrcaps_dse.problem.space import design_to_dict
+    from fastrcaps_dse.store import notes_of
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
     by_steps = study.identity.get("time") == "steps"
+    note = notes_of(ours, study.study_id).get(trial.trial)
     if as_json:
-        print_json(trial_record(study, trial, runs))
+        print_json(trial_record(study, trial, runs) | ({"note": note.text, "starred": note.starred} if note else {}))
         return
-    print(_one_line(trial))
-    print(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
+    say(_one_line(trial))
+    if note is not None:
+        say(f"  note:   {'★ ' if note.starred else ''}{' / '.join(note.text.splitlines())}")
+    say(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
     for name, value in design_to_dict(trial.design).items():
-        print(f"  {name + ':':20} {value}")
+        say(f"  {name + ':':20} {value}")
     for run, epochs in runs:
-        print(f"run with seed {run.seed}: {run.state}" + (f": {run.reason}" if run.reason else ""))
-        print(f"  on {run.device}, {run.precision}; {run.software}")
+        say(f"run with seed {run.seed}: {run.state}" + (f": {run.reason}" if run.reason else ""))
+        say(f"  on {run.device}, {run.precision}; {run.software}")
         for epoch in epochs:
-            print(f"  {epoch_line(epoch)}")
+            say(f"  {epoch_line(epoch)}")
         if run.measurement:
             measured = run.measurement
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
-            print(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
+            say(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
             how = "steps times the seconds of a step, measured alone" if by_steps else "by the clock"
-            print(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")
+            say(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")

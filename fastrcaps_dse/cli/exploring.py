@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import app, hint, print_json
+from fastrcaps_dse.cli.app import app, hint
+from fastrcaps_dse.cli.completing import (
+    complete_pruning,
+    complete_sampler,
+    complete_setting,
+    complete_study,
+    complete_study_file,
+    complete_time,
+)
 from fastrcaps_dse.cli.designs import print_front
+from fastrcaps_dse.cli.formats import OutputOptions
 from fastrcaps_dse.cli.options import (
     SPEND,
     WHAT,
     WHERE,
     DataOptions,
     DeviceOptions,
-    JsonOption,
     LimitOptions,
     ObjectivesOption,
     RunOptions,
     StorageOption,
-    VerboseOption,
     grouped,
 )
+from fastrcaps_dse.cli.planning import print_plan
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,21 +46,48 @@ class SearchOptions:
     """How designs are chosen and judged."""
 
     study: Annotated[
-        str | None, typer.Option("--study", help="Name of the study; default the file's.", rich_help_panel=WHAT)
+        str | None,
+        typer.Option(
+            "--study",
+            help="Name of the study; by default that of the file.",
+            metavar="NAME",
+            autocompletion=complete_study,
+            rich_help_panel=WHAT,
+        ),
     ] = None
     sampler: Annotated[
         str | None,
-        typer.Option("--sampler", help="guided, tpe, nsga2, gp, random or exhaustive.", rich_help_panel=WHAT),
+        typer.Option(
+            "--sampler",
+            help="What proposes designs: guided, tpe, nsga2, gp, random or exhaustive.",
+            metavar="NAME",
+            autocompletion=complete_sampler,
+            rich_help_panel=WHAT,
+        ),
     ] = None
     seed: Annotated[
         int | None,
-        typer.Option("--seed", help="Of the sampler, and the first seed of each design's runs.", rich_help_panel=WHAT),
+        typer.Option(
+            "--seed", help="Seed of the sampler, and first seed of each design's runs.", metavar="NUMBER", rich_help_panel=WHAT
+        ),
     ] = None
     time: Annotated[
         str | None,
         typer.Option(
             "--time",
-            help="steps (their number times the seconds of one, measured alone) or measured (by the clock).",
+            help="How training time is counted: steps (their number times the seconds of one, measured alone) or measured (by the clock).",
+            metavar="HOW",
+            autocompletion=complete_time,
+            rich_help_panel=WHAT,
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a key of the study file, e.g. space.fields.lr_max='{low=1e-3, high=5e-3}'; can be repeated.",
+            metavar="KEY=VALUE",
+            autocompletion=complete_setting,
             rich_help_panel=WHAT,
         ),
     ] = None
@@ -68,23 +101,28 @@ class SpendOptions:
         int | None,
         typer.Option(
             "--trials",
-            help="Designs that the study is to have in all; default the file's, then as many again.",
+            help="Number of designs in all; by default that of the file, and as many again each time.",
+            metavar="COUNT",
             rich_help_panel=SPEND,
         ),
     ] = None
     budget: Annotated[
         str | None,
-        typer.Option("--budget", help="End after so long, e.g. 30m; the same command goes on.", rich_help_panel=SPEND),
+        typer.Option(
+            "--budget", help="Stop after this time, e.g. 30m; rerun to continue.", metavar="DURATION", rich_help_panel=SPEND
+        ),
     ] = None
     until_exhausted: Annotated[
         bool,
-        typer.Option("--until-exhausted", help="Try every design of the space, which must be finite.", rich_help_panel=SPEND),
+        typer.Option("--until-exhausted", help="Train every design of the space, which must be finite.", rich_help_panel=SPEND),
     ] = False
     pruning: Annotated[
         str | None,
         typer.Option(
             "--pruning",
-            help="End runs that cannot enter the front: off, safe (whatever they reach), on (at 95 % confidence).",
+            help="End runs that cannot enter the front: off, safe (whatever they reach) or on (at 95 % confidence).",
+            metavar="HOW",
+            autocompletion=complete_pruning,
             rich_help_panel=SPEND,
         ),
     ] = None
@@ -92,28 +130,42 @@ class SpendOptions:
         int,
         typer.Option(
             "--max-seeds",
-            help="Race: train up to N seeds of each design whose membership of the front is uncertain.",
-            metavar="N",
+            help="After the search, train up to this many seeds of each design that may or may not be on the front.",
+            metavar="COUNT",
             min=0,
             rich_help_panel=SPEND,
         ),
     ] = 0
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Train again what an equal run of this storage has measured.", rich_help_panel=SPEND),
+        typer.Option("--fresh", help="Train again what an equal run of this database has measured.", rich_help_panel=SPEND),
     ] = False
     log: Annotated[
         list[str] | None,
         typer.Option(
             "--log",
-            help="Also write each epoch to csv=DIR, tensorboard=DIR or mlflow=URI; may be repeated.",
+            help="Also write each epoch to csv=FOLDER, tensorboard=FOLDER or mlflow=URI; can be repeated.",
             metavar="KIND=WHERE",
             rich_help_panel=WHERE,
         ),
     ] = None
+    then: Annotated[
+        str | None,
+        typer.Option(
+            "--then",
+            help="Run this command when the study ends, with FASTRCAPS_STUDY and FASTRCAPS_STATUS in its environment.",
+            metavar="COMMAND",
+            rich_help_panel=SPEND,
+        ),
+    ] = None
+    bell: Annotated[
+        bool, typer.Option("--bell", help="Ring the terminal's bell when the study ends.", rich_help_panel=SPEND)
+    ] = False
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be trained and what it costs; train nothing.", rich_help_panel=SPEND),
+        typer.Option(
+            "--dry-run", help="Print what would be trained and how long it takes; train nothing.", rich_help_panel=SPEND
+        ),
     ] = False
 
 
@@ -121,8 +173,8 @@ WorkersOption = Annotated[
     str,
     typer.Option(
         "--workers",
-        help="Runs side by side: a number, or auto: as many as the GPUs have use for; without a GPU one for each core.",
-        metavar="N|auto",
+        help="Number of runs side by side, or auto: as many as the GPUs can use; without a GPU, one for each core.",
+        metavar="COUNT",
         rich_help_panel=WHERE,
     ),
 ]
@@ -137,22 +189,29 @@ def explore(
     limits: LimitOptions,
     spend: SpendOptions,
     device: DeviceOptions,
+    output: OutputOptions,
     study_file: Annotated[
-        str, typer.Argument(help="A study file, or the name of one in studies/.", metavar="[STUDY_FILE]")
+        str,
+        typer.Argument(
+            help="A study file, or the name of one in studies/.", metavar="STUDY_FILE", autocompletion=complete_study_file
+        ),
     ] = "quick",
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
     workers: WorkersOption = "auto",
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Run a study, or continue it."""
+    from fastrcaps_dse import store
+    from fastrcaps_dse.cli.afterwards import Ending, afterwards
     from fastrcaps_dse.cli.running import HowToRun, run_study
     from fastrcaps_dse.problem.quantities import parse_quantity
 
+    store.open_url(storage)  # what is no storage is refused before anything is looked at
     spec = _spec(study_file, objectives, data, run, search, spend)
     if spend.dry_run:
-        _print_plan(spec, data.data_dir, device, as_json)
+        if output.form not in ("table", "json"):
+            raise InputError(f"--dry-run prints text or JSON, not {output.form}", "use --json")
+        print_plan(spec, data.data_dir, device, _parse_workers(workers), spend.max_seeds, output.form == "json")
         return
     how = HowToRun(
         storage=storage,
@@ -164,11 +223,14 @@ def explore(
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
     )
-    outcome, raced = run_study(spec, how, _trials(spec, spend), limits=limits.limits(), max_seeds=spend.max_seeds)
-    _print_end(outcome, raced)
-    _print_holdings(storage)
-    print_front(storage, spec.name, None, as_json=as_json)
-    _print_next(storage)
+    trials, bounds, _ = _trials(spec, spend), limits.limits(), output.form  # what is wrong is said before anything begins
+    with afterwards(Ending(study=spec.name, then=spend.then, bell=spend.bell)) as ending:
+        outcome, raced = run_study(spec, how, trials, limits=bounds, max_seeds=spend.max_seeds)
+        ending.status = "budget" if outcome.spent else "done"
+        _print_end(outcome, raced)
+        _print_holdings(storage)
+        print_front(storage, spec.name, None, output)
+        _print_next(storage)
 
 
 def _spec(
@@ -181,9 +243,12 @@ def _spec(
 ) -> StudySpec:
     """The study of the file, with what the command line changes. Raises InputError."""
     from fastrcaps_dse.problem.objectives import parse_objectives
-    from fastrcaps_dse.problem.study_spec import dataset_label, find_study_file, override
+    from fastrcaps_dse.problem.settings import with_settings
+    from fastrcaps_dse.problem.study_spec import dataset_label, find_study_file, override, parse_study
 
     spec = find_study_file(study_file)
+    if search.settings:
+        spec = parse_study(with_settings(spec.text, search.settings), default_name=spec.name, source=f"{study_file} with --set")
     name = search.study
     if data.dataset is not None and data.dataset != spec.dataset and name is None:
         name = f"{spec.name}-{dataset_label(data.dataset)}"
@@ -212,6 +277,10 @@ def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:
     size = spec.space.size()
     if size is None:
         raise InputError("an infinite space is never exhausted", "use --trials or --budget")
+    if not spec.space.enumerable:
+        raise InputError(
+            f"the space has {size:,} designs, too many to try all", "use --trials or --budget, or narrow the space"
+        )
     return size
 
 
@@ -229,11 +298,15 @@ def _print_end(outcome: Outcome, raced: int) -> None:
     from fastrcaps_dse.problem.quantities import counted
 
     if raced:
-        hint(f"racing: {counted(raced, 'further run')} of designs whose membership of the front was uncertain")
+        hint(f"racing: {counted(raced, 'further run')} of designs that may or may not be on the front")
     if outcome.spent:
-        hint(f"the budget is over after {counted(outcome.trials, 'trial')}; the same command goes on from here")
+        hint(f"the time of --budget is over after {counted(outcome.trials, 'trial')}; rerun to continue")
     if outcome.exhausted:
-        hint(f"the design space is exhausted: all its {outcome.trials} designs are measured")
+        hint(f"the design space is exhausted: {_all_measured(outcome.trials)}")
+
+
+def _all_measured(designs: int) -> str:
+    return "its only design is measured" if designs == 1 else f"all its {designs:,} designs are measured"
 
 
 def _print_holdings(storage: str | None) -> None:
@@ -253,34 +326,3 @@ def _print_next(storage: str | None) -> None:
 
     option = "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
     hint(f"\nnext: fastrcaps-dse pick --max-params 7M{option}    (or: front, show TRIAL, report)")
-
-
-def _print_plan(spec: StudySpec, data_dir: Path | None, device: DeviceOptions, as_json: bool) -> None:
-    from fastrcaps_dse.capsnet.memory import in_words
-    from fastrcaps_dse.problem.quantities import counted, format_seconds
-    from fastrcaps_dse.problem.space import design_to_dict
-    from fastrcaps_dse.runs.estimates import make_plan
-
-    plan = make_plan(spec, data_dir=data_dir, device=device.device, precision=device.precision)
-    if as_json:
-        designs = [
-            {"label": d.point.label, "design": design_to_dict(d.point)}
-            | {"params": d.params, "steps": d.steps, "seconds": d.seconds if math.isfinite(d.seconds) else None}
-            | {"memory_bytes": d.memory}
-            for d in plan.first
-        ]
-        size = {"study": spec.name, "designs": plan.designs, "seeds": spec.seeds, "seconds": plan.seconds}
-        print_json(size | {"first": designs})
-        return
-    space = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
-    print(f"study {spec.name}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
-    print(f"{spec.epochs} epochs of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
-    if plan.first:
-        print("first the named designs that the space admits:")
-    for d in plan.first:
-        fits = math.isfinite(d.seconds)
-        takes = f"about {format_seconds(d.seconds)} of training a run" if fits else "too little memory here"
-        print(f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps {in_words(d.memory):>8} memory, {takes}")
-    if plan.designs > len(plan.first):
-        print(f"{'then ' if plan.first else ''}{plan.designs - len(plan.first)} that the sampler proposes")
-    print(f"estimated training time of the study on this machine: {format_seconds(plan.seconds)}")

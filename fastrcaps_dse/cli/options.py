@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from fastrcaps_dse.cli.log import be_verbose
+from fastrcaps_dse.cli.completing import (
+    complete_data_set,
+    complete_device,
+    complete_objectives,
+    complete_precision,
+    complete_protocol,
+    complete_study,
+    complete_trial,
+)
 
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.picks import Limit
@@ -23,25 +31,34 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        help="SQLAlchemy URL or SQLite file; default FASTRCAPS_STORAGE or studies/fastrcaps.db.",
+        help="The database: an SQLite file or an SQLAlchemy URL; default FASTRCAPS_STORAGE or studies/fastrcaps.db.",
+        metavar="FILE",
         rich_help_panel=WHERE,
     ),
 ]
-StudyOption = Annotated[str | None, typer.Option("--study", help="Name of the study; default the newest.")]
+StudyOption = Annotated[
+    str | None,
+    typer.Option("--study", help="Name of the study; default the newest.", metavar="NAME", autocompletion=complete_study),
+]
+TrialArgument = Annotated[int, typer.Argument(help="The number of the trial.", metavar="TRIAL", autocompletion=complete_trial)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 ObjectivesOption = Annotated[
     str | None,
     typer.Option(
         "--objectives",
-        help="Of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default the study's.",
+        help="Some of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default those of the study.",
         metavar="NAMES",
+        autocompletion=complete_objectives,
     ),
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", callback=be_verbose, help="Show the log.")]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where data sets are, and are downloaded to; default data/.", rich_help_panel=WHAT),
+    typer.Option(
+        "--data-dir",
+        help="The folder with data sets, to which they are also downloaded; default data/.",
+        metavar="FOLDER",
+        rich_help_panel=WHAT,
+    ),
 ]
 
 
@@ -54,6 +71,7 @@ TestShareOption = Annotated[
     typer.Option(
         "--test-share",
         help="Share of the images of each class that is for testing, e.g. 0.2, for data without a test set.",
+        metavar="SHARE",
         rich_help_panel=WHAT,
     ),
 ]
@@ -65,7 +83,13 @@ class DataOptions:
 
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", help="A name (see `doctor`), or a folder or .npz file of your own.", rich_help_panel=WHAT),
+        typer.Option(
+            "--dataset",
+            help="A name (see `doctor`), or a folder or .npz file of your own.",
+            metavar="PATH_OR_NAME",
+            autocompletion=complete_data_set,
+            rich_help_panel=WHAT,
+        ),
     ] = None
     data_dir: DataDirOption = None
     relabel: RelabelOption = False
@@ -76,13 +100,20 @@ class DataOptions:
 class RunOptions:
     """How a design is trained."""
 
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of a run.", rich_help_panel=WHAT)] = None
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Runs of each design, averaged.", rich_help_panel=WHAT)] = None
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Number of epochs of a run.", metavar="COUNT", rich_help_panel=WHAT)
+    ] = None
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Number of runs of each design, averaged.", metavar="COUNT", rich_help_panel=WHAT),
+    ] = None
     protocol: Annotated[
         str | None,
         typer.Option(
             "--protocol",
-            help="validation (held-out images select the epoch), paper (the test set does) or all-images (the last epoch).",
+            help="How the epoch that counts is selected: validation (held-out images), paper (test set) or all-images (the last).",
+            metavar="NAME",
+            autocompletion=complete_protocol,
             rich_help_panel=WHAT,
         ),
     ] = None
@@ -93,19 +124,27 @@ class LimitOptions:
     """Limits on designs."""
 
     max_params: Annotated[
-        str | None, typer.Option("--max-params", help="Parameters at most, e.g. 7M.", rich_help_panel=LIMITS)
+        str | None,
+        typer.Option("--max-params", help="Maximum number of parameters, e.g. 7M.", metavar="COUNT", rich_help_panel=LIMITS),
     ] = None
     max_time: Annotated[
-        str | None, typer.Option("--max-time", help="Time to max accuracy at most, e.g. 10m.", rich_help_panel=LIMITS)
+        str | None,
+        typer.Option(
+            "--max-time",
+            help="Maximum training time to the highest accuracy, e.g. 10m.",
+            metavar="DURATION",
+            rich_help_panel=LIMITS,
+        ),
     ] = None
     min_acc: Annotated[
-        str | None, typer.Option("--min-acc", help="Accuracy at least, in percent, e.g. 99.2.", rich_help_panel=LIMITS)
+        str | None,
+        typer.Option("--min-acc", help="Minimum accuracy in percent, e.g. 99.2.", metavar="PERCENT", rich_help_panel=LIMITS),
     ] = None
     limit: Annotated[
         list[str] | None,
         typer.Option(
             "--limit",
-            help='On any objective, e.g. "macs<=200M", "latency<=5ms"; may be repeated.',
+            help='Limit on any objective, e.g. "macs<=200M", "latency<=5ms"; can be repeated.',
             metavar="LIMIT",
             rich_help_panel=LIMITS,
         ),
@@ -123,13 +162,21 @@ class DeviceOptions:
 
     device: Annotated[
         str | None,
-        typer.Option("--device", help="cuda, mps or cpu; default the first that this machine has.", rich_help_panel=WHERE),
+        typer.Option(
+            "--device",
+            help="cuda, mps or cpu; default the first that this machine has.",
+            metavar="NAME",
+            autocompletion=complete_device,
+            rich_help_panel=WHERE,
+        ),
     ] = None
     precision: Annotated[
         str | None,
         typer.Option(
             "--precision",
-            help="Of the convolutions: float32 or bfloat16; default the one that is fast on the device.",
+            help="Number type of the convolutions: float32 or bfloat16; default the one that is fast on the device.",
+            metavar="TYPE",
+            autocompletion=complete_precision,
             rich_help_panel=WHERE,
         ),
     ] = None

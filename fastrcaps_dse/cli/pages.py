@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, print_json, write_text
+from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, print_json, say, write_text
 from fastrcaps_dse.cli.options import DataDirOption, JsonOption, ObjectivesOption, StorageOption, StudyOption
 from fastrcaps_dse.errors import InputError
 
@@ -24,9 +24,12 @@ def view(
         ),
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Let the page write notes and stars into the storage; else it is read-only.")
+    ] = False,
     storage: StorageOption = None,
 ) -> None:
-    """The study as a page in the browser, that follows it while it runs."""
+    """The study as a page in the browser that follows it while it runs. Without --study, the page offers all studies."""
     from fastrcaps_dse import store
     from fastrcaps_dse.page.serve import serve
 
@@ -41,6 +44,8 @@ def view(
         storage=storage,
         open_browser=not no_open,
         say=hint,
+        offers_all=study is None,
+        notes=open_store(storage) if notes else None,
     )
 
 
@@ -49,34 +54,67 @@ def report(
     study: StudyOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file; default reports/STUDY.html.")] = None,
     objectives: ObjectivesOption = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", help="A second study of the storage to compare with, in the report.", metavar="STUDY"),
+    ] = None,
     storage: StorageOption = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--format", help="Of the figures: svg (the default), png or html.", metavar="FORMAT")
+        str | None, typer.Option("--format", help="Of the figures: svg (the default), pdf, png or html.", metavar="FORMAT")
     ] = None,
-    width: Annotated[int | None, typer.Option("--width", help="Of a figure, in pixels; default 1600.", metavar="PX")] = None,
-    height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels; default 1000.", metavar="PX")] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Width of a figure in a journal: 1 (3.5 in, the default) or 2 (7.16 in).")
+    ] = None,
+    designs: Annotated[
+        str | None,
+        typer.Option(
+            "--designs", help="Labeled, and with curves: front (the default), named, all, or numbers and names, e.g. 3,7,wab."
+        ),
+    ] = None,
+    error: Annotated[
+        bool | None,
+        typer.Option(
+            "--error/--no-error", help="Accuracies as 100 % less them, logarithmic; default where all are above 90 %."
+        ),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", help="Of a figure, in pixels, instead of columns.", metavar="PX")
+    ] = None,
+    height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels, with --width.", metavar="PX")] = None,
 ) -> None:
-    """The same page as one HTML file that opens offline; or the figures of the study for a paper."""
+    """The same page as one HTML file, an offline report; or the figures of the study for a paper."""
     if figures is not None:
-        from fastrcaps_dse.cli.figures import write_figures
+        from fastrcaps_dse.cli.figures import Wanted, write_figures
 
+        if compare is not None:
+            raise InputError("--compare is of the report, --figures a folder of figures", "give one of them")
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
-        write_figures(figures, kind=kind, width=width, height=height, storage=storage, study=study, objectives=objectives)
+        wanted = Wanted(kind=kind, width=width, height=height, columns=columns, designs=designs, error=error)
+        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives)
         return
-    if (kind, width, height) != (None, None, None):
-        raise InputError("--format, --width and --height are of figures", "name a folder for them with --figures")
+    if any(option is not None for option in (kind, columns, designs, error, width, height)):
+        raise InputError(
+            "--format, --columns, --designs, --error, --width and --height are of figures",
+            "name a folder for them with --figures",
+        )
     from fastrcaps_dse.page.report import render
+    from fastrcaps_dse.page.watch import Source
+    from fastrcaps_dse.store import notes_of
 
     ours = open_store(storage)
     row = ours.study(study)
+    second = None if compare is None else ours.study(compare)
+    compared = None if second is None else Source(store=ours, study=second, objectives=second.objectives).content()
     chosen = chosen_objectives(row, objectives)
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
-    write_text(path, render(row, ours.trials(row), ours.epochs_of(row.study_id), chosen, storage=storage))
-    print(path)
+    notes = notes_of(ours, row.study_id)
+    epochs = ours.epochs_of(row.study_id)
+    write_text(path, render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared))
+    say(path)
 
 
 @app.command()
@@ -91,4 +129,4 @@ def doctor(storage: StorageOption = None, data_dir: DataDirOption = None, as_jso
         print_json([asdict(finding) for finding in findings])
         return
     for finding in findings:
-        print(f"{'ok  ' if finding.ok else '--  '}{finding.what + ':':27} {finding.finding}")
+        say(f"{'ok  ' if finding.ok else '--  '}{finding.what + ':':27} {finding.finding}")

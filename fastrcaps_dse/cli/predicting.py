@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastrcaps_dse.cli.app import app, hint, open_store, print_csv, print_json, write_bytes, write_text
-from fastrcaps_dse.cli.options import CsvOption, JsonOption, LimitOptions, StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.app import app, hint, open_store, print_csv, print_json, say, write_bytes, write_text
+from fastrcaps_dse.cli.formats import OutputOptions, print_text_table
+from fastrcaps_dse.cli.options import LimitOptions, StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,32 +24,42 @@ MOST_PRINTED = 12  # classes of a confusion matrix on a terminal
 @grouped
 def predict(
     limits: LimitOptions,
+    how: OutputOptions,
     what: Annotated[
         list[str],
         typer.Argument(help="Pictures, or folders of them. The number of a trial may come first.", metavar="PICTURE"),
     ],
     study: StudyOption = None,
-    model: Annotated[Path | None, typer.Option("--model", help="The folder of an export, instead of a study.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The folder of an export, instead of a study.", metavar="FOLDER")
+    ] = None,
     runtime: Annotated[
-        str, typer.Option("--runtime", help="torch; or pt2 or onnx, that file of the export.", metavar="NAME")
+        str,
+        typer.Option(
+            "--runtime", help="What runs it: torch; or pt2 or onnx, the file of that kind in the export.", metavar="NAME"
+        ),
     ] = "torch",
     explain: Annotated[
         Path | None,
-        typer.Option("--explain", help="Write what the network sees: reconstructions, dimensions; an .html or .png file."),
+        typer.Option(
+            "--explain",
+            help="Write what the network sees (reconstructions, dimensions) into an .html or .png file.",
+            metavar="FILE",
+        ),
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option("--confusion", help="Write the confusion matrix of class folders: a .csv or .png; both are.")
+        Path | None,
+        typer.Option(
+            "--confusion", help="Write the confusion matrix of class folders as a .csv and a .png file.", metavar="FILE"
+        ),
     ] = None,
     storage: StorageOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
 ) -> None:
     """Classify pictures with a trained design, or with an export."""
     from fastrcaps_dse.session.predicting import open_runtime
     from fastrcaps_dse.session.predicting import predict as predict_pictures
 
-    if as_json and as_csv:
-        raise InputError("--json and --csv are both for programs", "give one of them")
+    form = how.form
     _check_endings(explain, confusion)
     number, paths = _trial_and_paths(what)
     picked = _network(storage, study, model, number, limits)
@@ -60,12 +71,12 @@ def predict(
         _explain(explain, picked, found)
     if confusion is not None:
         _write_confusion(confusion, found)
-    if as_json:
+    if form == "json":
         print_json(_record(found))
-    elif as_csv:
+    elif form == "csv":
         _print_csv(found)
     else:
-        _print_table(found)
+        _print_table(found, how)
 
 
 def _check_endings(explain: Path | None, confusion: Path | None) -> None:
@@ -116,7 +127,9 @@ def _say_of_pictures(found: Predicted, picked: PickedNetwork) -> None:
         others = f" and {len(resized) - 1} more" if len(resized) > 1 else ""
         hint(f"resized to {picked.shape.width}x{picked.shape.height} pixels (bilinear, proportions not kept): {which}{others}")
     if pictures.left_out:
-        hint(f"{pictures.left_out} files of the folders are not named like pictures and were left out")
+        from fastrcaps_dse.problem.quantities import counted
+
+        hint(f"{counted(pictures.left_out, 'file')} of the folders left out: not named like pictures")
 
 
 def _explain(path: Path, picked: PickedNetwork, found: Predicted) -> None:
@@ -165,7 +178,7 @@ def _print_csv(found: Predicted) -> None:
     print_csv(frame_of(_rows(found)))
 
 
-def _print_table(found: Predicted) -> None:
+def _print_table(found: Predicted, how: OutputOptions) -> None:
     """A line for each picture; with class folders the accuracy and the confusion matrix instead."""
     from fastrcaps_dse.cli import console
 
@@ -175,13 +188,15 @@ def _print_table(found: Predicted) -> None:
             [row["picture"], row["class"], f"{row['score']:.3f}", row["second"], f"{row['second_score']:.3f}"] for row in rows
         ]
         heads = ["picture", "class", "score", "second choice", "its score"]
-        console.print_table(console.table(heads, cells, right=["score", "its score"]))
+        print_text_table(how, console.table(heads, cells, right=["score", "its score"]))
         return
     right = sum(row["class"] == row["true_class"] for row in rows)
-    print(f"accuracy: {found.accuracy:.2f} % ({right:,} of {len(rows):,} pictures)")
+    if how.for_reading:
+        say(f"accuracy: {found.accuracy:.2f} % ({right:,} of {len(rows):,} pictures)")
     if len(found.classes) > MOST_PRINTED:
-        hint("the confusion matrix has more classes than a terminal has room for: --confusion FILE.csv")
+        hint("the confusion matrix is too large to print: write it with --confusion FILE.csv")
         return
     counts = [[name, *map(str, row)] for name, row in zip(found.classes, found.confusion.tolist(), strict=True)]
-    print("rows: true class; columns: predicted class")
-    console.print_table(console.table(["", *found.classes], counts, right=found.classes))
+    if how.for_reading:
+        say("rows: true class; columns: predicted class")
+    print_text_table(how, console.table(["", *found.classes], counts, right=found.classes))

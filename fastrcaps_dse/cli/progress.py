@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 
+from fastrcaps_dse.cli.bars import RunBar, State, lines
 from fastrcaps_dse.cli.console import epoch_line, stderr, values_text
-from fastrcaps_dse.cli.log import LOGGER, LogLines
+from fastrcaps_dse.cli.log import LOGGER, LogLines, is_quiet
+from fastrcaps_dse.errors import visible
 from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import counted, format_seconds
 from fastrcaps_dse.problem.study_spec import UNBOUNDED
@@ -18,60 +21,61 @@ from fastrcaps_dse.search.protocols import (
     Event,
     RunStarted,
     Status,
+    StepsTaken,
     TrialFailed,
     TrialFinished,
     TrialStarted,
 )
 
+REFRESHES = 5  # a second
+
 
 @dataclass(kw_only=True)
-class _Counts:
-    """What the bars and lines say of the whole exploration."""
+class _Bars:
+    """The state, drawn anew each time, as wide as the terminal is then."""
 
-    status: Status = field(default_factory=lambda: Status(front=0, remaining=None))
-    finished: int = 0  # trials
-    target: int = 0  # trials
+    state: State = field(default_factory=State)
 
-    def text(self) -> str:
-        """The front so far, and the estimated rest."""
-        parts = [f"{self.status.front} on the front"] if self.status.front else []
-        if self.status.remaining:
-            parts.append(f"about {format_seconds(self.status.remaining)} left")
-        return ", ".join(parts)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        ascii_only = "utf" not in console.encoding.lower()
+        for line in lines(self.state, console.width, time.monotonic(), ascii_only=ascii_only):
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
 
 
 class ExplorationProgress:
-    """Shows events: trials, the running epochs, the front so far, the remaining time."""
+    """Shows events: what is prepared, trials, the running epochs, the front so far, the remaining time."""
 
     def __init__(self, objectives: Sequence[Objective] = (), *, each_epoch: bool = False) -> None:
         """`each_epoch` adds a line for every epoch."""
         self.objectives, self.each_epoch = objectives, each_epoch
         self.console = stderr()
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.counts = _Counts()
-        self.labels: dict[int, str] = {}  # of the trials under way
-        self.tasks: dict[int | str, Any] = {}  # bars: of all designs, and of each trial under way
+        self.bars = _Bars()
+        self.live = Live(self.bars, console=self.console, refresh_per_second=REFRESHES, transient=True)
+        self.status = Status(front=0, remaining=None)
 
     def __enter__(self) -> ExplorationProgress:
-        self.bars.start()
-        self.earlier, LOGGER.handlers = LOGGER.handlers, [LogLines(self.say)]
+        if self.console.is_terminal and not is_quiet():
+            self.stage("starting")
+            self.live.start(refresh=True)
+        self.earlier, LOGGER.handlers = LOGGER.handlers, [LogLines(self._print)]
         return self
 
     def __exit__(self, *_: object) -> None:
         LOGGER.handlers = self.earlier
-        self.bars.stop()
+        self.live.stop()
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self.bars.console.print(text, markup=False)
+        if not is_quiet():
+            self._print(visible(text))
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def stage(self, text: str) -> None:
+        """What is done from now on, before the first run begins."""
+        self.bars.state.stage, self.bars.state.since = text, time.monotonic()
 
     def tell(self, event: Event) -> None:
         """Show an event."""
@@ -79,13 +83,16 @@ class ExplorationProgress:
             case TrialStarted():
                 self._trial_started(event)
             case RunStarted():
-                self._run_started(event)
+                bar = self._bar(event.request.trial, event.request.point.label)
+                bar.seed, bar.epochs, bar.done = event.request.seed, event.epochs, len(event.accuracies)
+                bar.images, bar.note = 0, ""
+            case StepsTaken():
+                bar = self._bar(event.request.trial, event.request.point.label)
+                bar.images, bar.of = event.images, event.of
             case EpochFinished():
                 self._epoch_finished(event)
             case Status():
-                if self.counts.status.remaining is None and event.remaining and not self.counts.finished:
-                    self.say(f"after the first epoch: about {format_seconds(event.remaining)} left")
-                self.counts.status = event
+                self._status(event)
             case TrialFinished():
                 values = values_text({o.name: event.measurement[o.name] for o in with_basic(self.objectives)})
                 epochs = event.measurement.pruned_after
@@ -94,33 +101,39 @@ class ExplorationProgress:
             case TrialFailed():
                 self._trial_ended(event.trial, f"{event.point.label} failed: {event.reason}")
 
+    def _bar(self, trial: int, label: str) -> RunBar:
+        """The bar of a trial; racing trains further seeds of trials that were not started here."""
+        state = self.bars.state
+        state.target = state.target or UNBOUNDED
+        return state.runs.setdefault(trial, RunBar(trial=trial, label=visible(label)))
+
     def _trial_started(self, event: TrialStarted) -> None:
-        self.counts.finished, self.counts.target = event.finished, event.target
-        self.labels[event.trial] = event.point.label
+        state = self.bars.state
+        state.finished, state.target = event.finished, event.target
+        self._bar(event.trial, event.point.label)
         if event.resumed:
             self.say(f"continuing trial {event.trial}: {event.point.label}")
-        if "designs" not in self.tasks:
-            self.tasks["designs"] = self.bars.add_task("designs", total=event.target, note="")
-        self.bars.update(self.tasks["designs"], completed=event.finished, note=self.counts.text())
-
-    def _run_started(self, event: RunStarted) -> None:
-        trial = event.request.trial
-        if trial not in self.tasks:
-            self.tasks[trial] = self.bars.add_task("", note="")
-        text = f"trial {trial}: {self.labels.get(trial, event.request.point.label)}, seed {event.request.seed}, epoch"
-        self.bars.update(self.tasks[trial], description=text, total=event.epochs, completed=len(event.accuracies), note="")
 
     def _epoch_finished(self, event: EpochFinished) -> None:
-        epoch = event.epoch
-        note = f"acc {epoch.acc:.2f} %, {format_seconds(epoch.train_seconds)} an epoch"
-        self.bars.update(self.tasks[event.request.trial], completed=epoch.epoch, note=note)
+        epoch, bar = event.epoch, self._bar(event.request.trial, event.request.point.label)
+        bar.done, bar.images = epoch.epoch, 0
+        bar.note = f"acc {epoch.acc:.2f} %, {format_seconds(epoch.train_seconds)} an epoch"
         if self.each_epoch:
             self.say(epoch_line(epoch))
 
+    def _status(self, status: Status) -> None:
+        state = self.bars.state
+        if self.status.remaining is None and status.remaining and not state.finished:
+            self.say(f"after the first epoch: about {format_seconds(status.remaining)} left")
+        self.status = status
+        parts = [f"{status.front} on the front"] if status.front else []
+        if status.remaining:
+            parts.append(f"about {format_seconds(status.remaining)} left")
+        state.note = ", ".join(parts)
+
     def _trial_ended(self, trial: int, text: str) -> None:
-        if trial in self.tasks:
-            self.bars.remove_task(self.tasks.pop(trial))
-        self.counts.finished += 1
-        target = f"/{self.counts.target}" if self.counts.target < UNBOUNDED else ""
-        status = self.counts.text()
-        self.say(f"[{self.counts.finished}{target}] trial {trial}: {text}" + (f"; {status}" if status else ""))
+        state = self.bars.state
+        state.runs.pop(trial, None)
+        state.finished += 1
+        target = f"/{state.target}" if state.target < UNBOUNDED else ""
+        self.say(f"[{state.finished}{target}] trial {trial}: {text}" + (f"; {state.note}" if state.note else ""))

@@ -84,6 +84,6 @@ def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
         **stated,
         "objectives": ",".join(study.identity["objectives"]),
         "designs": len(trials),
-        "failed": sum(t.state == "failed" for t in trials),
+        **{state: sum(t.state == state for t in trials) for state in ("running", "interrupted", "failed")},
         "front": len(front_of(trials, study.objectives)),
     }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from fastrcaps_dse.cli.app import INTERRUPTED, hint
+from fastrcaps_dse.errors import visible
 
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.picks import Limit
+    from fastrcaps_dse.cli.progress import ExplorationProgress
     from fastrcaps_dse.problem.study_spec import StudySpec
     from fastrcaps_dse.session import OpenStudy, Outcome
 
@@ -44,9 +40,25 @@ def run_study(
     max_seeds: int = 0,
     each_epoch: bool = False,
 ) -> tuple[Outcome, int]:
-    """Explore, then race; (how it ended, how many runs were raced). An interruption prints the command that continues."""
-    from fastrcaps_dse import session, trainer
+    """Explore, then race; (how it ended, how many runs were raced)."""
     from fastrcaps_dse.cli.progress import ExplorationProgress
+
+    with ExplorationProgress(spec.objectives, each_epoch=each_epoch) as progress:
+        progress.stage("loading PyTorch")
+        return _run(spec, how, trials, progress, limits=limits, max_seeds=max_seeds)
+
+
+def _run(
+    spec: StudySpec,
+    how: HowToRun,
+    trials: int | None,
+    progress: ExplorationProgress,
+    *,
+    limits: Sequence[Limit],
+    max_seeds: int,
+) -> tuple[Outcome, int]:
+    """The same, while `progress` shows it."""
+    from fastrcaps_dse import session, trainer
     from fastrcaps_dse.data import summary_line
     from fastrcaps_dse.runs.budget import start_budget
     from fastrcaps_dse.runs.devices import check_workers
@@ -54,40 +66,35 @@ def run_study(
     from fastrcaps_dse.runs.followers import followed, open_follower
     from fastrcaps_dse.search.optuna_storage import quiet_optuna
 
-    signal.signal(signal.SIGTERM, _interrupt)
     quiet_optuna()
     budget = start_budget(how.budget)
     followers = [open_follower(text, spec.name) for text in how.logs]
     check_workers(how.workers, trainer.choose_device(how.device), spec)  # before anything is written
-    try:
-        with (
-            ExplorationProgress(spec.objectives, each_epoch=each_epoch) as progress,
-            session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
-            ExitStack() as stack,
-        ):
-            if not each_epoch:
-                progress.say(_first_line(study))
-            progress.say(f"data: {summary_line(study.context.dataset)}")
-            executor = stack.enter_context(
-                open_executor(
-                    study.cost_model,
-                    workers=how.workers,
-                    data_dir=how.data_dir,
-                    budget=budget,
-                    fresh=how.fresh,
-                    trials=trials,
-                )
+    progress.stage(f"reading the data set {visible(spec.dataset)}")
+    with (
+        session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
+        ExitStack() as stack,
+    ):
+        if not progress.each_epoch:
+            progress.say(_first_line(study))
+        progress.say(f"data: {summary_line(study.context.dataset)}")
+        progress.stage("measuring this machine: seconds of a step, the fastest convolutions")
+        executor = stack.enter_context(
+            open_executor(
+                study.cost_model,
+                workers=how.workers,
+                data_dir=how.data_dir,
+                budget=budget,
+                fresh=how.fresh,
+                trials=trials,
             )
-            if executor.workers > 1:
-                progress.say(f"{executor.workers} workers train side by side")
-            tell = stack.enter_context(followed(progress.tell, followers))
-            outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=tell)
-            raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
-            return outcome, raced
-    except KeyboardInterrupt:
-        command = ["fastrcaps-dse", *sys.argv[1:]]
-        hint(f"\ninterrupted; nothing is lost. Continue with:\n  {shlex.join(command)}")
-        raise typer.Exit(INTERRUPTED) from None
+        )
+        if executor.workers > 1:
+            progress.say(f"{executor.workers} workers train side by side")
+        tell = stack.enter_context(followed(progress.tell, followers))
+        outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=tell)
+        raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
+        return outcome, raced
 
 
 def _first_line(study: OpenStudy) -> str:
@@ -98,7 +105,3 @@ def _first_line(study: OpenStudy) -> str:
         f"study {spec.name}: {spec.dataset}, {counted(spec.epochs, 'epoch')}, {counted(spec.seeds, 'seed')}, "
         f"sampler {spec.sampler}, on {context.device.type} in {context.precision}"
     )
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import app, hint, open_store, print_csv, print_json
-from fastrcaps_dse.cli.options import CsvOption, JsonOption, StorageOption, StudyOption
+from fastrcaps_dse.cli.app import app, hint, open_store, say
+from fastrcaps_dse.cli.completing import complete_study
+from fastrcaps_dse.cli.formats import OutputOptions, print_data
+from fastrcaps_dse.cli.options import StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,19 +19,25 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@grouped
 def studies(
+    how: OutputOptions,
     storage: StorageOption = None,
     delete: Annotated[
-        str | None, typer.Option("--delete", help="Delete this study, its runs and their files.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--delete",
+            help="Delete this study, its runs and their files.",
+            metavar="NAME",
+            autocompletion=complete_study,
+        ),
     ] = None,
     rename: Annotated[
         tuple[str, str] | None, typer.Option("--rename", help="Give a study another name.", metavar="OLD NEW")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
 ) -> None:
-    """List the studies of a storage; delete or rename one."""
+    """List the studies of a database; delete or rename one."""
     ours = open_store(storage)
     if delete is not None:
         _delete(ours, delete, yes)
@@ -39,24 +47,25 @@ def studies(
         rename_study(ours, *rename)
         hint(f"the study {rename[0]!r} is now {rename[1]!r}")
     if delete is None and rename is None:
-        _list(ours, as_json, as_csv)
+        _list(ours, how)
 
 
-def _list(ours: Store, as_json: bool, as_csv: bool) -> None:
+def _list(ours: Store, how: OutputOptions) -> None:
     from fastrcaps_dse.analysis.results import frame_of
     from fastrcaps_dse.cli import console
     from fastrcaps_dse.cli.records import study_record
 
     stored = ours.studies()
     rows = [study_record(study, ours.trials(study)) for study in stored]
-    if as_json:
-        print_json([row | {"study_file": study.spec_text} for row, study in zip(rows, stored, strict=True)])
-    elif not rows:
-        hint("no study yet: run `fastrcaps-dse explore`")
-    elif as_csv:
-        print_csv(frame_of(rows))
-    else:
-        console.print_table(console.table(list(rows[0]), [[*map(str, row.values())] for row in rows]))
+    if not rows and how.form != "json":
+        hint("there is no study yet: run `fastrcaps-dse explore`")
+        return
+    print_data(
+        how,
+        lambda: console.studies_table(rows),
+        frame=lambda: frame_of(rows),
+        record=lambda: [row | {"study_file": study.spec_text} for row, study in zip(rows, stored, strict=True)],
+    )
 
 
 def _delete(ours: Store, name: str, yes: bool) -> None:
@@ -78,7 +87,7 @@ def _delete(ours: Store, name: str, yes: bool) -> None:
 
 @app.command()
 def export_study(
-    folder: Annotated[Path, typer.Argument(help="The folder to write into.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write into.", metavar="FOLDER")],
     file_format: Annotated[str, typer.Option("--format", help="csv, json or parquet.", metavar="FORMAT")] = "csv",
     study: StudyOption = None,
     storage: StorageOption = None,
@@ -91,33 +100,35 @@ def export_study(
     row = ours.study(study)
     found = Results(study=row, rows=ours.trials(row), epoch_rows=ours.epochs_of(row.study_id))
     for path in write_tables(found, folder, file_format):
-        print(path)
+        say(path)
 
 
 @app.command()
+@grouped
 def clean(
+    how: OutputOptions,
     storage: StorageOption = None,
-    free: Annotated[bool, typer.Option("--free", help="Delete the prefix cache and what is left over.")] = False,
-    as_json: JsonOption = False,
+    free: Annotated[bool, typer.Option("--free", help="Delete the prefix cache and files that no run needs.")] = False,
 ) -> None:
-    """Say what the runs of a storage keep on disk; with --free, delete what no result and no continued run needs."""
+    """Print what the runs of a database keep on disk; with --free, delete what no result and no continued run needs."""
+    from fastrcaps_dse.analysis.results import frame_of
     from fastrcaps_dse.cli import console
     from fastrcaps_dse.problem.quantities import format_bytes
     from fastrcaps_dse.runs.holdings import FREED, holdings
     from fastrcaps_dse.session.managing import clean as clean_storage
     from fastrcaps_dse.store import runs_folder
 
-    ours = open_store(storage)
-    held = holdings(ours)
+    form, ours = how.form, open_store(storage)
+    held, folder = holdings(ours), str(runs_folder(ours.url))
     freed = clean_storage(ours) if free else 0
-    if as_json:
-        kinds = [{"kind": h.kind, "bytes": h.size, "files": len(h.paths), "freed": free and h.kind in FREED} for h in held]
-        print_json({"folder": str(runs_folder(ours.url)), "kinds": kinds, "freed_bytes": freed})
-        return
-    rows = [[h.kind, str(len(h.paths)), format_bytes(h.size)] for h in held if h.paths]
-    if rows:
-        console.print_table(
-            console.table(["what", "files", "size"], rows, title=str(runs_folder(ours.url)), right=["files", "size"])
+    kinds = [{"kind": h.kind, "bytes": h.size, "files": len(h.paths), "freed": free and h.kind in FREED} for h in held]
+    rows = [[h.kind, f"{len(h.paths):,}", format_bytes(h.size)] for h in held if h.paths]
+    if rows or form in ("json", "csv"):
+        print_data(
+            how,
+            lambda: console.table(["what", "files", "size"], rows, title=folder, right=["files", "size"]),
+            frame=lambda: frame_of(kinds),
+            record=lambda: {"folder": folder, "kinds": kinds, "freed_bytes": freed},
         )
     could = sum(h.size for h in held if h.kind in FREED)
     if free:

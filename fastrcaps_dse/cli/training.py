@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, write_text
+from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, say, write_text
+from fastrcaps_dse.cli.completing import complete_design
 from fastrcaps_dse.cli.designs import print_trial
 from fastrcaps_dse.cli.options import (
     DataDirOption,
@@ -18,7 +19,7 @@ from fastrcaps_dse.cli.options import (
     RunOptions,
     StorageOption,
     StudyOption,
-    VerboseOption,
+    TrialArgument,
     grouped,
 )
 from fastrcaps_dse.cli.running import HowToRun, run_study
@@ -48,13 +49,17 @@ def train(
     device: DeviceOptions,
     design: Annotated[
         str,
-        typer.Option("--design", help="A named design, e.g. wab+ws, or dimensions, e.g. 'lr_policy=one-cycle decoder=small'."),
+        typer.Option(
+            "--design",
+            help="A named design, e.g. wab+ws, or dimensions, e.g. 'lr_policy=one-cycle decoder=small'.",
+            metavar="DESIGN",
+            autocompletion=complete_design,
+        ),
     ],
     seed: Annotated[int, typer.Option("--seed", help="Seed of the (first) run.")] = 0,
-    study: Annotated[str | None, typer.Option("--study", help="Name of the study that keeps the run.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study that keeps the run.", metavar="NAME")] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Train one design, or continue its training; a line for each epoch."""
     from fastrcaps_dse.problem.space import parse_design
@@ -80,19 +85,22 @@ def train(
 @grouped
 def retrain(
     device: DeviceOptions,
-    trial: Annotated[int, typer.Argument(help="The number of the trial.")],
+    trial: TrialArgument,
     study: StudyOption = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of the run; default those of the study.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Number of epochs; default that of the study.", metavar="COUNT")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the run.")] = 0,
     all_images: Annotated[
         bool, typer.Option("--all-images", help="Hold out no training images; the last epoch counts.")
     ] = False,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the study that keeps the run.")] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="The study's images, if they are elsewhere now.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the study that keeps the run.", metavar="NAME")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="The study's images, if they are elsewhere now.", metavar="PATH_OR_NAME")
+    ] = None,
     data_dir: DataDirOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
-    verbose: VerboseOption = False,
 ) -> None:
     """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images."""
     from fastrcaps_dse.analysis.results import find_trial
@@ -115,7 +123,7 @@ def retrain(
     )
     how = HowToRun(storage=storage, data_dir=data_dir, device=device.device, precision=device.precision)
     trained = _train(spec, how, as_json)
-    hint(f"its files for elsewhere: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
+    hint(f"next, export it: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
 
 
 @app.command("find-lr")
@@ -123,15 +131,25 @@ def retrain(
 def find_lr(
     data: DataOptions,
     device: DeviceOptions,
-    design: Annotated[str, typer.Option("--design", help="A named design or dimensions; its batch size is used.")] = "fixed",
-    steps: Annotated[int, typer.Option("--steps", help="Steps of the test.")] = 100,
+    design: Annotated[
+        str,
+        typer.Option(
+            "--design",
+            help="A named design, or dimensions; its batch size is used.",
+            metavar="DESIGN",
+            autocompletion=complete_design,
+        ),
+    ] = "fixed",
+    steps: Annotated[int, typer.Option("--steps", help="Number of steps of the test.", metavar="COUNT")] = 100,
     low: Annotated[float, typer.Option("--from", help="Learning rate of the first step.")] = 1e-6,
     high: Annotated[float, typer.Option("--to", help="Learning rate of the last step.")] = 1e-1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the run.")] = 0,
-    plot: Annotated[Path, typer.Option("--plot", help="The HTML file that is written.")] = Path("reports/find-lr.html"),
+    plot: Annotated[Path, typer.Option("--plot", help="The HTML file to write.", metavar="FILE")] = Path(
+        "reports/find-lr.html"
+    ),
     as_json: JsonOption = False,
 ) -> None:
-    """The learning-rate range test: the rate grows every step, the loss is plotted."""
+    """Run the learning-rate range test: the rate grows every step, and the loss is plotted."""
     from fastrcaps_dse import trainer
     from fastrcaps_dse.data import load, summary_line
     from fastrcaps_dse.figures import plots
@@ -152,7 +170,7 @@ def find_lr(
     if as_json:
         print_json({"rates": test.rates, "losses": test.losses, "suggestion": found})
     elif found:
-        print(f"the loss falls fastest near {found[1]:.2e}: try lr_min {found[0]:.1e}, lr_max {found[1]:.1e}")
+        say(f"the loss falls fastest near {found[1]:.2e}: try lr_min {found[0]:.1e}, lr_max {found[1]:.1e}")
     else:
-        print("the loss does not fall in this range: try more steps, or another range")
+        say("the loss does not fall in this range: try more steps, or another range")
     hint(f"plot: {plot}")

@@ -34,11 +34,11 @@ class Options:
         if self.pixels not in ("uint8", "float32"):
             raise InputError(f"unknown pixels {self.pixels!r}", "known: uint8, float32")
         if not (math.isfinite(self.tolerance) and 0 <= self.tolerance <= 100):
-            raise InputError(f"a tolerance of {self.tolerance} percentage points is none", "give 0 to 100, such as 0.2")
+            raise InputError(f"a tolerance of {self.tolerance:g} percentage points is not valid", "give 0 to 100, such as 0.2")
         if self.int8 and self.onnx is False:
             raise InputError("--int8 is an ONNX file", "leave out --no-onnx")
         if not self.license.strip() or "\n" in self.license:
-            raise InputError(f"the license {self.license!r} is none", "give its name, such as mit or cc-by-4.0")
+            raise InputError(f"{self.license!r} is not the name of a license", "give its name, such as mit or cc-by-4.0")
 
 
 @dataclass(frozen=True, kw_only=True)

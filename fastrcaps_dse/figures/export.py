@@ -45,11 +45,11 @@ HINT = "install chromium, name a browser with FASTRCAPS_BROWSER, or use --format
 
 SCRIPT = """
 (async () => {
-  const {figures, image} = JSON.parse(document.getElementById('work').textContent);
+  const {figures, images} = JSON.parse(document.getElementById('work').textContent);
   for (const [name, figure] of Object.entries(figures)) {
     const result = document.createElement('pre');
     result.dataset.figure = name;
-    try { result.textContent = await Plotly.toImage(figure, image); }
+    try { result.textContent = await Plotly.toImage(figure, images[name]); }
     catch (error) { result.textContent = 'failed: ' + (error && error.message || error); }
     document.body.append(result);
   }
@@ -68,6 +68,20 @@ class ImageSize:
         for name, value in (("width", self.width), ("height", self.height)):
             if not LEAST <= value <= MOST:
                 raise InputError(f"{name} must be {LEAST} to {MOST:,} pixels, got {value:,}", "1600 by 1000 suits a column")
+
+    @property
+    def layout(self) -> Layout:
+        """How a figure is laid out for this size."""
+        return Layout(width=LAYOUT_WIDTH, height=self.height * LAYOUT_WIDTH / self.width, scale=self.width / LAYOUT_WIDTH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a figure is laid out: its size in CSS pixels, and the pixels of the image for each of them."""
+
+    width: float
+    height: float
+    scale: float
 
 
 def for_print(figure: go.Figure) -> go.Figure:
@@ -146,11 +160,16 @@ def find_browser() -> str:
 
 
 def render_images(
-    figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize, *, patience: float = PATIENCE
+    figures: Mapping[str, go.Figure],
+    kind: ImageFormat,
+    size: ImageSize | Mapping[str, Layout],
+    *,
+    patience: float = PATIENCE,
 ) -> dict[str, bytes]:
     """The images of these figures, by their names, as the bytes of files.
 
-    `kind` is the format, and `patience` the most seconds that the browser may take.
+    `kind` is the format, `size` that of all images or the layout of each by its name, and `patience` the most seconds that the browser
+    may take.
     Raises ValueError for another format; for the browser see `find_browser`; MachineError if it does not render a figure.
     """
     if kind not in get_args(ImageFormat):
@@ -166,12 +185,16 @@ def render_images(
     return {name: images[name] for name in figures}
 
 
-def image_page(figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize) -> str:
+def image_page(figures: Mapping[str, go.Figure], kind: ImageFormat, size: ImageSize | Mapping[str, Layout]) -> str:
     """The HTML page that renders the figures, and contains each as a data URL once its scripts have run."""
+    layouts = dict.fromkeys(figures, size.layout) if isinstance(size, ImageSize) else size
     # a canvas has whole pixels, rounded down: a billionth more keeps the pixel that a product misses by its last digit
-    width = LAYOUT_WIDTH * (1 + 1e-9) if kind == "png" else LAYOUT_WIDTH
-    image = {"format": kind, "width": width, "height": size.height * width / size.width, "scale": size.width / LAYOUT_WIDTH}
-    work = json.dumps({"figures": {name: json.loads(figure.to_json()) for name, figure in figures.items()}, "image": image})
+    more = 1 + 1e-9 if kind == "png" else 1
+    images = {
+        name: {"format": kind, "width": one.width * more, "height": one.height * more, "scale": one.scale}
+        for name, one in layouts.items()
+    }
+    work = json.dumps({"figures": {name: json.loads(figure.to_json()) for name, figure in figures.items()}, "images": images})
     work = work.replace("<", "\\u003c")  # so that no text in it ends the script element
     return (
         "<!doctype html><html><head><meta charset='utf-8'>"
@@ -194,6 +217,11 @@ def images_in(document: str) -> dict[str, bytes]:
 
 def _dump(browser: str, page: Path, patience: float) -> str:
     """The document of a page after its scripts have run. Raises MachineError."""
+    return run_browser(browser, page, ["--dump-dom"], patience).decode("utf-8", errors="replace")
+
+
+def run_browser(browser: str, page: Path, arguments: Sequence[str], patience: float = PATIENCE) -> bytes:
+    """What a browser without a window prints for a local page, whose folder has its profile. Raises MachineError."""
     command = [
         browser,
         "--headless",
@@ -202,7 +230,7 @@ def _dump(browser: str, page: Path, patience: float) -> str:
         "--enable-unsafe-swiftshader",  # WebGL without a GPU, for the scatter in 3D
         f"--user-data-dir={page.parent / 'profile'}",
         "--virtual-time-budget=15000",
-        "--dump-dom",
+        *arguments,
         page.as_uri(),
     ]
     try:
@@ -218,7 +246,7 @@ def _dump(browser: str, page: Path, patience: float) -> str:
         _end(process)
     if process.returncode != 0:
         raise MachineError(f"{browser} ended with code {process.returncode}", HINT)
-    return out.decode("utf-8", errors="replace")
+    return out
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

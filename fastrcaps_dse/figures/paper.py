@@ -5,6 +5,7 @@ Only measured designs and finished runs are included, because these figures are 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE = "fixed"
 COMPARED = ("fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab")  # the curves of Fig. 4a
-MOST_CURVES = 8  # in Fig. 8c/d: as many as there are colors
+FILLED = 8  # curves in Fig. 8c/d that further designs fill up, if the front has fewer: as many as there are colors
+MOST_CURVES = 24  # in a figure
 LONG_RUN = 10  # epochs; the axis of accuracies leaves out the first tenth of a run of this length
 
 
@@ -50,6 +52,7 @@ class ColoredCurve(NamedTuple):
 
     curve: Curve
     color: int  # index of the palette
+    error: tuple[float, ...] | None = None  # standard errors of the mean, for each value; None for one seed
 
 
 class PaperInfo(NamedTuple):
@@ -69,26 +72,55 @@ def paper_info(
     *,
     epochs: int,
     images: int,
+    chosen: Sequence[TrialRow] | None = None,
 ) -> PaperInfo:
     """What the figures of the paper show of a study: its named designs, and the curves of its front.
 
-    Further designs fill up the curves. `epochs_of` has the stored epochs by run; `epochs` is the length of a run, and `images`
-    the number of training images.
+    Further designs fill up the curves, unless some are `chosen`; of many, the most accurate are shown. `epochs_of` has the stored epochs
+    by run; `epochs` is the length of a run, and `images` the number of training images.
     """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
-    by_name = {name: trial for trial in done if (name := paper_name(trial.design)) is not None}
+    by_name = named_trials(done)
     order = [name for name in NAMED_DESIGNS if name in by_name]
     curves = {name: _mean_curve(name, by_name[name], epochs_of, epochs, images) for name in order}
-    members = {trial.trial for trial in front}
-    chosen = sorted(sorted(done, key=lambda t: (t.trial not in members, t.trial))[:MOST_CURVES], key=lambda t: t.trial)
-    curves_of_front = curves_info(chosen, epochs_of, epochs=epochs, images=images)
+    wanted = {trial.trial for trial in (chosen if chosen is not None else _filled(done, front))}
+    chosen = [trial for trial in done if trial.trial in wanted]
+    most = sorted(chosen, key=lambda t: (-(t.measurement["acc"] if t.measurement else 0.0), t.trial))[:MOST_CURVES]
+    chosen = [trial for trial in chosen if trial in most]
+    with_epochs = [trial for trial in chosen if any(epochs_of.get(run.run_id) for run in trial.runs)]
+    curves_of_front = curves_info(with_epochs, epochs_of, epochs=epochs, images=images)
     return PaperInfo(
-        named=tuple(ColoredCurve(c, k) for k, name in enumerate(COMPARED) if (c := curves.get(name)) is not None),
+        named=tuple(
+            ColoredCurve(c, k, _errors(by_name[name], epochs_of)) for k, name in enumerate(COMPARED) if (c := curves.get(name))
+        ),
         speeds=tuple(_speed(name, by_name, curves) for name in order),
-        accuracy=tuple(ColoredCurve(curve, k) for k, curve in enumerate(curves_of_front.accuracy)),
-        rate=merged_rates([trial for trial in chosen if any(epochs_of.get(r.run_id) for r in trial.runs)], epochs, images),
+        accuracy=tuple(
+            ColoredCurve(curve, k, _errors(trial, epochs_of))
+            for k, (curve, trial) in enumerate(zip(curves_of_front.accuracy, with_epochs, strict=True))
+        ),
+        rate=merged_rates(with_epochs, epochs, images),
         missing=tuple(name for name in NAMED_DESIGNS if name not in by_name),
     )
+
+
+def named_trials(trials: Sequence[TrialRow]) -> dict[str, TrialRow]:
+    """The trials of the named designs, by name: those that are equal to them, whatever their labels say."""
+    return {name: trial for trial in trials if (name := paper_name(trial.design)) is not None}
+
+
+def _filled(done: Sequence[TrialRow], front: Sequence[TrialRow]) -> list[TrialRow]:
+    """The designs on the front, then others until there are enough curves."""
+    members = {trial.trial for trial in front}
+    return sorted(done, key=lambda t: (t.trial not in members, t.trial))[: max(FILLED, len(members))]
+
+
+def _errors(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> tuple[float, ...] | None:
+    """The standard error of the mean accuracy after each epoch; None for one seed."""
+    runs = [epochs_of[run.run_id] for run in trial.runs if epochs_of.get(run.run_id)]
+    if len(runs) < 2:
+        return None
+    each_epoch = zip(*([epoch.acc for epoch in run] for run in runs), strict=False)
+    return tuple(statistics.stdev(accuracies) / math.sqrt(len(accuracies)) for accuracies in each_epoch)
 
 
 def _finished(trial: TrialRow) -> TrialRow:

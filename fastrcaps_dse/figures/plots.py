@@ -11,9 +11,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastrcaps_dse.figures.rates import rate_samples
 from fastrcaps_dse.problem.objectives import Objective, find_objective, with_basic
 from fastrcaps_dse.problem.quantities import TIME_TO, format_value
-from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, TrialRow
 
@@ -93,19 +94,21 @@ def curves_info(
     return CurvesInfo(accuracy=tuple(accuracy), rate=tuple(rates))
 
 
-def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int, samples: int = 24) -> Curve:
-    """The learning rate of a design over the epochs of a run, at up to `samples` steps of an epoch and at its last step.
+def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int) -> Curve:
+    """The learning rate of a design over the epochs of a run, as `figures.rates` samples it: for a logarithmic axis.
 
     `images` is the number of training images, on which the number of steps depends.
     """
     line = build_timeline(point.batch_schedule, epochs=epochs, images=images)
-    xs, ys = [], []
-    for epoch in range(epochs):
-        steps = line.phase_of_epoch(epoch).steps_per_epoch
-        for k in sorted({*(i * steps // samples for i in range(samples)), steps - 1}):
-            xs.append(epoch + k / steps)
-            ys.append(learning_rate(point.lr_policy, line.first_step(epoch) + k, line))
-    return Curve(name=name, x=tuple(xs), y=tuple(ys))
+    xs, ys = rate_samples(point.lr_policy, line)
+    return Curve(name=name, x=xs, y=ys)
+
+
+def batch_curve(point: DesignPoint, *, name: str, epochs: int, images: int) -> Curve:
+    """The batch size (images) of a design over the epochs of a run: a step line, in which a change has two samples."""
+    phases = build_timeline(point.batch_schedule, epochs=epochs, images=images).phases
+    ends = [(x, phase.batch_size) for phase in phases for x in (phase.first_epoch, phase.first_epoch + phase.epochs)]
+    return Curve(name=name, x=tuple(float(x) for x, _ in ends), y=tuple(float(y) for _, y in ends))
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

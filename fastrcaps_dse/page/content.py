@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
-from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
+from fastrcaps_dse.page.panels import facts_of
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, without_password
+from fastrcaps_dse.store import Note, StudyRow, TrialRow, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -84,14 +85,17 @@ def study_content(
     seconds: Mapping[int, float],
     *,
     storage: str | None = None,
+    notes: Mapping[int, Note] | None = None,
 ) -> dict[str, Any]:
     """What the page shows of a study, without the curves.
 
     `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
+    `notes` maps trials to what people wrote about them.
     """
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
+    errors = _errors(trials, objectives, standings)
     protocol, note = study.identity["protocol"], chance_note(study, trials)
     columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
     return {
@@ -102,12 +106,17 @@ def study_content(
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
+            "facts": facts_of(study, trials),
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
             for o in columns
         ],
-        "designs": [_design(trial, trial.trial in members, standings.get(trial.trial), objectives) for trial in trials],
+        "designs": [
+            _design(trial, trial.trial in members, standings.get(trial.trial), errors.get(trial.trial, {}))
+            | _note((notes or {}).get(trial.trial))
+            for trial in trials
+        ],
         "hypervolume": hypervolume_info(trials, objectives, seconds)._asdict(),
     }
 
@@ -133,18 +142,39 @@ def _columns(objectives: Sequence[Objective]) -> list[Objective]:
 
 
 def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]) -> str:
-    states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "failed")}
+    states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "interrupted", "failed")}
     parts = [
         f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {counted(study.identity['epochs'], 'epoch')}",
         counted(study.identity["seeds"], "seed"),
         f"{states['done']} of {counted(len(trials), 'design')} measured",
-        *(f"{states[state]} {state}" for state in ("running", "failed") if states[state]),
+        *(f"{states[state]} {state}" for state in ("running", "interrupted", "failed") if states[state]),
         f"{len(list(members))} on the front",
     ]
     return ", ".join(parts)
 
 
-def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives: Sequence[Objective]) -> dict[str, Any]:
+def _note(note: Note | None) -> dict[str, Any]:
+    return {} if note is None else {"note": note.text, "starred": note.starred}
+
+
+def _errors(
+    trials: Sequence[TrialRow], objectives: Sequence[Objective], standings: Mapping[int, Standing]
+) -> dict[int, dict[str, float]]:
+    """The standard errors of each design, by trial and then by name: of the objectives, and of all else that every run measured."""
+    errors = {number: dict(standing.errors(objectives) or {}) for number, standing in standings.items()}
+    runs = {t.trial: [run.measurement for run in t.runs if run.measurement is not None] for t in trials if t.trial in errors}
+    given = {name for of_design in errors.values() for name in of_design}
+    for name in (name for name in (*OBJECTIVES, "test_acc") if name not in given):
+        values = [[m.test_acc if name == "test_acc" else m.values.get(name) for m in measured] for measured in runs.values()]
+        if any(value is None for of_design in values for value in of_design):
+            continue
+        found = standard_errors([[float(v) for v in of_design if v is not None] for of_design in values])
+        for number, error in zip(runs, found or (), strict=False):
+            errors[number][name] = error
+    return errors
+
+
+def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Mapping[str, float]) -> dict[str, Any]:
     """One design. What it does not have (values, a reason, weights, ...) is left out."""
     measured = trial.measurement
     record: dict[str, Any] = {
@@ -159,25 +189,11 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, objectives
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
         record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
     if standing is not None and standing.on_front is not None:
-        record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful, "errors": standing.errors(objectives)}
+        record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}
+    if errors:
+        record["errors"] = dict(errors)
     record |= {
         "reason": next((run.reason for run in trial.runs if run.reason), None),
         "weights": weights_of(trial),
     }
     return {name: value for name, value in record.items() if value is not None}
-
-
-def curves_content(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> list[dict[str, Any]]:
-    """The runs of a design, epoch by epoch: the accuracy in percent, and the learning rates of the first and the last step.
-
-    `epochs_of` maps run ids to epochs. A run without an epoch is left out.
-    """
-    return [_curve(run, epochs_of[run.run_id]) for run in trial.runs if epochs_of.get(run.run_id)]
-
-
-def _curve(run: RunRow, epochs: Sequence[EpochRow]) -> dict[str, Any]:
-    return {
-        "seed": run.seed,
-        "acc": [round(epoch.acc, 3) for epoch in epochs],
-        "lr": [float(f"{rate:.4g}") for epoch in epochs for rate in (epoch.lr_first, epoch.lr_last)],
-    }

@@ -12,21 +12,42 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fastrcaps_dse.figures.plots import plotly_js
 from fastrcaps_dse.page.constants import constants
+from fastrcaps_dse.page.curves import shared_plans
 
 SCRIPTS = (
     "quantities.js",
     "pick.js",
     "helpers.js",
+    "theme.js",
     "study.js",
     "address.js",
+    "axis.js",
+    "frame.js",
+    "pointer.js",
+    "labels.js",
+    "marks.js",
+    "pair.js",
+    "pairs.js",
+    "scene.js",
     "scatter.js",
+    "keeping.js",
+    "value_ticks.js",
+    "ranges.js",
     "parallel.js",
+    "chart.js",
     "lines.js",
+    "charts.js",
+    "importance.js",
+    "slices.js",
+    "timeline.js",
+    "compare.js",
+    "notes.js",
+    "studies.js",
     "table.js",
     "pick_card.js",
     "controls.js",
+    "pictures.js",
     "live.js",
     "source.js",
     "app.js",
@@ -40,6 +61,12 @@ def asset(name: str) -> str:
     return (files("fastrcaps_dse.page") / "assets" / name).read_text(encoding="utf-8")
 
 
+@cache
+def packed_library() -> bytes:
+    """The script plotly.js (its bundle for scenes in 3D), compressed with gzip. Its version is in `assets/plotly/README.md`."""
+    return (files("fastrcaps_dse.page") / "assets" / "plotly" / "plotly-gl3d.min.js.gz").read_bytes()
+
+
 def script() -> str:
     """The page's own script: the constants, then all scripts, in one function, so that they declare nothing outside it."""
     values = constants()
@@ -50,7 +77,7 @@ def script() -> str:
 def live_page(name: str) -> str:
     """The page that loads its scripts, style and data from its server. `name` is the study's."""
     head = '<link rel="stylesheet" href="page.css">'
-    end = '<script src="plotly.js"></script><script src="page.js"></script>'
+    end = '<script src="page.js"></script>'
     return _page(name, head, end, policy=None)
 
 
@@ -59,12 +86,19 @@ def file_page(content: dict[str, Any], curves: dict[int, Any]) -> str:
 
     `content` is what `study_content` gives; `curves` maps trials to what `curves_content` gives.
     """
-    data = base64.b64encode(gzip.compress(json.dumps([content, curves], separators=(",", ":")).encode(), mtime=0)).decode()
-    scripts = [plotly_js().replace("</script", "<\\/script"), script()]
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    packed, plans = shared_plans(curves)
+    data = gzip.compress(json.dumps([content, packed, plans], separators=(",", ":")).encode(), mtime=0)
+    scripts = [gzip.decompress(packed_library()), script().encode()]
+    hashes = " ".join(f"'sha256-{_base64(hashlib.sha256(text).digest())}'" for text in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    end = f'<script type="text/plain" id="data">{data}</script>' + "".join(f"<script>{s}</script>" for s in scripts)
+    inside = {"data": data, "library": packed_library()}  # the page unpacks them, the library when it is first needed
+    end = "".join(f'<script type="text/plain" id="{name}">{_base64(kept)}</script>' for name, kept in inside.items())
+    end += f"<script>{script()}</script>"
     return _page(content["study"]["name"], f"<style>{asset('page.css')}</style>", end, policy)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _page(name: str, head: str, end: str, policy: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import secrets
 import socket
 import threading
@@ -14,6 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.page.library import Library
+from fastrcaps_dse.page.notes import NoteBook
 from fastrcaps_dse.page.server import News, make_app
 from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.objectives import Objective
@@ -45,14 +48,17 @@ def serve(
     storage: str | None,
     open_browser: bool,
     say: Callable[[str], None],
+    offers_all: bool = False,
+    notes: Store | None = None,
 ) -> None:
     """Serve the page until interrupted.
 
     `port` 0 takes a free port. `expose` is the address of this machine by which other machines reach the page; without it, only this
-    machine does. `storage` is the database as the user wrote it. `say` prints a line to the user. Raises InputError if `expose` names no
+    machine does. `storage` is the database as the user wrote it. `say` prints a line to the user. With `offers_all` the page
+    offers all studies of the storage. `notes` is the storage to write notes into. Raises InputError if `expose` names no
     single address of this machine, MachineError if the port cannot be opened.
     """
-    bound = _bind(check_address(expose) if expose else LOOPBACK, port)
+    bound = _bind(check_address(expose) if expose is not None else LOOPBACK, port)
     port = bound.getsockname()[1]
     token = secrets.token_urlsafe(24) if expose else None
     names = [expose] if expose else [LOOPBACK, "localhost"]
@@ -61,7 +67,11 @@ def serve(
     watched = Watched(source=Source(store=store, study=study, objectives=objectives, storage=storage))
     news = News()
     app = make_app(
-        watched, news, hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))], token=token
+        Library(first=watched, offers_all=offers_all),
+        news,
+        hosts=[*hosts, *(host.removesuffix(":80") for host in hosts if host.endswith(":80"))],
+        token=token,
+        notes=NoteBook(store=notes) if notes is not None else None,
     )
     say(f"{study.name}: {address}    (Ctrl-C ends it)")
     if open_browser:
@@ -71,12 +81,18 @@ def serve(
 
 def check_address(text: str) -> str:
     """The text, if it names one single address by which others reach this machine. Raises InputError otherwise."""
+    example = "e.g. --expose 192.168.1.20 or --expose lab-pc"
+    if not text.strip():
+        raise InputError("--expose names no single address: it is empty", example)
     try:
         unspecified = ipaddress.ip_address(text).is_unspecified
     except ValueError:
-        unspecified = not text or "/" in text or ":" in text
+        unspecified = text == "*"
+        if not unspecified and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text):
+            raise InputError(f"{text!r} names no single address: it is neither a name nor an IP address", example) from None
     if unspecified:
-        raise InputError(f"{text!r} names no single address of this machine", "e.g. --expose 192.168.1.20 or --expose lab-pc")
+        reason = "it stands for all addresses, but the page answers only to the one that it is opened by"
+        raise InputError(f"{text!r} names no single address of this machine: {reason}", example)
     return text
 
 

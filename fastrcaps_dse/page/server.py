@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,15 +13,17 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.figures.plots import plotly_js
+from fastrcaps_dse.errors import InputError, UserError
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.constants import BEAT_SECONDS
+from fastrcaps_dse.page.library import Library
+from fastrcaps_dse.page.notes import NOTE_PATH, NoteBook
+from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.page.watch import Watched
 
 LOOK_SECONDS = 0.5  # between two looks at the database
@@ -43,11 +46,12 @@ HEADERS = {
 class Guard:
     """Refuses requests with another host, another method than GET and HEAD, or without the token if there is one.
 
-    It also sets the security headers of every answer.
+    Where notes may be written, it lets requests to /note through, which checks them itself. It also
+    sets the security headers of every answer.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str | None) -> None:
-        self.app, self.hosts, self.token = app, hosts, token
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str | None, *, writes: bool = False) -> None:
+        self.app, self.hosts, self.token, self.writes = app, hosts, token, writes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -69,7 +73,8 @@ class Guard:
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
             return PlainTextResponse("unknown host", 421)
-        if scope["method"] not in ("GET", "HEAD"):
+        is_note = self.writes and scope["path"] == NOTE_PATH and scope["method"] == "POST"
+        if scope["method"] not in ("GET", "HEAD") and not is_note:
             return PlainTextResponse("only GET and HEAD", 405, {"Allow": "GET, HEAD"})
         if self.token is not None:
             given = QueryParams(scope["query_string"]).get("token", "")
@@ -80,23 +85,37 @@ class Guard:
         return None
 
 
-def make_app(watched: Watched, news: News, *, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
+def make_app(
+    watched: Watched | Library, news: News, *, hosts: Sequence[str], token: str | None = None, notes: NoteBook | None = None
+) -> ASGIApp:
     """The server's application.
 
-    `hosts` are the values of the Host header that it answers, compared exactly. `news` wakes its streams of events, and ends them.
-    `token`, if given, is what each request must carry.
+    `watched` is the study, or all that are offered. `hosts` are the values of the Host header that it answers, compared exactly. `news`
+    wakes its streams of events, and ends them. `token`, if given, is what each request must carry. `notes` writes notes; without it
+    nothing can be written.
     """
+    library = watched if isinstance(watched, Library) else Library(first=watched)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_watch(watched, news))
+        task = asyncio.create_task(_watch(library, news))
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    app = Starlette(routes=_routes(watched, news, token), lifespan=lifespan)
-    return Guard(app, frozenset(host.lower() for host in hosts), token)
+    routes = [*_routes(library, news, token, writes=notes is not None), *(notes.routes(library) if notes else ())]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={UserError: _told, ClientDisconnect: _gone})
+    return Guard(app, frozenset(host.lower() for host in hosts), token, writes=notes is not None)
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, UserError)
+    return PlainTextResponse(error.message, 404 if isinstance(error, InputError) else 503)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return PlainTextResponse("the request broke off", 400)
 
 
 class News:
@@ -117,59 +136,72 @@ class News:
         self.changed = asyncio.Event()
 
 
-async def _watch(watched: Watched, news: News) -> None:
+async def _watch(library: Library, news: News) -> None:
     while True:
-        if await run_in_threadpool(watched.look):
-            news.wake()
+        for watched in library:
+            if await run_in_threadpool(watched.look):
+                news.wake()
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _routes(watched: Watched, news: News, token: str | None) -> list[Route]:
+def _routes(library: Library, news: News, token: str | None, *, writes: bool) -> list[Route]:
     query = f"?token={token}" if token else ""
 
     def text(kind: str, make: Callable[[], str]) -> Callable[[Request], Response]:
         return lambda _: Response(make(), media_type=kind)
 
-    def page() -> str:
-        made = document.live_page(watched.source.study.name)
-        for name in ("page.css", "page.js", "plotly.js"):
-            made = made.replace(f'"{name}"', f'"{name}{query}"')
-        return made
-
-    async def data(request: Request) -> Response:
+    async def of(request: Request) -> Watched:
+        """The study that a request is about, read if it has not been yet."""
+        watched = await run_in_threadpool(library.watched, request.query_params.get("study"))
         if not watched.revision and watched.error is None:
             await run_in_threadpool(watched.look)
+        return watched
+
+    def page(request: Request) -> Response:
+        made = document.live_page(library.watched(request.query_params.get("study")).source.study.name)
+        for name in ("page.css", "page.js"):
+            made = made.replace(f'"{name}"', f'"{name}{query}"')
+        if writes:
+            made = made.replace("<body>", '<body data-notes="true">')
+        return Response(made, media_type="text/html")
+
+    async def data(request: Request) -> Response:
+        watched = await of(request)
         if not watched.revision:
             return PlainTextResponse(watched.error or "not ready", 503)
         return _json(watched.since(_number(request.query_params.get("since", "0"))))
 
     async def curves(request: Request) -> Response:
         trials = [_number(part) for part in request.query_params.get("trials", "").split(",")][:MAX_CURVES]
-        try:
-            return _json(await run_in_threadpool(watched.source.curves, trials))
-        except UserError as error:
-            return PlainTextResponse(error.message, 503)
+        watched = await of(request)
+        return _json(await run_in_threadpool(watched.source.curves, trials))
+
+    async def panel(request: Request) -> Response:
+        watched = await of(request)
+        return _json(await run_in_threadpool(watched.source.panel, request.url.path.strip("/")))
+
+    async def studies(_: Request) -> Response:
+        return _json(await run_in_threadpool(library.studies))
 
     async def weights(request: Request) -> Response:
-        trial = _number(request.query_params.get("trial", ""))
-        try:
-            path = await run_in_threadpool(watched.source.weights, trial)
-        except UserError as error:
-            return PlainTextResponse(error.message, 503)
+        trial, watched = _number(request.query_params.get("trial", "")), await of(request)
+        path = await run_in_threadpool(watched.source.weights, trial)
         if path is None:
             return PlainTextResponse("the weights of this design are not kept", 404)
         return FileResponse(path, media_type="application/octet-stream", filename=f"trial-{trial}.safetensors")
 
-    async def events(_: Request) -> Response:
-        return StreamingResponse(_events(watched, news), media_type="text/event-stream")
+    async def events(request: Request) -> Response:
+        return StreamingResponse(_events(await of(request), news), media_type="text/event-stream")
 
     return [
-        Route("/", text("text/html", page)),
-        Route("/page.css", text("text/css", lambda: document.asset("page.css"))),
-        Route("/page.js", text("text/javascript", document.script)),
-        Route("/plotly.js", text("text/javascript", plotly_js)),
+        Route("/", page),
+        Route("/page.css", packed("text/css", lambda: gzip.compress(document.asset("page.css").encode()))),
+        Route("/page.js", packed("text/javascript", lambda: gzip.compress(document.script().encode()))),
+        Route("/plotly.js", packed("text/javascript", document.packed_library)),
         Route("/data", data),
         Route("/curves", curves),
+        Route("/studies", studies),
+        *(Route(f"/{name}", panel) for name in PANELS),
         Route("/weights", weights),
         Route("/events", events),
     ]
@@ -183,6 +215,28 @@ async def _events(watched: Watched, news: News) -> AsyncIterator[str]:
         yield f"data: {json.dumps(message)}\n\n"
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), BEAT_SECONDS)
+
+
+def packed(kind: str, make: Callable[[], bytes]) -> Callable[[Request], Response]:
+    """An endpoint that sends what `make` gives, which is compressed with gzip: as it is, or unpacked to who does not accept that."""
+
+    def answer(request: Request) -> Response:
+        body, headers = make(), {"Vary": "Accept-Encoding"}
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Response(body, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(gzip.decompress(body), media_type=kind, headers=headers)
+
+    return answer
+
+
+def accepts_gzip(accepted: str) -> bool:
+    """Whether the value of an Accept-Encoding header accepts gzip: it names it, or `*`, with a weight other than 0."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        refused = any(parameter.startswith("q=") and not parameter[2:].strip("0.") for parameter in parameters)
+        weights[name] = not refused
+    return weights.get("gzip", weights.get("*", False))
 
 
 def _number(text: str) -> int:

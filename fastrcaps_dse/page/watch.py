@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.errors import UserError
-from fastrcaps_dse.page.content import curves_content, study_content
+from fastrcaps_dse.page.content import study_content
+from fastrcaps_dse.page.curves import curves_content
+from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow, run_folder, runs_folder
+from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder, runs_folder
 
 WEIGHTS = "weights.safetensors"  # the file of a run
 
@@ -32,7 +35,14 @@ class Source:
     def content(self) -> dict[str, Any]:
         """What the page shows of the study, without the curves."""
         seconds = self.store.train_seconds(self.study.study_id)
-        return study_content(self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage)
+        notes = notes_of(self.store, self.study.study_id)
+        return study_content(
+            self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage, notes=notes
+        )
+
+    def panel(self, name: str) -> dict[str, Any]:
+        """What a panel shows that is worked out when it is opened. Raises KeyError for one that there is not."""
+        return PANELS[name](self.store.trials(self.study), self.objectives)
 
     def weights(self, trial: int) -> Path | None:
         """The file of a design's weights in the storage's own folder, whatever path is stored; None if there is none."""
@@ -47,7 +57,7 @@ class Source:
         """The curves of some designs by trial. Trials that the study does not have are left out."""
         wanted = set(trials)
         return {
-            trial.trial: curves_content(trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
+            trial.trial: curves_content(self.study, trial, {run.run_id: self.store.epochs(run.run_id) for run in trial.runs})
             for trial in self.store.trials(self.study)
             if trial.trial in wanted
         }
@@ -61,6 +71,7 @@ class Watched:
     server: str = field(default_factory=lambda: secrets.token_hex(4))  # the revisions of another server mean nothing here
     revision: int = 0  # of the study; 0 before it is first read
     error: str | None = None  # why the study cannot be read now
+    lock: threading.Lock = field(default_factory=threading.Lock)
     pulse: tuple[Any, ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)  # the content without the designs
     designs: dict[int, tuple[int, dict[str, Any]]] = field(
@@ -69,6 +80,10 @@ class Watched:
 
     def look(self) -> bool:
         """Read the study if it changed. Returns whether it, or the error, did."""
+        with self.lock:  # a request and the watch may look at once
+            return self._look()
+
+    def _look(self) -> bool:
         try:
             pulse = self.source.pulse()
             if pulse == self.pulse and self.error is None:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from fastrcaps_dse.errors import InputError, nearest
+from fastrcaps_dse.problem.ranges import DIGITS, to_digits
 from fastrcaps_dse.problem.schedules import (
     BATCH_SCHEDULES,
     LR_POLICIES,
@@ -22,7 +23,7 @@ from fastrcaps_dse.problem.schedules import (
     field_kind,
 )
 
-_FORMATS: Mapping[FieldKind, str] = {"whole number": "", "real number": ".6g", "cycle": ""}
+_FORMATS: Mapping[FieldKind, str] = {"whole number": "", "real number": f".{DIGITS}g", "cycle": ""}
 
 
 def to_text(part: LrPolicy | BatchSchedule) -> str:
@@ -67,7 +68,7 @@ def _parse(text: str, classes: Mapping[str, type[LrPolicy | BatchSchedule]], wha
 
 
 def convert_field(cls: type[LrPolicy | BatchSchedule], name: str, value: object) -> int | float | str:
-    """The value of a field, converted to the kind that `cls` declares for it.
+    """The value of a field, converted to the kind that `cls` declares for it; a real number in the digits that its text has.
 
     `value` is a text or a number. Raises InputError for a value that does not fit.
     """
@@ -80,7 +81,7 @@ def convert_field(cls: type[LrPolicy | BatchSchedule], name: str, value: object)
             if not number.is_integer():
                 raise ValueError
             return int(number)
-        return number
+        return to_digits(number)
     except (ValueError, OverflowError):
         wanted = "a whole number" if kind == "whole number" else "a number"
         default = next(f.default for f in fields(cls) if f.name == name)

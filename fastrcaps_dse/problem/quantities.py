@@ -88,6 +88,12 @@ def format_value(objective: str, value: float) -> str:
     return f"{value:,.0f}" if value == round(value) or value > 1000 else f"{value:,.1f}"
 
 
+def format_difference(objective: str, delta: float) -> str:
+    """The difference of two values of an objective, with its sign: of accuracies in percentage points, "-1.52 points"."""
+    sign = "+" if delta > 0 else "-"
+    return sign + (f"{abs(delta):.2f} points" if objective == "acc" else format_value(objective, abs(delta)))
+
+
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 run", "2 runs"."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

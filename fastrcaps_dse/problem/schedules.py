@@ -306,7 +306,7 @@ def polynomial_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: flo
     return float(lr_min + (lr_max - lr_min) * (1 - t / cycle_steps) ** power)
 
 
-def _cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
+def cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
     """(Steps since the last restart, steps of the cycle). A change of batch size is a restart, too."""
     phase = timeline.phase_of_step(step)
     in_phase = step - phase.first_step
@@ -328,10 +328,10 @@ def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
                 step, total_steps=timeline.total_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, half=policy.half
             )
         case WarmRestarts():
-            t, cycle_steps = _cycle_position(policy.cycle, step, timeline)
+            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
             return cosine_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max)
         case WarmRestartsPolynomial():
-            t, cycle_steps = _cycle_position(policy.cycle, step, timeline)
+            t, cycle_steps = cycle_position(policy.cycle, step, timeline)
             return polynomial_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, power=policy.power)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.labels import SEPARATOR, label_of, parse_label
 from fastrcaps_dse.problem.notation import convert_field, parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.ranges import Choice, Range, contains, count_of, values_of
 from fastrcaps_dse.problem.schedules import (
     LR_POLICIES,
     AdaBatch,
@@ -142,25 +143,8 @@ PLAIN_DIMENSIONS = ("weight_sharing", "decoder", "network", "routing_iterations"
 """The dimensions that are plain values. The two others, policy and schedule, have fields of their own."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """The values that a field of a policy or schedule may take."""
-
-    low: float  # included
-    high: float  # included
-    log: bool = False  # sampled evenly by the logarithm
-    step: float | None = None  # distance of neighboring values; None for all real numbers
-
-    @property
-    def finite(self) -> bool:
-        """Whether the range has finitely many values."""
-        return self.step is not None or self.low == self.high
-
-    def values(self) -> list[float]:
-        """All values of a finite range, in rising order."""
-        if not self.step:
-            return [self.low]
-        return [self.low + k * self.step for k in range(math.floor((self.high - self.low) / self.step + 1e-9) + 1)]
+ENUMERABLE = 4096
+"""The most designs of a space that are listed one by one. Of a larger one, as of an infinite one, designs are sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,26 +161,32 @@ class DesignSpace:
     network: tuple[Network, ...] = ("capsnet",)
     routing_iterations: tuple[int, ...] = (3,)
     shift: tuple[int, ...] = (2,)
-    open_fields: Mapping[str, Range | tuple[float | str, ...]] = field(default_factory=dict)
+    open_fields: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:
         """Whether the space has finitely many designs."""
         return all(not isinstance(r, Range) or r.finite for r in self._used_fields().values())
 
-    def _used_fields(self) -> dict[str, Range | tuple[float | str, ...]]:
+    def _used_fields(self) -> dict[str, Choice]:
         present = {f.name for part in (*self.lr_policy, *self.batch_schedule) for f in fields(part)}
         return {name: r for name, r in self.open_fields.items() if name in present}
 
-    def fields_of(self, part: LrPolicy | BatchSchedule) -> dict[str, Range | tuple[float | str, ...]]:
+    def fields_of(self, part: LrPolicy | BatchSchedule) -> dict[str, Choice]:
         """The ranges and choices of the open fields that this policy or schedule has, by name."""
         names = {f.name for f in fields(part)}
         return {name: r for name, r in self.open_fields.items() if name in names}
 
+    @property
+    def enumerable(self) -> bool:
+        """Whether the space has so few designs that they are listed one by one."""
+        size = self.size()
+        return size is not None and size <= ENUMERABLE
+
     def designs(self) -> Iterator[DesignPoint]:
-        """All designs of a finite space, each once. Raises ValueError for an infinite space."""
-        if not self.finite:
-            raise ValueError("the design space is not finite")
+        """All designs of a space of at most `ENUMERABLE`, each once. Raises ValueError for a larger or an infinite space."""
+        if not self.enumerable:
+            raise ValueError("the design space is infinite or too large to be listed")
         seen: set[str] = set()
         policies = [p for part in self.lr_policy for p in self._variants(part)]
         schedules = [s for part in self.batch_schedule for s in self._variants(part)]
@@ -209,9 +199,17 @@ class DesignSpace:
 
     def _variants(self, part: Any) -> Iterator[Any]:
         open_here = self.fields_of(part)
-        axes = [r.values() if isinstance(r, Range) else r for r in open_here.values()]
-        for values in itertools.product(*axes):
+        for values in itertools.product(*map(values_of, open_here.values())):
             yield self.with_fields(part, dict(zip(open_here, values, strict=True)))
+
+    def _count(self, parts: Sequence[Any]) -> int:
+        """How many policies, or schedules, there are of these choices. Choices that differ in open fields only are one."""
+        distinct = set()
+        for part in parts:
+            open_here = self.fields_of(part)
+            closed = tuple((f.name, getattr(part, f.name)) for f in fields(part) if f.name not in open_here)
+            distinct.add((type(part), closed, math.prod(map(count_of, open_here.values()))))
+        return sum(count for *_, count in distinct)
 
     @staticmethod
     def with_fields(part: Any, values: Mapping[str, float | str]) -> Any:
@@ -230,7 +228,7 @@ class DesignSpace:
         """The choice that differs from this policy or schedule in open fields only; None if the space does not admit the part."""
         choices: Sequence[Any] = self.lr_policy if isinstance(part, LR_POLICIES) else self.batch_schedule
         open_here = self.fields_of(part)
-        if not all(_contains(r, getattr(part, name)) for name, r in open_here.items()):
+        if not all(contains(r, getattr(part, name)) for name, r in open_here.items()):
             return None
         free = {name: getattr(part, name) for name in open_here}
         return next((c for c in choices if type(c) is type(part) and replace(c, **free) == part), None)
@@ -250,16 +248,12 @@ class DesignSpace:
         return points
 
     def size(self) -> int | None:
-        """The number of designs, or None for infinitely many."""
-        return sum(1 for _ in self.designs()) if self.finite else None
-
-
-def _contains(r: Range | tuple[float | str, ...], value: Any) -> bool:
-    if not isinstance(r, Range):
-        return value in r
-    if not isinstance(value, (int, float)) or not r.low <= value <= r.high:
-        return False
-    return not r.step or any(math.isclose(value, v, rel_tol=1e-9) for v in r.values())
+        """The number of designs, or None for infinitely many. They are counted, not listed."""
+        if not self.finite:
+            return None
+        trained = self._count(self.lr_policy) * self._count(self.batch_schedule) * len(set(self.shift))
+        capsnets = len(set(self.weight_sharing)) * len(set(self.decoder)) * len(set(self.routing_iterations))
+        return trained * sum(capsnets if network == "capsnet" else 1 for network in set(self.network))
 
 
 def make_point(**values: Any) -> DesignPoint:

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.notation import convert_field, parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
 from fastrcaps_dse.problem.quantities import parse_quantity
+from fastrcaps_dse.problem.ranges import DIGITS, Choice, Range, to_digits
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_whole_number
 from fastrcaps_dse.problem.space import (
+    ENUMERABLE,
     NAMED_DESIGNS,
     Decoder,
     DesignPoint,
     DesignSpace,
     Network,
-    Range,
     paper_name,
     parse_design,
 )
@@ -29,6 +30,7 @@ Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper", "all-images"]
 Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
+MOST = 2**53  # a whole number in a study file: more than any of them means
 UNBOUNDED = 10**6  # trials; more than any study has
 
 
@@ -76,10 +78,12 @@ class StudySpec:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
         if self.protocol == "all-images" and self.pruning != "off":
             raise InputError("runs of the protocol all-images are not pruned: their last epoch counts", "use --pruning off")
-        if self.sampler == "exhaustive" and not self.space.finite:
+        if self.sampler == "exhaustive" and not self.space.enumerable:
+            size = self.space.size()
             raise InputError(
-                "the exhaustive sampler needs a finite design space",
-                "give each range under [space.fields] a step, or use guided",
+                f"the exhaustive sampler needs at most {ENUMERABLE:,} designs, "
+                + ("the space has infinitely many" if size is None else f"the space has {size:,}"),
+                "give each range under [space.fields] a step, list fewer values, or use guided",
             )
 
     @property
@@ -182,7 +186,7 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     given = dict(document)
     given["space"] = _parse_space(_table(given.get("space", {}), "space"), source)
     for name in ("epochs", "seeds", "trials", "seed"):
-        if name in given and (type(given[name]) is not int):
+        if name in given and (type(given[name]) is not int or abs(given[name]) > MOST):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
     for name in ("name", "dataset", "protocol", "sampler", "time", "pruning", "within"):
         if name in given and not isinstance(given[name], str):
@@ -194,9 +198,9 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     if "within" in given:
         given["within"] = parse_quantity("time", given["within"])
     if "objectives" in given:
-        given["objectives"] = parse_objectives(_list(given["objectives"], "objectives"))
+        given["objectives"] = parse_objectives(_texts(given["objectives"], "objectives"))
     if "first" in given:
-        given["first"] = tuple(parse_design(str(text)) for text in _list(given["first"], "first"))
+        given["first"] = tuple(parse_design(text) for text in _texts(given["first"], "first"))
         for point in given["first"]:
             if not given["space"].admits(point):
                 raise InputError(
@@ -254,32 +258,63 @@ def _check_corners(space: DesignSpace) -> None:
         space.with_fields(part, worst)
 
 
-def _extremes(choice: Range | tuple[float | str, ...]) -> tuple[float, float]:
+def _extremes(choice: Choice) -> tuple[float, float]:
     values = (choice.low, choice.high) if isinstance(choice, Range) else tuple(float(value) for value in choice)
     return min(values), max(values)
 
 
-def _parse_fields(table: Mapping[str, Any], source: str) -> dict[str, Range | tuple[float | str, ...]]:
+def _parse_fields(table: Mapping[str, Any], source: str) -> dict[str, Choice]:
     allowed = sorted({f.name for cls in (*LR_POLICIES, *BATCH_SCHEDULES) for f in fields(cls)})
     _refuse_unknown(table, allowed, f"[space.fields] of {source}")
     return {
-        name: _parse_range(name, value, source) if isinstance(value, Mapping) else tuple(_choices(value, name))
+        name: _parse_range(name, value, source) if isinstance(value, Mapping) else _parse_values(name, value, source)
         for name, value in table.items()
     }
 
 
+def _parse_values(name: str, value: object, source: str) -> tuple[float | str, ...]:
+    """The choices of a field, of which each must be of its kind."""
+    values = _choices(value, name)
+    owners = [cls for cls in (*LR_POLICIES, *BATCH_SCHEDULES) if any(f.name == name for f in fields(cls))]
+    for each in values:
+        is_number = type(each) in (int, float) and math.isfinite(each) and abs(each) <= MOST
+        if not is_number and not isinstance(each, str):
+            raise InputError(f"{source}: {name} lists {each!r}", f"list numbers, e.g. {name} = [{_example(name)}]")
+        convert_field(owners[0], name, each)
+    return tuple(values)
+
+
+def _example(name: str) -> object:
+    """The default of a field."""
+    return next(f.default for cls in (*LR_POLICIES, *BATCH_SCHEDULES) for f in fields(cls) if f.name == name)
+
+
 def _parse_range(name: str, table: Mapping[str, Any], source: str) -> Range:
     _refuse_unknown(table, [f.name for f in fields(Range)], f"{name} of {source}")
-    example = f"{name} = {{ low = 1e-4, high = 1e-3 }}"
+    example = f"{name} = {{ low = 1, high = 10 }}" if is_whole_number(name) else f"{name} = {{ low = 1e-4, high = 1e-3 }}"
     if not {"low", "high"} <= set(table):
         raise InputError(f"{source}: the range of {name} needs low and high", example)
-    if not all(isinstance(table[end], (int, float)) for end in ("low", "high")):
-        raise InputError(f"{source}: low and high of {name} must be numbers", example)
-    parsed = Range(**({"step": 1, **table} if is_whole_number(name) else table))
+    numbers = {key: value for key, value in table.items() if key != "log"}
+    if not all(type(n) in (int, float) and math.isfinite(n) and abs(n) <= MOST for n in numbers.values()):
+        raise InputError(f"{source}: low, high and step of {name} must be numbers", example)
+    if type(table.get("log", False)) is not bool:
+        raise InputError(f"{source}: log of {name} must be true or false, got {table['log']!r}", example)
+    if is_whole_number(name) and not all(float(n).is_integer() for n in numbers.values()):
+        raise InputError(f"{source}: low, high and step of {name} must be whole numbers", example)
+    if is_whole_number(name) and table.get("log", False):
+        raise InputError(f"{source}: {name} has whole numbers, which are sampled evenly", "leave log out, or list values")
+    if is_whole_number(name):
+        parsed = Range(**{"step": 1, **table})
+    else:
+        parsed = Range(**{**table, **{end: to_digits(table[end]) for end in ("low", "high")}})
     log_without_zero = parsed.low > 0 or not parsed.log
     step_fits = parsed.step is None or (parsed.step > 0 and not parsed.log)
     if not (0 <= parsed.low <= parsed.high and log_without_zero and step_fits):
         raise InputError(f"{source}: bad range of {name}", "0 <= low <= high; log needs low > 0 and no step; step > 0")
+    if parsed.step is not None and not is_whole_number(name) and parsed.step < parsed.high * 10.0 ** (1 - DIGITS):
+        raise InputError(
+            f"{source}: the step of {name} is too fine: values are told apart by {DIGITS} digits", "leave step out, or widen it"
+        )
     return parsed
 
 
@@ -299,6 +334,14 @@ def _list(value: object, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise InputError(f"{name} must be a list, got {value!r}", f"write {name} = [...]")
     return value
+
+
+def _texts(value: object, name: str) -> list[str]:
+    texts = _list(value, name)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{name} must list texts, got {text!r}", f'write {name} = ["..."]')
+    return texts
 
 
 def _choices(value: object, name: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastrcaps_dse import cores, trainer
@@ -43,12 +44,17 @@ def assign_devices(workers: int | None, cost_model: CostModel, trials: int | Non
         if here.spec.time == "steps" and here.device.type == "cuda":
             workers *= _fitting_here(cost_model)
         if here.spec.time == "steps" and here.device.type == "cpu":
-            free = cores.available_memory()
             designs = [*here.spec.first_designs, *here.spec.space.examples()]
-            needs = [PROCESS_BYTES + cost_model.memory.bytes_of(point) for point in designs]
-            largest = max((need for need in needs if need <= free), default=free)  # those that fit beside nothing are ruled out
-            workers = filling(trainer.all_threads(), free, max(1, largest), trials or here.spec.trials)
+            needs = [cost_model.memory.bytes_of(point) for point in designs]
+            workers = workers_of_processor(needs, trials or here.spec.trials)
     return [str(devices[index % len(devices)]) for index in range(workers)]
+
+
+def workers_of_processor(needs: Sequence[int], trials: int) -> int:
+    """How many workers fill the cores of this machine; `needs` are the bytes of the runs of some designs, without their processes."""
+    free = cores.available_memory()
+    fitting_alone = [PROCESS_BYTES + need for need in needs if PROCESS_BYTES + need <= free]  # others are ruled out
+    return filling(trainer.all_threads(), free, max(fitting_alone, default=max(1, free)), trials)
 
 
 def _fitting_here(cost_model: CostModel) -> int:

@@ -1,4 +1,4 @@
-"""What a study would train and how long that takes, before and while it is trained."""
+"""How many trials a study has time for, and how long it still takes while it is trained."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from fastrcaps_dse import data, trainer
-from fastrcaps_dse.capsnet.memory import Load, training_bytes
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
-from fastrcaps_dse.errors import TooLittleMemory
-from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 
@@ -37,71 +32,6 @@ def trials_within(spec: StudySpec, seconds: Callable[[DesignPoint], float]) -> i
     each = [*first, *[math.fsum(first) / len(first)] * (spec.trials - len(first))]
     count = sum(total <= spec.within for total in itertools.accumulate(each))
     return min(spec.trials, max(LEAST_TRIALS, count))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedDesign:
-    """A design that a study would train first, and what that is estimated to take."""
-
-    point: DesignPoint
-    params: int
-    steps: int  # of one run
-    seconds: float  # of one run, training only; infinite where the memory does not suffice
-    memory: int  # bytes that one run needs at once, about
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a study would train."""
-
-    first: tuple[PlannedDesign, ...]  # the designs that are tried first
-    designs: int  # how many it would try in all
-    size: int | None  # of the space; None for infinite
-    seconds: float  # of training, for all designs and seeds
-
-
-def make_plan(spec: StudySpec, *, data_dir: Path | None, device: str | None, precision: str | None) -> Plan:
-    """What the study would train. Measures a few steps of each batch size here. Raises UserErrors."""
-    chosen = trainer.choose_device(device)
-    number_type = trainer.choose_precision(chosen, precision)
-    dataset = data.load_for(spec, data_dir)
-    check_designs(spec, dataset.shape)
-    images = len(trainer.split_for(dataset, spec.protocol)[0])
-    measured: dict[tuple[str, bool, int], float] = {}  # seconds a step, by network, weight sharing and batch size
-
-    free = trainer.room(chosen)
-
-    def step(point: DesignPoint, size: int, needed: int) -> float:
-        key = (point.network, point.weight_sharing, size)
-        if key not in measured:
-            try:
-                fits = needed <= free
-                timing = trainer.measure_step(point, dataset, size, chosen, number_type, groups=3) if fits else None
-                measured[key] = timing.seconds if timing else math.inf
-            except TooLittleMemory:
-                measured[key] = math.inf
-        return measured[key]
-
-    def planned(point: DesignPoint) -> PlannedDesign:
-        line = build_timeline(point.batch_schedule, epochs=spec.epochs, images=images)
-        work, on_cpu = trainer.work_type(number_type), chosen.type == "cpu"
-        seconds, most = 0.0, 0
-        for phase in line.phases:
-            load = Load(point=point, shape=dataset.shape, batch=min(phase.batch_size, images), work=work, on_cpu=on_cpu)
-            needed = training_bytes(load, images)
-            most = max(most, needed)
-            seconds += step(point, phase.batch_size, needed) * phase.epochs * phase.steps_per_epoch
-        params = parameter_count(point, dataset.shape)
-        return PlannedDesign(point=point, params=params, steps=line.total_steps, seconds=seconds, memory=most)
-
-    size = spec.space.size()
-    designs = spec.trials if size is None else min(spec.trials, size)
-    first = tuple(planned(point) for point in spec.first_designs[:designs])
-    rest = [planned(point) for point in spec.space.examples()] if designs > len(first) else []
-    trained = [d.seconds for d in rest if math.isfinite(d.seconds)]
-    mean_of_rest = math.fsum(trained) / max(1, len(trained))
-    total = math.fsum(d.seconds for d in first if math.isfinite(d.seconds)) + mean_of_rest * (designs - len(first))
-    return Plan(first=first, designs=designs, size=size, seconds=total * spec.seeds)
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.problem.objectives import selected_epoch
-from fastrcaps_dse.runs.prefix_cache import PrefixCache
+from fastrcaps_dse.runs.prefix_cache import PrefixCache, link
 from fastrcaps_dse.store import EpochRow, Store
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 
@@ -48,6 +48,8 @@ class RunFiles:
         for path in self.folder.glob("epoch-*.safetensors"):
             if path.name > weights_name(training.done):  # of epochs that will be trained again
                 path.unlink()
+        for path in self.folder.glob("*.partial"):  # of a process that was killed while it wrote
+            path.unlink()
         return [row for row in stored if row.epoch <= training.done]
 
     def fork(self, training: Training, keys: Sequence[str]) -> list[EpochRow]:
@@ -93,14 +95,20 @@ class RunFiles:
         return self.folder / weights_name(epoch)
 
     def select(self, epoch: int) -> Path:
-        """Make the weights of the selected epoch those of the run; their path."""
-        return self.best_weights(epoch).replace(self.folder / WEIGHTS)
+        """Make the weights of the selected epoch those of the run; their path.
+
+        The epoch keeps its own until the run is stored as finished, so that a process that is killed in between loses nothing.
+        """
+        partial = self.folder / f"{WEIGHTS}.partial"
+        partial.unlink(missing_ok=True)
+        link(self.best_weights(epoch), partial)
+        partial.replace(self.folder / WEIGHTS)
+        partial.unlink(missing_ok=True)  # it stays where both were the same file already
+        return self.folder / WEIGHTS
 
     def tidy(self) -> None:
-        """Keep only the weights of the run."""
-        for path in self.folder.glob("*.safetensors"):
-            if path.name != WEIGHTS:
-                path.unlink()
+        """Keep only the weights of the run, which is finished."""
+        keep_only_weights(self.folder)
 
     def _keep_row(self, epoch: Mapping[str, Any]) -> EpochRow:
         """Store an epoch, with the seconds that it adds to the time objective: by steps, or as the clock measured."""
@@ -112,6 +120,13 @@ class RunFiles:
     def _has_best_weights(self, stored: Sequence[EpochRow], done: int) -> bool:
         rows = [row for row in stored if row.epoch <= done]
         return len(rows) == done and self.best_weights(self.selected([row.acc for row in rows])).exists()
+
+
+def keep_only_weights(folder: Path) -> None:
+    """Delete all files in the folder of a finished run but its weights."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != WEIGHTS:
+            path.unlink(missing_ok=True)
 
 
 def weights_name(epoch: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fastrcaps_dse import store
 from fastrcaps_dse.runs.prefix_cache import is_entry
 from fastrcaps_dse.runs.runner import PREFIXES
-from fastrcaps_dse.store import RunRow, Store
+from fastrcaps_dse.store import UNFINISHED, RunRow, Store
 
 WEIGHTS_KIND = "weights"
 CHECKPOINTS = "checkpoints of runs that are not finished"
@@ -69,7 +69,7 @@ def _classified(folder: Path, runs: Iterable[RunRow]) -> Iterator[tuple[str, Pat
         for path in sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]:
             if str(path.absolute()) in kept:
                 yield WEIGHTS_KIND, path
-            elif run is not None and run.state == "running":
+            elif run is not None and run.state in UNFINISHED:
                 yield CHECKPOINTS, path
             else:
                 yield LEFT_OVER, path

@@ -85,8 +85,8 @@ class MemoryGuard:
         return refusal is None
 
     def check(self, spec: StudySpec) -> None:
-        """Raises InputError where no design of a space fits, or none of those that stand for an infinite one."""
-        designs = spec.space.designs() if spec.space.finite else [*spec.first_designs, *spec.space.examples()]
+        """Raises InputError where no design of a space fits, or none of those that stand for a large or infinite one."""
+        designs = spec.space.designs() if spec.space.enumerable else [*spec.first_designs, *spec.space.examples()]
         refusal = "no design fits"
         for point in designs:
             refused = self.refusal(point)

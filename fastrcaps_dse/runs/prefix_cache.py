@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CHECKPOINT, BEST, EPOCHS = "checkpoint.safetensors", "best.safetensors", "epochs.json"
+ABANDONED_SECONDS = 86400.0  # no process takes so long to fill a folder of the cache
 LIMIT_BYTES = 2 * 10**9  # a checkpoint of the full network has 99 MB
 
 
@@ -63,8 +65,8 @@ class PrefixCache:
             return
         try:
             partial.mkdir(parents=True, exist_ok=True)
-            _link(checkpoint, partial / CHECKPOINT)
-            _link(best, partial / BEST)
+            link(checkpoint, partial / CHECKPOINT)
+            link(best, partial / BEST)
             (partial / EPOCHS).write_text(json.dumps(list(epochs)), encoding="utf-8")
             partial.rename(folder)
         except OSError:
@@ -81,12 +83,28 @@ class PrefixCache:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
+def is_abandoned(folder: Path) -> bool:
+    """Whether a folder of the cache was begun by a process that no longer runs, on this machine or long ago on another."""
+    _, dot, writer = folder.name.partition(".")
+    if not dot:
+        return False
+    try:
+        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+            return True
+        os.kill(int(writer), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
 def is_entry(folder: Path) -> bool:
     """Whether a folder of the cache is a prefix that a run can begin with; others were left by a process that was stopped."""
     return all((folder / name).is_file() for name in (CHECKPOINT, BEST, EPOCHS)) and "." not in folder.name
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """The same file under another name: a link if the file system has links, else a copy."""
     try:
         os.link(source, target)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
-from fastrcaps_dse.errors import RunFailed, TooLittleMemory
+from fastrcaps_dse.errors import RunFailed, TooLittleMemory, UserError
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.runs.budget import Budget
@@ -21,10 +21,19 @@ from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.files import RunFiles
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.pruner import make_pruner
-from fastrcaps_dse.search.protocols import EpochFinished, Failed, Measured, Message, OutOfTime, Request, RunStarted
+from fastrcaps_dse.search.protocols import (
+    EpochFinished,
+    Failed,
+    Measured,
+    Message,
+    OutOfTime,
+    Request,
+    RunStarted,
+    StepsTaken,
+)
 from fastrcaps_dse.search.pruning import Prune
 from fastrcaps_dse.store import EpochRow, RunRow
-from fastrcaps_dse.trainer import Training, beside_others, device_name, free_memory, software, translate_device_errors
+from fastrcaps_dse.trainer import Epoch, Training, beside_others, device_name, free_memory, software, translate_device_errors
 
 HEARTBEAT_SECONDS = 20.0
 PREFIXES = "prefixes"  # the folder of the prefix cache
@@ -60,6 +69,8 @@ class Runner:
             reason = str(failure)
         except Exception as error:
             reason = _lack_of_memory(error)  # keep no error in a variable: it refers to all that the run has allocated
+        finally:
+            self.leave(request)
         free_memory()  # for the next design, now that the error and what it refers to are gone
         self._fail(run.run_id, reason)
         yield Failed(request=request, reason=reason)
@@ -67,6 +78,12 @@ class Runner:
     def abandon(self, request: Request, reason: str) -> None:
         """Fail the run of a request that no living process is training."""
         self._fail(self._claim(request).run_id, reason)
+
+    def leave(self, request: Request) -> None:
+        """Let the run of a request be interrupted, unless it is finished: this process ends its training."""
+        here = self.context
+        with suppress(UserError):  # a process that cannot write ends, and its runs count as interrupted anyway
+            here.store.leave_run(here.study.study_id, request.point.key, request.seed)
 
     def _claim(self, request: Request) -> RunRow:
         here, point = self.context, request.point
@@ -97,8 +114,7 @@ class Runner:
         yield RunStarted(request=request, epochs=here.spec.epochs, accuracies=tuple(row.acc for row in rows))
         pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
         while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
-            with beside_others(here.device):
-                epoch = training.run_epoch()
+            epoch = yield from self._epoch(training, request)
             rows.append(files.keep(training, epoch, best=epoch.acc > max((row.acc for row in rows), default=-1.0)))
             if keys and training.done in _ends_of_phases(training):
                 files.keep_prefix(keys[training.done - 1], rows)
@@ -107,6 +123,18 @@ class Runner:
                 yield OutOfTime(request=request)
                 return
         yield Measured(request=request, measurement=self._finish(training, files, rows, prune))
+
+    def _epoch(self, training: Training, request: Request) -> Generator[Message, None, Epoch]:
+        """Train the next epoch, and say now and then how far it is."""
+        number, size = training.done + 1, len(training.train_split)
+        with beside_others(self.context.device):
+            parts = training.epoch_in_parts()
+            while True:
+                try:
+                    yield StepsTaken(request=request, epoch=number, images=next(parts), of=size)
+                except StopIteration as stop:
+                    epoch: Epoch = stop.value
+                    return epoch
 
     def _algorithms(self, run: RunRow) -> Algorithms:
         """The convolution algorithms with which a run was begun, else those that are the fastest here."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 
-from fastrcaps_dse import data, trainer
+from fastrcaps_dse import data, interruption, trainer
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.problem.study_spec import StudySpec
@@ -80,7 +79,7 @@ class _ToPipe(logging.Handler):
 
 def _work(pipe: connection.Connection, setup: WorkerSetup) -> None:
     """What a worker does: train what it is asked for, until the exploring process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exploring process is interrupted, and ends its workers
+    interruption.leave_to_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
@@ -128,7 +127,8 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=_work, args=(theirs, self.setup), daemon=True)
-        self.process.start()
+        with interruption.starting_processes():
+            self.process.start()
         theirs.close()  # the worker alone holds its end, so that its death closes the pipe
 
     def ask(self, request: Request) -> None:
@@ -169,6 +169,8 @@ class WorkerPool:
         """End all workers; their runs go on from their last epochs another time."""
         for worker in self.processes:
             worker.end()
+            if worker.request is not None:
+                self.runner.leave(worker.request)
 
     def run(self, next_request: Callable[[], Request | None]) -> Iterator[Message]:
         """See `Executor`."""

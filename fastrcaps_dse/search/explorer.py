@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastrcaps_dse.analysis.picks import Limit
@@ -56,9 +57,18 @@ class Explorer:
 
     def run(self, executor: Executor) -> None:
         """Explore. Raises UserErrors."""
-        for message in executor.run(self.next_request):
-            self.tell(message)
-            self._take(message)
+        try:
+            for message in executor.run(self.next_request):
+                self.tell(message)
+                self._take(message)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let the trials that are not finished wait for the next exploration."""
+        with suppress(Exception):  # of the storage: the trials are taken up again in any case
+            for number in {*self.history.under_way, *(trial.number for trial in self.history.waiting)}:
+                self.study.leave(number)
 
     def next_request(self) -> Request | None:
         """The next run: a further seed of a trial under way, a trial that an earlier process has left, or a new design."""
@@ -73,6 +83,8 @@ class Explorer:
         trial = history.waiting.pop(0)
         if trial.number not in history.under_way:
             history.under_way[trial.number] = trial
+            if trial.resumed:
+                self.study.take_up(trial.number)
             counts = {"finished": len(history.finished), "target": self.target}
             self.tell(TrialStarted(trial=trial.number, point=trial.point, resumed=trial.resumed, **counts))
         return Request(trial=trial.number, point=trial.point, seed=self.spec.seed + len(trial.runs))

@@ -17,7 +17,7 @@ from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.search.parameters import suggest
 from fastrcaps_dse.search.protocols import Bounds
 
-SAMPLED = 1000  # designs of an infinite space that are looked at before it is called empty
+SAMPLED = 1000  # designs of a space that is not listed that are looked at before it is called empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class LimitFilter:
 
     def check(self, spec: StudySpec) -> None:
         """Raises InputError for limits that contradict each other or need an objective that is not measured, NothingFits where
-        they rule out every design, or each of a thousand of an infinite space.
+        they rule out every design, or each of a thousand of a space that is not listed.
         """
         check_limits(self.limits)
         for limit in self.limits:
@@ -56,7 +56,7 @@ class LimitFilter:
     def _refuse_empty(self, spec: StudySpec) -> None:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
         sampled = (suggest(study.ask(), spec.space) for _ in range(SAMPLED))
-        designs = spec.space.designs() if spec.space.finite else itertools.chain(spec.first_designs, sampled)
+        designs = spec.space.designs() if spec.space.enumerable else itertools.chain(spec.first_designs, sampled)
         least: dict[Limit, float] = {}
         for point in designs:
             violated = self.violated(point)

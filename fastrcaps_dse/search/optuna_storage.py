@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement, Objective
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.search.history import FinishedTrial, History, OpenTrial
@@ -61,6 +61,11 @@ def directions_of(spec: StudySpec) -> list[Literal["maximize", "minimize"]]:
     return [objective.direction for objective in spec.objectives]
 
 
+def metric_name(objective: Objective) -> str:
+    """The name of an objective's values in Optuna's tools, with the unit unless that is what is counted."""
+    return objective.name if objective.unit in (objective.name, "parameters") else f"{objective.name} ({objective.unit})"
+
+
 def constraints_of(limits: Sequence[Limit], measured: Mapping[str, float] | Measurement) -> dict[str, float]:
     """By how much each limit is violated, in the unit of its objective: Optuna calls a trial feasible where none is above 0."""
     return {str(limit): limit.violation(measured[limit.objective]) for limit in limits}
@@ -97,6 +102,14 @@ class OptunaStudy:
         template.user_attrs = {"label": point.label, "design": point.key}
         return self.storage.get_trial(self.storage.create_new_trial(self.study_id, template)).number
 
+    def leave(self, trial: int) -> None:
+        """Let a trial that is not finished wait, as nobody trains it any more."""
+        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.WAITING)
+
+    def take_up(self, trial: int) -> None:
+        """Let a trial run that an earlier process has left."""
+        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.RUNNING)
+
     def report(self, trial: int, accuracies: Iterator[tuple[int, float]] | Sequence[tuple[int, float]]) -> None:
         """Keep (epoch, accuracy in %) pairs as the trial's intermediate values, which Optuna's tools plot."""
         for epoch, accuracy in accuracies:
@@ -104,8 +117,17 @@ class OptunaStudy:
 
     def complete(self, trial: int, mean: Measurement, limits: Sequence[Limit] = ()) -> None:
         """End a trial with the mean over its seeds, and with its constraints."""
-        self.storage.set_trial_user_attr(self._trial_id(trial), "measurement", asdict(mean))
-        for name, violation in constraints_of(limits, mean).items():
+        constraints = constraints_of(limits, mean)
+        attributes = {
+            "measurement": asdict(mean),
+            "test_acc (%)": mean.test_acc,
+            "pruned_after (epochs)": mean.pruned_after,
+            "violates": ", ".join(name for name, violation in constraints.items() if violation > 0) or None,
+        }
+        for name, value in attributes.items():
+            if value is not None:
+                self.storage.set_trial_user_attr(self._trial_id(trial), name, value)
+        for name, violation in constraints.items():
             optuna.Trial(self.study, self._trial_id(trial)).set_constraint(name, violation)
         self.study.tell(trial, [mean[objective.name] for objective in self.spec.objectives])
 
@@ -134,6 +156,8 @@ def open_optuna_study(spec: StudySpec, storage: BaseStorage) -> OptunaStudy:
     if is_new:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # dashboards have no other names of values
-            study.set_metric_names([f"{objective.name} ({objective.unit})" for objective in spec.objectives])
+            study.set_metric_names([metric_name(objective) for objective in spec.objectives])
+        for name in ("dataset", "protocol", "epochs", "seeds"):
+            study.set_user_attr(name, getattr(spec, name))
     study_id = storage.get_study_id_from_name(spec.name)
     return OptunaStudy(spec=spec, storage=storage, study=study, study_id=study_id, is_new=is_new)

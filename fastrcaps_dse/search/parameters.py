@@ -12,8 +12,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
+from fastrcaps_dse.problem.ranges import Choice, Range
 from fastrcaps_dse.problem.schedules import is_whole_number
-from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, Range, make_point
+from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, make_point
 
 
 def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
@@ -28,7 +29,7 @@ def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
     }
 
 
-def field_distribution(name: str, choice: Range | tuple[float | str, ...]) -> BaseDistribution:
+def field_distribution(name: str, choice: Choice) -> BaseDistribution:
     """Optuna's distribution for an open field of a policy or schedule."""
     if not isinstance(choice, Range):
         return optuna.distributions.CategoricalDistribution(list(choice))
@@ -66,14 +67,14 @@ def sample_design(space: DesignSpace, generator: random.Random) -> DesignPoint:
     return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
 
 
-def _sample_field(choice: Range | tuple[float | str, ...], generator: random.Random) -> float | str:
+def _sample_field(choice: Choice, generator: random.Random) -> float | str:
     if not isinstance(choice, Range):
         return generator.choice(choice)
     if choice.log:
         return math.exp(generator.uniform(math.log(choice.low), math.log(choice.high)))
     if choice.step is None:
         return generator.uniform(choice.low, choice.high)
-    return choice.low + choice.step * generator.randrange(int((choice.high - choice.low) / choice.step + 1e-9) + 1)
+    return choice.low + choice.step * generator.randrange(choice.count)
 
 
 def suggest_one(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:

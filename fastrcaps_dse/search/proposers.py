@@ -22,7 +22,7 @@ from fastrcaps_dse.search.protocols import Forecaster, Proposer
 
 CANDIDATES = 128  # designs that the guided search chooses from, at most
 PROPOSALS = 20  # of a sampler; if all of them have a trial already, a random new design takes their place
-RANDOM_TRIES = 1000  # random designs of an infinite space, before it is called exhausted
+RANDOM_TRIES = 1000  # random designs of a space that is not listed, before it is called exhausted
 
 
 def make_proposers(
@@ -73,7 +73,7 @@ class OptunaSampler:
             self._tell(trial)
         self.told = len(history.finished)
         space = self.spec.space
-        new = [point for point in space.designs() if history.is_new(point)] if space.finite else None
+        new = [point for point in space.designs() if history.is_new(point)] if space.enumerable else None
         if new == []:
             return None
         seed = history.generator(self.spec.seed).getrandbits(32)
@@ -143,7 +143,7 @@ class Guided:
 
     def _selection(self, history: History, generator: random.Random) -> list[DesignPoint]:
         space = self.spec.space
-        if space.finite:
+        if space.enumerable:
             new = [point for point in space.designs() if history.is_new(point)]
         else:
             sampled = (sample_design(space, generator) for _ in range(CANDIDATES))

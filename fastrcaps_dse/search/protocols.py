@@ -37,6 +37,16 @@ class RunStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepsTaken:
+    """How far a run is within an epoch, told at most four times a second."""
+
+    request: Request
+    epoch: int  # counted from 1
+    images: int  # that this epoch has been trained on
+    of: int  # images of an epoch
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochFinished:
     """An epoch was trained, evaluated and stored."""
 
@@ -67,7 +77,7 @@ class OutOfTime:
     request: Request
 
 
-Message = RunStarted | EpochFinished | Measured | Failed | OutOfTime
+Message = RunStarted | StepsTaken | EpochFinished | Measured | Failed | OutOfTime
 
 
 # --- what the loop says of a trial ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.front_weights import keep_front_weights
+from fastrcaps_dse.runs.leftovers import sweep
 from fastrcaps_dse.runs.progress import Progress
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.explorer import Explorer
@@ -69,6 +70,7 @@ def explore(
     budget = budget or Budget()
     with store.clear_errors(study.store.url):
         _refuse_second_process(study)
+        sweep(study.store, study.row)
         _warn_of_another_device(study)
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
@@ -142,7 +144,7 @@ def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
         trial.trial: RacedDesign(
             point=trial.design,
             runs=[run.measurement for run in trial.runs if run.measurement is not None],
-            seeds={run.seed for run in trial.runs if run.state != "running"},
+            seeds={run.seed for run in trial.runs if run.state not in store.UNFINISHED},
         )
         for trial in study.store.trials(study.row)
         if trial.measurement is not None

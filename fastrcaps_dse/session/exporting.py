@@ -89,7 +89,7 @@ def export_design(
     check_target(out)
     run = trained_run(trial)
     shape = ImageShape(**row.image_shape)
-    network = trainer.load_network(weights_path(ours, run), trial.design, shape)
+    network = trainer.load_network(weights_path(run), trial.design, shape)
     trials, objectives = ours.trials(row), row.objectives
     source = Source(
         network=network,
@@ -135,20 +135,18 @@ def kept_run(trial: TrialRow) -> RunRow:
     return found
 
 
-def weights_path(ours: Store, run: RunRow) -> Path:
-    """The file of a run's weights: where it was written, or, if the database was moved, beside it. Raises InputError."""
-    written = Path(str(run.weights))
-    beside = store.run_folder(store.runs_folder(ours.url), run.run_id) / written.name
-    for path in (written, beside):
-        if path.is_file():
-            return path
-    raise InputError(f"the weights {written} are gone", "train the design again, with --fresh")
+def weights_path(run: RunRow) -> Path:
+    """The file of a run's weights. Raises InputError where it is gone."""
+    path = Path(str(run.weights))
+    if path.is_file():
+        return path
+    raise InputError(f"the weights {path} are gone", "train the design again, with --fresh")
 
 
 def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
     """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
     run, shape = trained_run(trial), ImageShape(**row.image_shape)
-    network = as_tested(trainer.load_network(weights_path(ours, run), trial.design, shape), run)
+    network = as_tested(trainer.load_network(weights_path(run), trial.design, shape), run)
     scaling = row.pixel_scaling or ""
     return PickedNetwork(network, design=trial.design, shape=shape, classes=_classes(row, shape), scaling=scaling)
 

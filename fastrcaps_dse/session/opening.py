@@ -96,7 +96,7 @@ def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data
     if spec.name not in rows:
         if not mirror.is_new and mirror.study.get_trials(deepcopy=False):
             raise InputError(
-                f"the study {spec.name!r} in this storage was not made by fastrcaps-dse", "name another with --study"
+                f"the study {spec.name!r} in this database was not made by fastrcaps-dse", "name another with --study"
             )
         train, select = trainer.split_for(dataset, spec.protocol)
         ours.add_study(

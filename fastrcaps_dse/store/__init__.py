@@ -7,8 +7,9 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.database import Store
+from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import any_alive, is_alive
-from fastrcaps_dse.store.rows import AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
+from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.url import (
     begin_immediate,
     clear_errors,
@@ -23,9 +24,11 @@ from fastrcaps_dse.store.url import (
 )
 
 __all__ = [
+    "UNFINISHED",
     "URL",
     "AlgorithmChoice",
     "EpochRow",
+    "Note",
     "RunRow",
     "StepTime",
     "Store",
@@ -36,10 +39,12 @@ __all__ = [
     "clear_errors",
     "default_url",
     "is_alive",
+    "notes_of",
     "open_url",
     "parse_url",
     "run_folder",
     "runs_folder",
+    "set_note",
     "sqlite_path",
     "url_text",
     "without_password",

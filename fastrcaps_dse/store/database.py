@@ -6,7 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from fastrcaps_dse.errors import InputError, MachineError, nearest
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.migration import migrate
-from fastrcaps_dse.store.owner import is_alive, process_name
+from fastrcaps_dse.store.owner import is_alive, is_trained, process_name
 from fastrcaps_dse.store.rows import (
     VALUE_COLUMNS,
     AlgorithmChoice,
@@ -28,7 +29,16 @@ from fastrcaps_dse.store.rows import (
     run_row,
     trial_row,
 )
-from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path, translate, url_text
+from fastrcaps_dse.store.url import (
+    clear_errors,
+    make_engine,
+    runs_folder,
+    sqlite_path,
+    translate,
+    url_text,
+    weights_from_store,
+    weights_to_store,
+)
 
 
 class Store:
@@ -113,6 +123,7 @@ class Store:
             runs = sa.select(tables.run.c.run_id).where(of_study)
             connection.execute(tables.epoch.delete().where(tables.epoch.c.run_id.in_(runs)))
             connection.execute(tables.run.delete().where(of_study))
+            connection.execute(tables.note.delete().where(tables.note.c.study_id == study_id))
             connection.execute(tables.study.delete().where(tables.study.c.study_id == study_id))
 
     def rename_study(self, study_id: int, name: str) -> None:
@@ -135,6 +146,11 @@ class Store:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
+    def _run(self, row: Any) -> RunRow:
+        """A stored run, with the path of its weights as it is from the current directory."""
+        run = run_row(row)
+        return replace(run, weights=weights_from_store(runs_folder(self.url), run.run_id, run.weights))
+
     def claim_run(self, study_id: int, trial: int, design: Mapping[str, Any], key: str, seed: int) -> RunRow:
         """The run of this design and seed, made where it is not there, and owned by this process from now on.
 
@@ -152,7 +168,7 @@ class Store:
                     f"trial {trial} is being trained by another process ({found['owner']})", "wait for it, or stop it"
                 )
             connection.execute(tables.run.update().where(condition).values(owner=process_name(), heartbeat=now))
-            return run_row(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
+            return self._run(connection.execute(sa.select(tables.run).where(condition)).mappings().one())
 
     def equal_run(self, study: StudyRow, run: RunRow, environment: Mapping[str, str]) -> RunRow | None:
         """A finished run of another study that is the same training with the same measures, on the same device and software."""
@@ -170,8 +186,17 @@ class Store:
         )
         for row in self._rows(query):
             if all(row["identity"].get(name) == study.identity.get(name) for name in same):
-                return run_row(row)
+                return self._run(row)
         return None
+
+    def leave_run(self, study_id: int, key: str, seed: int) -> None:
+        """Note that no process trains this run, if it is not finished and no other living process owns it."""
+        c = tables.run.c
+        condition = (c.study_id == study_id) & (c.design_key == key) & (c.seed == seed) & (c.state == "running")
+        with self._write() as connection:
+            found = connection.execute(sa.select(c.owner, c.heartbeat).where(condition)).mappings().first()
+            if found is not None and not is_alive(found["owner"], found["heartbeat"]):
+                connection.execute(tables.run.update().where(condition).values(owner=None, heartbeat=time.time()))
 
     def beat(self, run_id: int) -> None:
         """Say that the run's process lives."""
@@ -186,16 +211,17 @@ class Store:
     def finish_run(
         self, run_id: int, measurement: Measurement, wall_time: float, weights: str | None, reason: str | None = None
     ) -> None:
-        """Keep what a run has reached; `reason` is why it was pruned, if it was."""
+        """Keep what a run has reached; `weights` is the path of its weights, `reason` why it was pruned, if it was."""
         with self._write() as connection:
             values: dict[str, Any] = {name: measurement[name] for name in VALUE_COLUMNS}
             values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
             others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
             values |= {"wall_time": wall_time, "others": others}
+            kept = None if weights is None else weights_to_store(runs_folder(self.url), Path(weights))
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
-                .values(state="done", weights=weights, reason=reason, ended=time.time(), **values)
+                .values(state="done", weights=kept, reason=reason, ended=time.time(), **values)
             )
 
     def fail_run(self, run_id: int, reason: str) -> None:
@@ -214,7 +240,7 @@ class Store:
     def runs(self, study_id: int) -> list[RunRow]:
         """All runs of a study, by trial and seed."""
         query = sa.select(tables.run).where(tables.run.c.study_id == study_id).order_by(tables.run.c.trial, tables.run.c.seed)
-        return [run_row(row) for row in self._rows(query)]
+        return [self._run(row) for row in self._rows(query)]
 
     def owners(self, study_id: int) -> list[Mapping[str, Any]]:
         """Owner and heartbeat of each running run."""
@@ -226,7 +252,14 @@ class Store:
         grouped: dict[int, list[RunRow]] = defaultdict(list)
         for run in self.runs(study.study_id):
             grouped[run.trial].append(run)
-        return [trial_row(trial, runs, study.identity["seeds"]) for trial, runs in grouped.items()]
+        explored = any(run.state == "running" for runs in grouped.values() for run in runs)
+        return [trial_row(trial, runs, study.identity["seeds"], explored=explored) for trial, runs in grouped.items()]
+
+    def trial_counts(self) -> dict[int, int]:
+        """How many trials each study has, by study id."""
+        c = tables.run.c
+        query = sa.select(c.study_id, sa.func.count(sa.distinct(c.trial)).label("trials")).group_by(c.study_id)
+        return {row["study_id"]: row["trials"] for row in self._rows(query)}
 
     def train_seconds(self, study_id: int) -> dict[int, float]:
         """The training seconds of all epochs of each trial, as the study counts them."""
@@ -237,11 +270,15 @@ class Store:
         return {row["trial"]: row["seconds"] for row in self._rows(query.where(c.study_id == study_id).group_by(c.trial))}
 
     def pulse(self, study_id: int) -> tuple[Any, ...]:
-        """What changes whenever something of a study does: asked often, it reads the runs alone."""
-        c, count = tables.run.c, sa.func.count
-        query = sa.select(count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended)).where(c.study_id == study_id)
+        """What changes whenever something of a study does: asked often, it reads the runs and the notes alone."""
+        c, n, count = tables.run.c, tables.note.c, sa.func.count
+        noted = sa.select(sa.func.max(n.changed)).where(n.study_id == study_id).scalar_subquery()
+        notes = sa.select(count(n.trial)).where(n.study_id == study_id).scalar_subquery()
+        facts = (count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended), noted, notes)
+        query = sa.select(*facts).where(c.study_id == study_id)
+        trained = sum(is_trained(row["owner"], row["heartbeat"]) for row in self.owners(study_id))
         with clear_errors(self.url), self.engine.connect() as connection:
-            return tuple(connection.execute(query).one())
+            return (*connection.execute(query).one(), trained)
 
     # --- step times ---------------------------------------------------------------------------------------------------
 

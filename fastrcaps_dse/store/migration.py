@@ -26,6 +26,7 @@ STATEMENTS = {
         "ALTER TABLE fastrcaps_study ADD COLUMN classes JSON",
         "ALTER TABLE fastrcaps_study ADD COLUMN pixel_scaling TEXT",
     ],
+    7: [],  # the table of notes is new, and made with all others
 }
 """What takes the tables of the version before to each version."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 STALE_SECONDS = 120.0  # a run of another machine whose heart has not beaten for so long is taken up again
 
+DEFUNCT = ("Z", "X")  # states of a process that has ended
+
 
 def process_name() -> str:
     """This process, so that another can tell whether it lives: host, boot and start included, for numbers are used again."""
@@ -19,14 +21,13 @@ def process_name() -> str:
 
 
 def _started(pid: int) -> str:
-    """Boot and start time of a process (Linux); empty where they cannot be known."""
+    """Boot and start time of a process (Linux); empty where they cannot be known, and for one that has ended but is not waited for."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return (
-            boot + ":" + Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[19]
-        )
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return ""
+    return "" if fields[0] in DEFUNCT else f"{boot}:{fields[19]}"
 
 
 def any_alive(owners: Iterable[Mapping[str, Any]]) -> bool:
@@ -34,8 +35,13 @@ def any_alive(owners: Iterable[Mapping[str, Any]]) -> bool:
     return any(is_alive(row["owner"], row["heartbeat"]) for row in owners)
 
 
+def is_trained(owner: str | None, heartbeat: float | None) -> bool:
+    """Whether a living process trains a run that is not finished: this one, or another."""
+    return owner == process_name() or is_alive(owner, heartbeat)
+
+
 def is_alive(owner: str | None, heartbeat: float | None) -> bool:
-    """Whether the owner of a run lives: on this host by its process, elsewhere by its heartbeat."""
+    """Whether the owner of a run is another process that lives: on this host by its process, elsewhere by its heartbeat."""
     if not owner or heartbeat is None:
         return False
     host, pid, started = json.loads(owner)

@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 from fastrcaps_dse.problem.objectives import Measurement, Objective, mean_measurement, parse_objectives
 from fastrcaps_dse.problem.space import DesignPoint, design_from_dict
+from fastrcaps_dse.store.owner import is_trained
+
+RunState = Literal["running", "interrupted", "done", "failed"]
+"""Of a run or a trial. An interrupted one is not finished, and no living process trains it: the next exploration goes on with it."""
+UNFINISHED: tuple[RunState, ...] = ("running", "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,7 @@ class RunRow:
     trial: int
     design: DesignPoint
     seed: int
-    state: Literal["running", "done", "failed"]
+    state: RunState
     reason: str | None
     device: str | None
     precision: str | None
@@ -71,7 +76,7 @@ class RunRow:
     algorithms: Mapping[str, str] | None = None  # of the convolution, by batch size; None before the run has begun
     measurement: Measurement | None
     wall_time: float | None  # s of training up to the selected epoch, as a clock told it
-    weights: str | None
+    weights: str | None  # their path from the current directory, if they are kept
     started: float
     ended: float | None
 
@@ -104,7 +109,7 @@ class TrialRow:
 
     trial: int
     design: DesignPoint
-    state: Literal["running", "done", "failed"]
+    state: RunState
     runs: tuple[RunRow, ...]
     measurement: Measurement | None  # the mean over the seeds; None unless done
 
@@ -128,13 +133,18 @@ def run_row(row: Any) -> RunRow:
         if measured
         else None
     )
-    kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement")}
-    return RunRow(design=design_from_dict(row["design"]), measurement=measurement, **kept)
+    kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement", "state")}
+    left = row["state"] == "running" and not is_trained(row["owner"], row["heartbeat"])
+    state: RunState = "interrupted" if left else row["state"]
+    return RunRow(design=design_from_dict(row["design"]), measurement=measurement, state=state, **kept)
 
 
-def trial_row(trial: int, runs: list[RunRow], seeds: int) -> TrialRow:
+def trial_row(trial: int, runs: list[RunRow], seeds: int, *, explored: bool = False) -> TrialRow:
+    """A trial from its runs. `explored`: a living process trains runs of the study; the trial may wait for its next seed."""
     measurements = [run.measurement for run in runs if run.measurement is not None]
-    state: Literal["running", "done", "failed"] = "running"
+    states = {run.state for run in runs}
+    trained = "running" in states or (explored and "interrupted" not in states)
+    state: RunState = "running" if trained else "interrupted"
     stopped = any(measured.pruned_after is not None for measured in measurements)
     if stopped or len(measurements) >= seeds:  # a further seed that fails takes nothing from them
         state = "done"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -48,7 +48,9 @@ run = sa.Table(
     sa.Column("test_acc", sa.Float),  # %
     sa.Column("selected_epoch", sa.Integer),
     sa.Column("pruned_after", sa.Integer),  # epochs, where the run was pruned
-    sa.Column("weights", sa.String(1024)),
+    sa.Column(
+        "weights", sa.String(1024)
+    ),  # relative to the folder of all runs; of earlier versions, to where they were trained
     sa.Column("owner", sa.String(200)),
     sa.Column("heartbeat", sa.Float),  # s since 1970
     sa.Column("started", sa.Float, nullable=False),  # s since 1970
@@ -96,4 +98,13 @@ algorithm_choice = sa.Table(
     sa.Column("seconds", sa.JSON, nullable=False),  # of each algorithm that was timed, forward and backward
     sa.Column("measured", sa.Float, nullable=False),  # s since 1970
 )
-OURS = [schema, study, run, epoch, step_time, algorithm_choice]
+note = sa.Table(
+    "fastrcaps_note",
+    metadata,
+    sa.Column("study_id", sa.ForeignKey("fastrcaps_study.study_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("starred", sa.Integer, nullable=False),  # 1 or 0
+    sa.Column("changed", sa.Float, nullable=False),  # s since 1970
+)
+OURS = [schema, study, run, epoch, step_time, algorithm_choice, note]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,16 @@ def default_url() -> str:
     return os.environ.get("FASTRCAPS_STORAGE") or DEFAULT_URL
 
 
+EXAMPLES = "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
+SECRETS = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)  # in the name of an option of a URL
+
+
 def parse_url(text: str) -> URL:
-    """The URL of a storage; a plain path is an SQLite file. Raises InputError."""
+    """The URL of a storage; a plain path is an SQLite file. Raises InputError, whose message tells no password."""
     if "://" not in text:
+        # a URL with a slash too few would make a folder whose name has the password in it
+        if re.match(r"[A-Za-z][\w+.-]+:", text) or re.search(r":[^/]*@", text):
+            raise InputError("the database is neither a path nor a URL: a URL has :// after its first word", EXAMPLES)
         text = f"sqlite:///{text}"
     try:
         url = make_url(text)
@@ -32,11 +40,30 @@ def parse_url(text: str) -> URL:
             url = url.set(drivername="postgresql+psycopg")  # the driver that the extra installs
         url.get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
-        without_user = text.split("@")[-1] if "@" in text else text
-        raise InputError(
-            f"{without_user!r} is not a storage URL", "e.g. sqlite:///studies/fastrcaps.db or postgresql://USER@HOST/NAME"
-        ) from None
+        raise InputError(f"{_scheme(text)} is not the URL of a database", EXAMPLES) from None
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite(url)
     return url
+
+
+def _scheme(text: str) -> str:
+    """The first word of a URL, without what may be a password."""
+    word = text.partition("://")[0]
+    return f"{word}://..." if re.fullmatch(r"[\w+.-]+", word) else "the text"
+
+
+def _check_sqlite(url: URL) -> None:
+    """Raises InputError for an SQLite URL that names no file, or has options that would fail later."""
+    if url.host or url.username or url.password or url.port:
+        raise InputError("an SQLite URL names a file, no user and no host", "three slashes: sqlite:///studies/fastrcaps.db")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise InputError("the database is a file, so that a study can be continued", "e.g. sqlite:///studies/fastrcaps.db")
+    if not url.database.isprintable():
+        raise InputError(f"the database {url.database!r} has characters that no file name has", "name a file")
+    if url.query:
+        raise InputError(
+            f"an SQLite URL takes no options, got {', '.join(url.query)}", "leave out what follows the question mark"
+        )
 
 
 def open_url(storage: str | None) -> URL:
@@ -45,14 +72,24 @@ def open_url(storage: str | None) -> URL:
 
 
 def url_text(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL without its password and without options that may be secret."""
+    query = {name: "***" if SECRETS.search(name) else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def secrets_of(url: URL) -> list[str]:
+    """The texts of a URL that must not be told."""
+    values = [str(url.password)] if url.password else []
+    for name, value in url.query.items():
+        values += [value] if isinstance(value, str) and SECRETS.search(name) else []
+        values += [*value] if isinstance(value, tuple) and SECRETS.search(name) else []
+    return [value for value in values if value]
 
 
 def without_password(storage: str) -> str:
     """A storage as the user named it, without a password."""
     url = make_url(storage) if "://" in storage else None
-    return url_text(url) if url is not None and url.password else storage
+    return url_text(url) if url is not None and secrets_of(url) else storage
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -69,6 +106,28 @@ def runs_folder(url: URL) -> Path:
 def run_folder(runs: Path, run_id: int) -> Path:
     """The folder of a run, in the folder of all runs of a storage."""
     return runs / f"run-{run_id:06d}"
+
+
+def weights_to_store(runs: Path, weights: Path) -> str:
+    """The path of a run's weights as the database has it: relative to the folder of all runs, so that both can be moved together."""
+    here, folder = weights.absolute(), runs.absolute()
+    return here.relative_to(folder).as_posix() if here.is_relative_to(folder) else str(weights)
+
+
+def weights_from_store(runs: Path, run_id: int, stored: str | None) -> str | None:
+    """The path of a run's weights from the current directory; None if none are kept.
+
+    Earlier versions stored it as it was seen from the directory that they trained in. What such a path says is now beside the database,
+    if it was moved with its runs.
+    """
+    if stored is None:
+        return None
+    written, own = Path(stored), run_folder(runs, run_id)
+    beside = own / written.name
+    if written.parts == beside.relative_to(runs).parts or beside.is_file():
+        return str(beside)
+    in_runs = written.parent.name == own.name and written.parent.parent.suffix == runs.suffix
+    return str(beside) if in_runs and not written.is_file() else stored
 
 
 @contextmanager
@@ -91,11 +150,12 @@ def translate(error: BaseException, url: URL) -> UserError:
     if "locked" in text:
         return MachineError(f"{where} is locked by another program", "close it, then run the same command again")
     if isinstance(error, ImportError):
-        return MachineError(f"no driver for {url_text(url)}: {text}", "pip install 'fastrcaps-dse[postgresql]'")
-    if url.password:
-        text = text.replace(str(url.password), "***")
+        extra = "'fastrcaps-dse[postgresql]'" if url.get_backend_name() == "postgresql" else "with the driver of this database"
+        return MachineError(f"no driver for {url_text(url)}: {text}", f"pip install {extra}")
+    for secret in secrets_of(url):
+        text = text.replace(secret, "***")
     return MachineError(
-        f"the storage {where} cannot be used: {text}", "check --storage, that its folder exists and may be written"
+        f"the database {where} cannot be used: {text}", "check --storage, that its folder exists and may be written"
     )
 
 

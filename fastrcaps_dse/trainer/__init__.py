@@ -22,7 +22,7 @@ from fastrcaps_dse.trainer.images import epoch_images, split_for
 from fastrcaps_dse.trainer.memory import clear_device_errors, free_memory, room, translate_device_errors
 from fastrcaps_dse.trainer.range_test import RangeTest, range_test
 from fastrcaps_dse.trainer.stopwatch import StepKey, Timing, latency_key, measure_latency, measure_step, step_key
-from fastrcaps_dse.trainer.threads import all_threads, take_share
+from fastrcaps_dse.trainer.threads import all_threads, take_share, with_share_of
 from fastrcaps_dse.trainer.training import Epoch, Training
 from fastrcaps_dse.trainer.weights import load_network
 
@@ -60,5 +60,6 @@ __all__ = [
     "step_key",
     "take_share",
     "translate_device_errors",
+    "with_share_of",
     "work_type",
 ]

@@ -7,9 +7,9 @@ device, so that the host only replays it, and never waits within an epoch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,10 +19,12 @@ from fastrcaps_dse.data import Split
 from fastrcaps_dse.trainer.adam import Adam, Optimizer
 from fastrcaps_dse.trainer.images import as_floats
 from fastrcaps_dse.trainer.memory import lacks_memory
+from fastrcaps_dse.trainer.pace import Pace
 from fastrcaps_dse.trainer.threads import follow_load
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 CAPTURE_FROM = 200  # steps of a run; fewer are not worth a capture
+T = TypeVar("T")
 WARM_UP_STEPS = 3  # before a capture, as CUDA graphs need them
 
 
@@ -34,11 +36,24 @@ class Steps(Protocol):
     def warm_up(self, images: Split, batch_size: int, steps: int) -> None:
         """Prepare for `steps` steps of this batch size; weights and optimizer state stay as they are."""
 
-    def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
-        """Take a step for each learning rate, on one batch after the other.
+    def take(self, images: Split, batch_size: int, rates: Sequence[float]) -> Generator[int, None, Tensor]:
+        """Take a step for each learning rate, on one batch after the other; yields now and then how many are done.
 
         Returns the sums of the (classification loss, reconstruction loss) over the images, [2], on the device.
         """
+
+    def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
+        """Take the steps of `take` without a stop; its sums."""
+
+
+def run_through(parts: Generator[int, None, T]) -> T:
+    """What a generator returns, after all that it yields."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as stop:
+            returned: T = stop.value
+            return returned
 
 
 def _update(network: CapsNet | LeNet5, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
@@ -75,8 +90,13 @@ class EagerSteps:
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
         """See `Steps.run`."""
+        return run_through(self.take(images, batch_size, rates))
+
+    def take(self, images: Split, batch_size: int, rates: Sequence[float]) -> Generator[int, None, Tensor]:
+        """See `Steps.take`."""
         self.network.train()
         sums = torch.zeros(2, device=self.device)
+        pace = Pace(self.device)
         for step, rate in enumerate(rates):
             follow_load(self.device)
             batch = slice(step * batch_size, (step + 1) * batch_size)
@@ -84,6 +104,8 @@ class EagerSteps:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             sums += _update(self.network, self.optimizer, x, y)
+            if (done := pace.done(step + 1)) is not None:
+                yield done
         return sums
 
 
@@ -185,8 +207,13 @@ class GraphSteps:
 
     def run(self, images: Split, batch_size: int, rates: Sequence[float]) -> Tensor:
         """See `Steps.run`."""
+        return run_through(self.take(images, batch_size, rates))
+
+    def take(self, images: Split, batch_size: int, rates: Sequence[float]) -> Generator[int, None, Tensor]:
+        """See `Steps.take`."""
         self.network.train()
         self._begin(images, rates)
+        pace = Pace(self.device)
         for step in range(len(rates)):
             size = min(batch_size, len(images) - step * batch_size)
             replay = self.replays.get(size)
@@ -194,6 +221,8 @@ class GraphSteps:
                 self._step_on_next(size)
             else:
                 replay()
+            if (done := pace.done(step + 1)) is not None:
+                yield done
         return self.sums.clone()
 
 

@@ -52,6 +52,19 @@ def take_share(workers: int) -> None:
     _set(own_threads())
 
 
+@contextmanager
+def with_share_of(workers: int) -> Iterator[None]:
+    """A context in which this process trains with the share of one of so many workers, whatever the load is."""
+    before, followed = _state.share, _state.follows
+    _state.follows = False
+    take_share(workers)
+    try:
+        yield
+    finally:
+        _state.follows = followed
+        take_share(before)
+
+
 def own_threads() -> int:
     """The most threads with which this process trains: its share of all."""
     return max(1, all_threads() // _state.share)

@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
 from fastrcaps_dse.trainer.images import as_floats, epoch_images, split_for
-from fastrcaps_dse.trainer.steps import make_steps
+from fastrcaps_dse.trainer.steps import make_steps, run_through
 from fastrcaps_dse.trainer.threads import follow_load
 from fastrcaps_dse.trainer.weights import copy_weights, weights_metadata
 
@@ -119,13 +119,20 @@ class Training:
 
     def run_epoch(self) -> Epoch:
         """Train and evaluate the next epoch. Raises RunFailed for a loss or class scores that are not finite."""
+        return run_through(self.epoch_in_parts())
+
+    def epoch_in_parts(self) -> Generator[int, None, Epoch]:
+        """The same as `run_epoch`; yields now and then, at most four times a second, how many images the epoch has been trained on.
+
+        What is done meanwhile counts as training time.
+        """
         epoch = self.done
         phase = self.timeline.phase_of_epoch(epoch)
         rates = self._rates(epoch)
         warm_up_seconds = self.warm_up(phase.batch_size, steps=phase.epochs * phase.steps_per_epoch)
         start = time.perf_counter()
         images = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
-        sums = self.train_on(images, phase.batch_size, rates)
+        sums = yield from self.train_in_parts(images, phase.batch_size, rates)
         margin, reconstruction = (sums / len(self.train_split)).tolist()  # waits for the device
         trained = time.perf_counter()
         if not (math.isfinite(margin) and math.isfinite(reconstruction)):
@@ -205,7 +212,17 @@ class Training:
 
         Returns the sums of the (classification loss, reconstruction loss) over the images, [2], on the device.
         """
-        return self.steps.run(images, batch_size, rates)
+        return run_through(self.train_in_parts(images, batch_size, rates))
+
+    def train_in_parts(self, images: Split, batch_size: int, rates: Sequence[float]) -> Generator[int, None, Tensor]:
+        """The same as `train_on`; yields now and then on how many images the steps have been taken."""
+        steps = self.steps.take(images, batch_size, rates)
+        while True:
+            try:
+                yield min(next(steps) * batch_size, len(images))
+            except StopIteration as stop:
+                sums: Tensor = stop.value
+                return sums
 
     @torch.no_grad()
     def accuracy(self, split: Split, when: str = "") -> float:

@@ -5,22 +5,27 @@ const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
 
 // The views to draw anew when a part of the state changes. The last two parts are derived from the others.
 const REDRAWN = {
-  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots'],
+  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
   theme: ['theme', 'parallel', 'plots'],
+  view: ['axes', 'scatter'],
+  error: ['scatter', 'curves'],
+  camera: [],
   x: ['axes', 'scatter'],
   y: ['axes', 'scatter'],
   z: ['axes', 'scatter'],
-  filter: ['filter', 'parallel', 'table', 'scatter'],
-  ranges: ['parallel', 'table', 'scatter'],
+  filter: ['filter', 'parallel', 'table', 'scatter', 'panels'],
+  only: ['parallel', 'table', 'scatter', 'panels'],
+  without: ['parallel', 'table', 'scatter', 'panels'],
+  ranges: ['parallel', 'table', 'scatter', 'panels'],
   dragging: [],
   limits: ['limits', 'pick'],
-  invalid: ['limits'],
+  invalid: ['limits', 'pick'],
   prefer: ['preference', 'pick'],
   sort: ['table'],
   columns: ['table', 'menu'],
   rows: ['table'],
   hover: ['hovered row', 'parallel marks', 'hovered point'],
-  selected: ['table', 'parallel marks', 'selected points'],
+  selected: ['table', 'keeping', 'parallel marks', 'selected points', 'panels'],
   picked: ['table marks', 'parallel marks', 'picked point'],
   compared: ['curves'],
 };
@@ -36,6 +41,7 @@ const VIEWS = {
   limits: { draw: (app) => app.views.controls.showLimits() },
   pick: { draw: (app) => app.views.pick.draw() },
   parallel: { draw: (app) => app.views.parallel.draw() },
+  keeping: { draw: (app) => app.views.parallel.keeping.draw(), within: ['parallel'] },
   'parallel marks': { draw: (app) => app.views.parallel.mark(), within: ['parallel'] },
   table: { draw: (app) => app.views.table.draw() },
   'table marks': { draw: (app) => app.views.table.mark(), within: ['table'] },
@@ -47,6 +53,7 @@ const VIEWS = {
   'selected points': { draw: (app) => app.views.scatter.mark('selected'), within: ['plots', 'scatter'], soon: true },
   'picked point': { draw: (app) => app.views.scatter.mark('pick'), within: ['plots', 'scatter'], soon: true },
   curves: { draw: (app) => app.drawCurves(), within: ['plots'] },
+  panels: { draw: (app) => app.drawPanels(), soon: true },
 };
 
 // What follows from the state: the answer to the pick, and the trials whose curves are drawn. A pick takes time, so the earlier
@@ -82,7 +89,6 @@ class App {
       ...readAddress(study),
       study,
       hover: null, // a trial
-      invalid: {}, // by objective: what is wrong with the text of its limit
       rows: PAGE_ROWS, // that the table shows at most
       dragging: false, // whether a range is being dragged; the address waits for the end
     });
@@ -94,11 +100,15 @@ class App {
       table: new Table(this),
       pick: new PickCard(this),
       controls: new Controls(this),
+      notes: new Notes(this),
+      compare: new Compare(this),
     };
+    this.panels = [new Importance(this), this.views.compare, new Timeline(this), new Slices(this), new Distributions(this)];
     this.redraw(Object.keys(REDRAWN));
     window.ready = performance.now();
-    window.addEventListener('hashchange', () => this.update({ ...readAddress(this.study), invalid: {} }));
+    window.addEventListener('hashchange', () => this.update(readAddress(this.study)));
     this.source.follow(this);
+    this.studies = new Studies(this);
   }
 
   // Change the state, and draw the views of what changed. `patch` holds new values by key. They are compared by identity, so
@@ -125,11 +135,16 @@ class App {
   }
 
   async drawPlots() {
-    this.views.scatter.draw();
+    await this.views.scatter.draw();
     await new Promise((done) => setTimeout(done, 0)); // the pointer and the keys come first
     this.views.lines.drawHypervolume();
     await this.drawCurves();
     window.complete ||= performance.now();
+  }
+
+  // The panels that are unfolded.
+  drawPanels() {
+    for (const panel of this.panels) panel.draw();
   }
 
   async drawCurves() {
@@ -137,7 +152,7 @@ class App {
     if (missing.length) {
       try {
         const found = await this.source.curves(missing);
-        for (const trial of missing) this.curves.set(trial, found[trial] || []);
+        for (const trial of missing) this.curves.set(trial, found[trial]);
       } catch {
         return; // the server does not answer, as the status says
       }
@@ -147,31 +162,34 @@ class App {
 
   // Whether a design is within the filter and the ranges.
   admits(design) {
+    if (!isKept(design, this.state)) return false;
     const { filter, ranges } = this.state;
     const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) {
-      const { trial, label, state } = design;
-      const text = [trial, label, state, ...Object.values(design.design)].join(' ').toLowerCase();
+      const { trial, label, state, starred, note } = design;
+      const text = [trial, label, state, starred ? 'starred' : '', note ?? '', ...Object.values(design.design)].join(' ').toLowerCase();
       if (!words.every((word) => text.includes(word))) return false;
     }
     return !Object.keys(ranges).length || Boolean(design.values && this.views.parallel.admits(design));
   }
 
-  // Select a design, or deselect it.
-  toggle(trial) {
+  // Select a design, or deselect it. The table scrolls to one that is selected elsewhere.
+  toggle(trial, isFromTable = false) {
     if (trial === undefined || trial === null) return;
     const { selected } = this.state;
-    this.update({ selected: selected.includes(trial) ? selected.filter((t) => t !== trial) : [...selected, trial] });
+    const isSelected = selected.includes(trial);
+    this.update({ selected: isSelected ? selected.filter((t) => t !== trial) : [...selected, trial] });
+    if (!isSelected && !isFromTable) this.views.table.reveal(trial);
   }
 
-  // Set the limit of an objective to a text, or lift it. A text that is no quantity is reported, and the limit stays.
+  // Set the limit of an objective to a text, or lift it. A text that is no limit is told, and no limit is in force then.
   setLimit(name, text) {
     const { limits, invalid } = this.state;
     const given = text.trim();
-    const isWrong = Boolean(given) && parseQuantity(name, given) === null;
+    const { quantity, wrong } = readLimit(this.study.column(name), given);
     this.update({
-      limits: isWrong ? limits : withKey(limits, name, given || undefined),
-      invalid: { ...invalid, [name]: isWrong ? `write it as ${EXAMPLES[kindOf(name)][0]}` : '' },
+      limits: withKey(limits, name, quantity || undefined),
+      invalid: withKey(invalid, name, wrong && { text: given, wrong }),
     });
   }
 }

@@ -10,6 +10,24 @@ function fill(select, options, value) {
   select.value = value;
 }
 
+// Let Escape and a press outside close a menu. Escape gives the focus back to what opened it.
+function closable(menu) {
+  menu.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !menu.open) return;
+    event.stopPropagation();
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  });
+  document.addEventListener('pointerdown', (event) => {
+    if (!menu.open || menu.contains(event.target)) return;
+    const hadFocus = menu.contains(document.activeElement);
+    menu.open = false;
+    setTimeout(() => { // where the press went to nothing that takes the focus
+      if (hadFocus && !document.activeElement.matches('a, button, input, select, summary, [tabindex="0"]')) menu.querySelector('summary').focus();
+    }, 0);
+  });
+}
+
 class Controls {
   constructor(app) {
     this.app = app;
@@ -23,6 +41,7 @@ class Controls {
     on('theme', 'click', () => app.update({ theme: document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark' }));
     on('copy', 'click', () => this.copy());
     on('csv', 'click', () => save(`${fileName(app.study.name)}.csv`, new Blob([app.views.table.csv()], { type: 'text/csv' })));
+    for (const menu of document.querySelectorAll('details.menu')) closable(menu);
     for (const place of document.querySelectorAll('.export')) {
       place.append(...['png', 'svg'].map((format) => this.exportButton(place.dataset.plot, format)));
     }
@@ -44,7 +63,7 @@ class Controls {
   showAxes() {
     const columns = this.app.study.columns.map((c) => [c.name, c.title]);
     for (const axis of ['x', 'y', 'z']) {
-      fill($(`axis-${axis}`), axis === 'z' ? [['', 'none'], ...columns] : columns, this.app.state[axis]);
+      fill($(`axis-${axis}`), columns, this.app.state[axis]);
     }
   }
 
@@ -72,14 +91,15 @@ class Controls {
     const [slider, field, wrong] = ['range', 'text', 'wrong'].map((kind) => $(`limit-${kind}-${c.name}`));
     const text = limits[c.name];
     const isOff = text === undefined;
-    if (document.activeElement !== field) field.value = text || '';
+    if (document.activeElement !== field) field.value = text || invalid[c.name]?.text || '';
     if (document.activeElement !== slider) {
       slider.value = isOff ? slider.dataset.off : this.sliderAt(c, parseQuantity(c.name, text));
     }
     slider.parentElement.classList.toggle('off', isOff);
     slider.setAttribute('aria-valuetext', isOff ? 'no limit' : text);
-    wrong.textContent = invalid[c.name] || '';
-    field.setAttribute('aria-invalid', Boolean(invalid[c.name]));
+    const said = invalid[c.name] ? `${invalid[c.name].wrong}. No limit on it is in force.` : '';
+    if (wrong.textContent !== said) wrong.textContent = said; // a reader of the screen says it once
+    field.setAttribute('aria-invalid', Boolean(said));
   }
 
   limitRow(c) {
@@ -139,21 +159,7 @@ class Controls {
   exportButton(plot, format) {
     const button = element('button', { type: 'button', textContent: format.toUpperCase() });
     button.setAttribute('aria-label', `${plot} as ${format.toUpperCase()}`);
-    button.addEventListener('click', () => this.exportPlot(plot, format));
+    button.addEventListener('click', () => exportPlot(this.app, plot, format));
     return button;
-  }
-
-  async exportPlot(id, format) {
-    const name = `${fileName(this.app.study.name)}-${id}.${format}`;
-    if (id === 'parallel') {
-      const { parallel } = this.app.views;
-      const text = parallel.text();
-      const { width, height } = parallel.size;
-      const isSvg = format === 'svg';
-      save(name, isSvg ? new Blob([text], { type: 'image/svg+xml' }) : await rastered(text, width, height));
-      return;
-    }
-    const { clientWidth: width, clientHeight: height } = $(id);
-    save(name, blobOf(await Plotly.toImage($(id), { format, width, height, scale: format === 'png' ? 2 : 1 })));
   }
 }

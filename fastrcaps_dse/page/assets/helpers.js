@@ -29,7 +29,7 @@ class Scheduler {
     this.timers = new Map();
     this.waiting = new Map();
     this.pressed = null; // the plot on which the pointer is down
-    addEventListener('pointerdown', (event) => { this.pressed = event.target.closest('.js-plotly-plot'); }, true);
+    addEventListener('pointerdown', (event) => { this.pressed = event.target.closest('.scene'); }, true);
     for (const kind of ['pointerup', 'pointercancel']) addEventListener(kind, () => setTimeout(() => this.release(), 0), true);
   }
 
@@ -54,6 +54,7 @@ class Scheduler {
 }
 
 async function unzipped(text) {
+  if (!window.DecompressionStream) throw new Error('This browser is too old to unpack the page. Chrome 80, Firefox 113 and Safari 16.4 can.');
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
 }

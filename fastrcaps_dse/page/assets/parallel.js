@@ -2,6 +2,7 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const MAX_KINDS = 10; // of a policy or schedule; where there are more, they are told apart by name only, without their fields
 const MAX_TICK = 17; // letters
+const TICK_ROOM = 24; // px along an axis for a tick
 const PAD = { top: 34, bottom: 26, side: 70 };
 
 function svg(name, attributes, text) {
@@ -25,22 +26,33 @@ function dimensionAxis(name, designs) {
   const kind = (d) => (isMany ? String(d.design[name]).split('(')[0] : String(d.design[name]));
   const values = [...new Set(designs.map(kind))].sort(compareKinds);
   return {
-    key: `design.${name}`, title: name.replaceAll('_', ' '),
+    key: `design.${name}`, title: name.replaceAll('_', ' '), isKinds: true,
     of: (d) => values.indexOf(kind(d)), low: 0, high: values.length - 1,
-    ticks: values.map((_, k) => k), text: (k) => String(values[k]),
+    ticks: values.map((_, k) => k), text: (k) => String(values[k] ?? 'none'), tick: (k) => String(values[k]),
   };
 }
 
-// An axis of an objective, with what is better above.
-function objectiveAxis(c, designs) {
-  const map = c.log ? (v) => Math.log10(Math.max(v, 1e-9)) : (v) => v;
-  const numbers = designs.map((d) => map(d.values[c.name]));
-  const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+// An axis of an objective, with what is better above. `count` is how many ticks have room.
+function objectiveAxis(c, designs, count) {
+  const [map, back] = c.log ? [(v) => Math.log10(Math.max(v, 1e-9)), (v) => Number((10 ** v).toPrecision(10))] : [(v) => v, (v) => v];
+  const values = designs.map((d) => d.values[c.name]);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
   return {
-    key: c.name, title: c.name, of: (d) => map(d.values[c.name]), low, high, isFlipped: c.direction === 'minimize',
-    ticks: high > low ? [low, (low + high) / 2, high] : [low], text: (v) => formatValue(c.name, c.log ? 10 ** v : v),
+    key: c.name, title: c.name, of: (d) => map(d.values[c.name]), low: map(low), high: map(high), isFlipped: c.direction === 'minimize',
+    ticks: ticksOf(c, low, high, count).map(map), text: (v) => formatValue(c.name, back(v)), tick: (v) => valueTick(c.name, back(v)),
+    parse: (text) => { const value = parseQuantity(c.name, text); return value === null ? null : map(value); },
+    exact: (v) => { const text = String(Number(back(v).toPrecision(6))); return text.includes('e') ? formatValue(c.name, back(v)) : text; },
   };
 }
+
+// How far up its axis a value is, from 0 to 1, and the value there.
+function shareOf(axis, value) {
+  const span = axis.high - axis.low;
+  const share = span ? (value - axis.low) / span : 0.5;
+  return axis.isFlipped ? 1 - share : share;
+}
+
+const valueOfShare = (axis, share) => axis.low + (axis.isFlipped ? 1 - share : share) * (axis.high - axis.low);
 
 class Parallel {
   constructor(app) {
@@ -52,27 +64,33 @@ class Parallel {
     this.axes = [];
     this.size = { width: 0, height: 0 };
     this.points = new Map(); // by design: its place on each axis
+    this.handles = new RangeHandles(app, this);
+    this.fields = new RangeFields(app, this);
+    this.keeping = new Keeping(app);
     this.node.append(this.canvas, this.marks, this.svg);
     this.svg.addEventListener('pointermove', (event) => app.update({ hover: this.nearest(event)?.trial ?? null }));
     this.svg.addEventListener('pointerleave', () => app.update({ hover: null }));
     this.svg.addEventListener('click', (event) => {
-      if (!event.target.classList.contains('grip')) app.toggle(this.nearest(event)?.trial);
+      if (!event.target.matches('.grip, .handle')) app.toggle(this.nearest(event)?.trial);
     });
     new ResizeObserver(() => this.draw()).observe(this.node);
   }
 
   draw() {
     const { study, state } = this.app;
-    const designs = study.measured;
+    const designs = study.measured.filter((d) => isKept(d, state));
     const dimensions = study.dimensions.map((name) => dimensionAxis(name, designs));
-    this.axes = designs.length ? [...dimensions, ...study.objectives.map((c) => objectiveAxis(c, designs))] : [];
+    const count = (this.node.clientHeight - PAD.top - PAD.bottom) / TICK_ROOM;
+    this.axes = designs.length ? [...dimensions, ...study.objectives.map((c) => objectiveAxis(c, designs, count))] : [];
     this.resize();
     const step = this.axes.length > 1 ? (this.size.width - 2 * PAD.side) / (this.axes.length - 1) : 0;
     this.axes.forEach((axis, k) => { axis.x = PAD.side + k * step; });
     this.points = new Map(designs.map((d) => [d, this.axes.map((axis) => [axis.x, this.y(axis, axis.of(d))])]));
     this.drawLines();
-    this.drawAxes(this.svg);
+    this.drawAxes(this.svg, this.handles.draw(this.axes));
     this.mark();
+    this.fields.draw();
+    this.keeping.draw();
     $('unbrush').hidden = !Object.keys(state.ranges).length;
   }
 
@@ -108,15 +126,17 @@ class Parallel {
   }
 
   y(axis, value) {
-    const span = axis.high - axis.low;
-    const share = span ? (value - axis.low) / span : 0.5;
-    const up = axis.isFlipped ? 1 - share : share;
-    return this.size.height - PAD.bottom - up * (this.size.height - PAD.top - PAD.bottom);
+    return this.yOfShare(shareOf(axis, value));
   }
 
-  valueAt(axis, y) {
-    const up = (this.size.height - PAD.bottom - y) / (this.size.height - PAD.top - PAD.bottom);
-    return axis.low + (axis.isFlipped ? 1 - up : up) * (axis.high - axis.low);
+  yOfShare(share) {
+    return this.size.height - PAD.bottom - share * (this.size.height - PAD.top - PAD.bottom);
+  }
+
+  // How far up the axes a place on the screen is; below 0 or above 1 beyond their ends.
+  shareAt(clientY) {
+    const y = clientY - this.svg.getBoundingClientRect().top;
+    return (this.size.height - PAD.bottom - y) / (this.size.height - PAD.top - PAD.bottom);
   }
 
   line(context, design, color, alpha, width) {
@@ -139,10 +159,15 @@ class Parallel {
     draw(study.byTrial.get(state.hover), css('ink'), 3);
   }
 
-  drawAxes(target) {
+  // The axes, with `handles` over them. Nodes that stay are moved, not made anew: they keep the focus.
+  drawAxes(target, handles = []) {
     const nodes = this.axes.flatMap((axis) => this.axisNodes(axis));
     const middle = { x: this.size.width / 2, y: this.size.height / 2, 'text-anchor': 'middle', class: 'none' };
-    target.replaceChildren(...(nodes.length ? nodes : [svg('text', middle, 'no design is measured yet')]));
+    const axes = svg('g', {});
+    axes.append(...(nodes.length ? nodes : [svg('text', middle, this.app.study.measured.length ? 'all designs are hidden' : 'no design is measured yet')]));
+    if (target.firstChild?.nodeName === 'g') target.firstChild.replaceWith(axes);
+    else target.prepend(axes);
+    handles.forEach((handle, k) => { if (target.children[k + 1] !== handle) target.insertBefore(handle, target.children[k + 1] ?? null); });
   }
 
   axisNodes(axis) {
@@ -157,18 +182,20 @@ class Parallel {
       const [a, b] = range.map((v) => Math.max(top - 6, Math.min(bottom + 6, this.y(axis, v))));
       nodes.push(svg('rect', { class: 'brush', x: axis.x - 9, width: 18, y: Math.min(a, b), height: Math.abs(b - a) }));
     }
-    const size = { x: axis.x - 12, width: 24, y: top - 8, height: bottom - top + 16 };
-    const grip = svg('rect', { class: 'grip', ...size, fill: 'transparent', 'data-axis': axis.key });
-    grip.addEventListener('pointerdown', (event) => this.drag(axis, event));
-    return [...nodes, grip];
+    return nodes;
   }
 
   // The values along an axis, some of them where there are many.
   tickNodes(axis) {
-    const every = axis.ticks.length > 9 ? Math.ceil(axis.ticks.length / 8) : 1;
     const halo = { stroke: css('panel'), 'stroke-width': 3, 'paint-order': 'stroke' };
-    return axis.ticks.filter((_, k) => k % every === 0).map((tick) => {
-      const text = axis.text(tick);
+    let last = Infinity; // where the tick before stands
+    const ticks = [...axis.ticks].sort((a, b) => this.y(axis, b) - this.y(axis, a)).filter((tick) => {
+      const hasRoom = last - this.y(axis, tick) >= TICK_ROOM * 0.6;
+      if (hasRoom) last = this.y(axis, tick);
+      return hasRoom;
+    });
+    return ticks.map((tick) => {
+      const text = axis.tick(tick);
       const place = { x: axis.x + 5, y: this.y(axis, tick) + 4 };
       const label = svg('text', { ...place, ...halo, 'font-size': 11, fill: css('ink') }, shortened(text));
       label.append(svg('title', {}, text));
@@ -176,27 +203,25 @@ class Parallel {
     });
   }
 
-  // Set the range of an axis by dragging along it; a click lifts it.
+  // Set the range of an axis to shares of the way up, or lift it. The range is rounded outward a little, to hold what is at its ends.
+  setRange(axis, shares, dragging = false) {
+    const values = shares?.map((share) => valueOfShare(axis, share)).sort((a, b) => a - b);
+    const slack = 1e-9 * Math.max(1, Math.abs(axis.high), Math.abs(axis.low));
+    const range = values && [values[0] - slack, values[1] + slack];
+    this.app.update({ ranges: withKey(this.app.state.ranges, axis.key, range), dragging });
+  }
+
+  // Set the range of an axis by dragging along it; a click clears it.
   drag(axis, event) {
     event.preventDefault();
-    const top = this.svg.getBoundingClientRect().top;
-    const from = event.clientY - top;
-    const isClick = (e) => Math.abs(e.clientY - top - from) < 4;
-    const setRange = (range, dragging) => {
-      this.app.update({ ranges: withKey(this.app.state.ranges, axis.key, range), dragging });
-    };
-    const move = (e) => {
-      if (isClick(e)) return;
-      const [a, b] = [this.valueAt(axis, from), this.valueAt(axis, e.clientY - top)];
-      setRange([Math.min(a, b), Math.max(a, b)], true);
-    };
-    const up = (e) => {
-      window.removeEventListener('pointermove', move);
-      window.removeEventListener('pointerup', up);
-      setRange(isClick(e) ? undefined : this.app.state.ranges[axis.key], false);
-    };
-    window.addEventListener('pointermove', move);
-    window.addEventListener('pointerup', up);
+    const from = event.clientY;
+    const isClick = (e) => Math.abs(e.clientY - from) < 4;
+    const shares = (e) => [this.shareAt(from), this.shareAt(e.clientY)];
+    followPointer(
+      event,
+      (e) => { if (!isClick(e)) this.setRange(axis, shares(e), true); },
+      (e) => this.setRange(axis, isClick(e) ? undefined : shares(e)),
+    );
   }
 
   // Whether a design lies within all ranges.

@@ -12,11 +12,14 @@ function limitsOf(study, texts) {
   });
 }
 
-// A value as the table and the pick show it, with its standard error if there is one.
-function valueText(design, name) {
+// The standard error of a value, if there is one.
+function errorText(design, name) {
   const error = design.errors?.[name];
-  return formatValue(name, design.values[name]) + (error ? ` ± ${significant(error, 2)}` : '');
+  return error ? ` ± ${significant(error, 2)}` : '';
 }
+
+// A value as the table and the pick show it.
+const valueText = (design, name) => formatValue(name, design.values[name]) + errorText(design, name);
 
 class PickCard {
   constructor(app) {
@@ -29,6 +32,11 @@ class PickCard {
     const { design, nearest } = answer;
     const nothing = study.measured.length ? 'Nothing fits these limits' : 'No design is measured yet';
     const nodes = [element('h3', { textContent: design ? `${design.label} (trial ${design.trial})` : nothing })];
+    const leftOut = Object.entries(this.app.state.invalid).map(([name, { text }]) => `${this.app.study.column(name).title} "${text}"`);
+    if (leftOut.length) {
+      const verb = leftOut.length > 1 ? 'they are' : 'it is';
+      nodes.push(element('p', { className: 'wrong', textContent: `without ${leftOut.join(' and ')}: ${verb} not valid` }));
+    }
     if (nearest) nodes.push(element('p', { textContent: `nearest miss: ${nearest.label} (trial ${nearest.trial})` }));
     if (design || nearest) nodes.push(this.values(design || nearest));
     nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
@@ -40,7 +48,7 @@ class PickCard {
 
   values(design) {
     const rows = this.app.study.objectives.map((c) => [c.title, valueText(design, c.name)]);
-    if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc)]);
+    if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc) + errorText(design, 'test_acc')]);
     const nodes = rows.flatMap((row) => ['dt', 'dd'].map((tag, k) => element(tag, { textContent: row[k] })));
     return element('dl', {}, ...nodes);
   }

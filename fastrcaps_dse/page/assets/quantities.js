@@ -50,6 +50,19 @@ function parseQuantity(name, text) {
   return Number.isFinite(value) && value >= 0 && !(kind === 'acc' && value > 100) ? value : null;
 }
 
+const NOUNS = { time: 'time', time_to: 'time', latency: 'time', acc: 'accuracy', memory: 'size' };
+
+// What a field holds: { quantity } is the text of a limit without its sign, empty if there is none; { wrong } says why it is none.
+function readLimit(column, text) {
+  const [, sign, rest] = /^([<>=≤≥]*)\s*(.*)$/s.exec(text.trim());
+  const right = boundOf(column) === 'max' ? ['<=', '≤'] : ['>=', '≥'];
+  if (sign && !right.includes(sign)) return { wrong: `Not a valid limit; use ${right[0]}` };
+  if (!sign && !rest) return { quantity: '' };
+  if (parseQuantity(column.name, rest) !== null) return { quantity: rest };
+  const examples = EXAMPLES[kindOf(column.name)].slice(0, 2).map((example) => example.split(' ')[0]);
+  return { wrong: `Not a valid ${NOUNS[kindOf(column.name)] || 'number'}; e.g. ${examples.join(', ')}` };
+}
+
 // A limit as text, with few digits. It is rounded outward, so that it admits every value that the exact limit admits.
 function limitText(name, value, bound) {
   const kind = kindOf(name);

@@ -2,8 +2,8 @@
 class Study {
   // `content` holds the study with all its designs, or only those that changed since `earlier` ones.
   constructor(content, earlier = []) {
-    const { name, summary, notes, objectives, command, export: exportCommand } = content.study;
-    Object.assign(this, { name, summary, notes, command, exportCommand, names: objectives });
+    const { name, summary, notes, objectives, command, facts, export: exportCommand } = content.study;
+    Object.assign(this, { name, summary, notes, command, facts, exportCommand, names: objectives });
     this.columns = content.columns;
     this.hypervolume = content.hypervolume;
     this.revision = content.revision || 0;

@@ -5,14 +5,18 @@ class Table {
   constructor(app) {
     this.app = app;
     this.node = $('table');
+    this.body = this.node.tBodies[0];
+    this.nodes = new Map(); // by trial: its row, which stays while the design is shown
+    this.heads = ''; // the columns and the order that the head shows
     this.hovered = null; // the trial whose row is marked
     $('more').addEventListener('click', () => app.update({ rows: app.state.rows + 5 * PAGE_ROWS }));
-    const body = this.node.tBodies[0];
     for (const kind of ['pointerover', 'focusin']) {
-      body.addEventListener(kind, (event) => app.update({ hover: this.trialOf(event) }));
+      this.body.addEventListener(kind, (event) => app.update({ hover: this.trialOf(event) }));
     }
-    for (const kind of ['pointerleave', 'focusout']) body.addEventListener(kind, () => app.update({ hover: null }));
-    body.addEventListener('click', (event) => app.toggle(this.trialOf(event)));
+    for (const kind of ['pointerleave', 'focusout']) this.body.addEventListener(kind, () => app.update({ hover: null }));
+    this.body.addEventListener('click', (event) => {
+      if (!event.target.closest('a, .note')) app.toggle(this.trialOf(event), true);
+    });
   }
 
   trialOf(event) {
@@ -24,24 +28,30 @@ class Table {
   columns() {
     const { study } = this.app;
     const column = (key, title, of, text = (d) => String(of(d) ?? '-')) => ({ key, title, of, text });
-    const testText = (d) => (d.test_acc === undefined ? '-' : formatValue('acc', d.test_acc));
+    const testText = (d) => (d.test_acc === undefined ? '-' : formatValue('acc', d.test_acc) + errorText(d, 'test_acc'));
     const probabilityText = (d) => (d.probability === undefined ? '-' : d.probability.toFixed(2) + (d.tied ? ' tied' : ''));
     return [
       column('trial', 'trial', (d) => d.trial),
       { ...column('design', 'design', (d) => d.label), isText: true, wrap: true },
       { ...column('state', 'state', (d) => d.state, stateText), isText: true, wrap: true },
+      {
+        ...column('note', 'note', (d) => noteText(d) || undefined, noteText), isText: true, wrap: true,
+        hidden: !this.app.views.notes.isWritable && !study.designs.some(noteText),
+      },
       ...study.dimensions.map((name) => ({
         ...column(`design.${name}`, name.replaceAll('_', ' '), (d) => d.design[name]), isText: true, hidden: true,
       })),
       ...study.columns.map((c) => ({
         ...column(c.name, c.title, (d) => d.values?.[c.name], (d) => (d.values ? valueText(d, c.name) : '-')),
         hidden: !study.names.includes(c.name),
+        isBestHigh: c.direction === 'maximize',
       })),
-      column('test_acc', 'test accuracy', (d) => d.test_acc, testText),
+      { ...column('test_acc', 'test accuracy', (d) => d.test_acc, testText), isBestHigh: true },
       column('seeds', 'seeds', (d) => d.seeds),
       {
         ...column('probability', 'P(on the front)', (d) => d.probability, probabilityText),
         hidden: !study.designs.some((d) => d.probability !== undefined),
+        isBestHigh: true,
       },
     ];
   }
@@ -68,58 +78,116 @@ class Table {
     const { selected, rows: limit } = this.app.state;
     const total = this.app.study.designs.length;
     const columns = this.visibleColumns();
-    const focused = document.activeElement?.closest('#table') ? document.activeElement.dataset.focus : null;
     this.drawHead(columns);
     const rows = this.rows();
-    this.node.tBodies[0].replaceChildren(...rows.slice(0, limit).map((d) => this.row(d, columns)));
+    this.drawBody(rows.slice(0, limit), columns);
     $('more').hidden = rows.length <= limit;
     $('count').textContent = counted(rows.length, 'design') + (rows.length < total ? ` of ${total}` : '')
       + (selected.length ? `, ${selected.length} selected` : '');
     $('clear').disabled = !selected.length;
-    if (focused) this.node.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
     this.mark();
+  }
+
+  // Rows are kept by trial: a design that comes or changes leaves the other rows, the focus and the scroll position alone.
+  drawBody(designs, columns) {
+    const place = this.node.parentElement.scrollTop;
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    const shown = new Set(designs.map((d) => d.trial));
+    for (const [trial, row] of this.nodes) {
+      if (shown.has(trial)) continue;
+      row.remove();
+      this.nodes.delete(trial);
+    }
+    designs.forEach((d, k) => {
+      const row = this.rowOf(d, columns);
+      if (this.body.rows[k] !== row) this.body.insertBefore(row, this.body.rows[k] ?? null);
+    });
+    this.node.parentElement.scrollTop = place;
+    if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
   }
 
   drawHead(columns) {
     const [key, direction] = this.app.state.sort;
-    const heads = columns.map((c) => {
+    const heads = JSON.stringify([columns.map((c) => [c.key, c.title]), key, direction]);
+    if (heads === this.heads) return;
+    this.heads = heads;
+    const focused = this.node.tHead.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+    const cells = columns.map((c) => {
       const arrow = c.key === key ? { up: ' ▲', down: ' ▼' }[direction] : '';
       const button = element('button', { type: 'button', textContent: c.title + arrow });
-      button.dataset.focus = `sort ${c.key}`;
-      button.addEventListener('click', () => this.sortBy(c.key));
+      button.dataset.focus = c.key;
+      button.addEventListener('click', () => this.sortBy(c));
       const cell = element('th', { scope: 'col', className: c.isText ? 'text' : '' }, button);
       if (arrow) cell.setAttribute('aria-sort', direction === 'up' ? 'ascending' : 'descending');
       return cell;
     });
     const first = element('th', { scope: 'col', textContent: 'select', className: 'text' });
-    this.node.tHead.replaceChildren(element('tr', {}, first, ...heads));
+    this.node.tHead.replaceChildren(element('tr', {}, first, ...cells));
+    if (focused) this.node.tHead.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  // Upward first, then downward, then not at all.
-  sortBy(key) {
+  // The best first, then the other way round, then not at all.
+  sortBy({ key, isBestHigh }) {
     const [earlier, direction] = this.app.state.sort;
-    if (earlier !== key) this.app.update({ sort: [key, 'up'] });
-    else this.app.update({ sort: direction === 'up' ? [key, 'down'] : ['', ''] });
+    const [first, second] = isBestHigh ? ['down', 'up'] : ['up', 'down'];
+    if (earlier !== key) this.app.update({ sort: [key, first] });
+    else this.app.update({ sort: direction === first ? [key, second] : ['', ''] });
   }
 
-  row(d, columns) {
-    const box = element('input', { type: 'checkbox' });
-    box.setAttribute('aria-label', `select trial ${d.trial}`);
-    box.dataset.focus = `trial ${d.trial}`;
-    const cells = columns.map((c) => {
-      const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
-      return element('td', { textContent: c.text(d), className });
+  // The row of a design, with its texts as they are now.
+  rowOf(d, columns) {
+    const keys = columns.map((c) => c.key).join();
+    let row = this.nodes.get(d.trial);
+    if (row?.dataset.keys !== keys) {
+      const fresh = this.newRow(d, columns, keys);
+      row?.replaceWith(fresh);
+      row = fresh;
+      this.nodes.set(d.trial, row);
+    }
+    columns.forEach((c, k) => {
+      const [text, cell] = [c.text(d), row.cells[k + 1].firstChild];
+      if (cell.data !== text) cell.data = text;
     });
-    const row = element('tr', {}, element('td', { className: 'text' }, box), ...cells);
-    row.dataset.trial = d.trial;
     return row;
   }
 
-  // The classes of the rows, and their boxes.
+  newRow(d, columns, keys) {
+    const box = element('input', { type: 'checkbox' });
+    box.setAttribute('aria-label', `select trial ${d.trial}`);
+    const cells = columns.map((c) => {
+      const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
+      const cell = element('td', { className }, document.createTextNode(''));
+      if (c.key === 'state') cell.append(element('span', { className: 'badges' }));
+      if (c.key === 'note' && this.app.views.notes.isWritable) cell.append(this.noteButton(d.trial));
+      return cell;
+    });
+    const row = element('tr', {}, element('td', { className: 'text' }, box), ...cells);
+    Object.assign(row.dataset, { trial: d.trial, keys });
+    return row;
+  }
+
+  noteButton(trial) {
+    const button = element('button', { type: 'button', className: 'note', textContent: 'Edit' });
+    button.setAttribute('aria-label', `note on trial ${trial}`);
+    return button;
+  }
+
+  // Scroll the table to the row of a design, within the table: the page stays where it is.
+  reveal(trial) {
+    const index = this.rows().findIndex((d) => d.trial === trial);
+    if (index < 0) return;
+    if (index >= this.app.state.rows) this.app.update({ rows: PAGE_ROWS * Math.ceil((index + 1) / PAGE_ROWS) });
+    const [row, frame] = [this.nodes.get(trial), this.node.parentElement];
+    const head = this.node.tHead.offsetHeight;
+    const [top, bottom] = [row.offsetTop - head, row.offsetTop + row.offsetHeight - frame.clientHeight];
+    if (frame.scrollTop > top || frame.scrollTop < bottom) frame.scrollTop = top - (frame.clientHeight - head) / 3;
+  }
+
+  // The classes of the rows, their boxes, and the same in words.
   mark() {
     const { study, state, answer } = this.app;
     const selected = new Set(state.selected);
-    for (const row of this.node.tBodies[0].rows) {
+    for (const row of this.body.rows) {
       const design = study.byTrial.get(Number(row.dataset.trial));
       const isSelected = selected.has(design.trial);
       const names = [
@@ -129,7 +197,12 @@ class Table {
         design === answer.design ? 'pick' : '',
       ];
       row.className = names.filter(Boolean).join(' ');
-      row.querySelector('input').checked = isSelected;
+      row.cells[0].firstChild.checked = isSelected;
+      const words = [design.on_front ? 'on the front' : '', design === answer.design ? 'picked' : ''].filter(Boolean);
+      const badges = row.querySelector('.badges');
+      if (badges && badges.textContent !== words.join('')) {
+        badges.replaceChildren(...words.map((word) => element('span', { className: `badge ${word.split(' ').at(-1)}`, textContent: word })));
+      }
     }
     this.hovered = null;
     this.markHovered();
@@ -166,10 +239,10 @@ class Table {
     const { study, state } = this.app;
     const chosen = state.selected.map((trial) => study.byTrial.get(trial)).filter(Boolean);
     const names = study.columns.map((c) => c.name);
-    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front'];
+    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
     const lines = (state.selected.length ? chosen : this.rows()).map((d) => [
       d.trial, d.label, d.state, Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
-      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability,
+      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability, Number(Boolean(d.starred)), d.note,
     ].map(quoted).join());
     return `${[heads.join(), ...lines].join('\n')}\n`;
   }

@@ -1,0 +1,107 @@
+"""All designs of a study, and every epoch of their runs: `trials`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store
+from fastrcaps_dse.cli.formats import OutputOptions, print_data
+from fastrcaps_dse.cli.options import ObjectivesOption, StorageOption, StudyOption, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from fastrcaps_dse.analysis.results import Results
+    from fastrcaps_dse.cli.layout import Table
+
+
+@app.command()
+@grouped
+def trials(
+    how: OutputOptions,
+    study: StudyOption = None,
+    objectives: ObjectivesOption = None,
+    epochs: Annotated[bool, typer.Option("--epochs", help="Print every epoch of every run instead.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", help="Write the rows into this Parquet file instead.", metavar="FILE")
+    ] = None,
+    storage: StorageOption = None,
+) -> None:
+    """Print all designs of a study, or every epoch of their runs."""
+    from fastrcaps_dse.analysis.results import Results
+
+    form, ours = how.form, open_store(storage)
+    row = ours.study(study)
+    rows = ours.trials(row)
+    epoch_rows = ours.epochs_of(row.study_id) if epochs else {}
+    found = Results(study=row, rows=rows, epoch_rows=epoch_rows, objectives=chosen_objectives(row, objectives))
+    if parquet is not None:
+        from fastrcaps_dse.analysis.tables import write_parquet
+
+        write_parquet(found.epochs if epochs else found.trials, parquet)
+        hint(f"written: {parquet}")
+        return
+    frame = found.epochs if epochs else found.trials
+    if frame.empty and form not in ("json", "csv"):
+        hint(f"the study {row.name!r} has no {'finished epoch' if epochs else 'design'} yet")
+        return
+    table: Callable[[], Table] = lambda: _epochs_table(frame, found) if epochs else _trials_table(frame, found, how.wide)  # noqa: E731
+    print_data(how, table, frame=lambda: frame, record=lambda: _record(frame, found, "epochs" if epochs else "trials"))
+
+
+def _trials_table(frame: pd.DataFrame, found: Results, wide: bool) -> Table:
+    from fastrcaps_dse.cli.console import designs_table
+    from fastrcaps_dse.problem.quantities import counted
+
+    title = f"{found.study.name}: {counted(len(frame), 'design')}, {frame['on_front'].sum()} on the Pareto front"
+    return designs_table(frame, title, found.objectives, wide=wide, states=True)
+
+
+def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
+    from fastrcaps_dse.cli.layout import Column, Table
+    from fastrcaps_dse.problem.quantities import counted, format_seconds, format_value
+
+    columns = [
+        Column(head="trial", number=True),
+        Column(head="design", wraps=True, leaves=1),
+        Column(head="seed", number=True, leaves=4),
+        Column(head="epoch", number=True),
+        Column(head="batch", number=True, leaves=5),
+        Column(head="steps", number=True, leaves=6),
+        Column(head="lr first", number=True, leaves=3),
+        Column(head="lr last", number=True, leaves=3),
+        Column(head="margin loss", number=True, leaves=2),
+        Column(head="rec. loss", number=True, leaves=7),
+        Column(head="acc", number=True),
+        Column(head="training", number=True),
+    ]
+    rows = [
+        [
+            *(
+                str(row["trial"]),
+                row["label"],
+                str(row["seed"]),
+                str(row["epoch"]),
+                f"{row['batch_size']:,}",
+                f"{row['steps']:,}",
+            ),
+            *(f"{row[name]:.2e}" for name in ("lr_first", "lr_last")),
+            *(f"{row[name]:.4f}" for name in ("margin_loss", "reconstruction_loss")),
+            *(format_value("acc", row["acc"]), format_seconds(row["counted_seconds"])),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return Table(columns=columns, rows=rows, title=f"{found.study.name}: {counted(len(frame), 'epoch')}")
+
+
+def _record(frame: pd.DataFrame, found: Results, name: str) -> dict[str, Any]:
+    """The rows as JSON, with null where a value is missing."""
+    stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in found.objectives]
+    rows = json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
+    return {"study": found.study.name, "objectives": stated, name: rows}

@@ -1,0 +1,62 @@
+// The runs by wall clock, a row for each device and for each run beside another.
+const LANE = 26; // px
+const MOST_BARS = 4000; // drawn; of a larger study the latest
+
+class Timeline extends Panel {
+  constructor(app) {
+    super(app, 'timeline-panel');
+    this.asked = null;
+    this.body.addEventListener('click', (event) => app.toggle(event.target.dataset?.trial && Number(event.target.dataset.trial)));
+  }
+
+  async show() {
+    const { study } = this.app;
+    if (this.asked !== study) {
+      this.asked = study;
+      try {
+        this.found = await this.app.source.panel('timeline');
+      } catch (error) {
+        this.asked = null;
+        this.say(`The runs cannot be had: ${error.message}`);
+        return;
+      }
+    }
+    if (this.asked === study) this.fill();
+  }
+
+  fill() {
+    const { origin, lanes, runs } = this.found;
+    if (!runs.length) {
+      this.say('No run has been started yet.');
+      return;
+    }
+    const now = this.app.source.isLive ? Date.now() / 1000 - origin : Math.max(...runs.map(([, , from, to]) => to ?? from));
+    const drawn = runs.slice(-MOST_BARS);
+    const times = drawn.flatMap(([, , from, to]) => [from, to ?? now]).map((t) => Math.max(0, t));
+    const [width, height] = [Math.max(240, this.body.clientWidth), ROOM.top + ROOM.bottom + LANE * lanes.length];
+    const x = { ...scaleOf(times, { name: 'time', pad: 0 }, ROOM.left + 60, width - ROOM.right) };
+    x.text = (t) => (t === 0 ? '0' : valueTick('time', t));
+    const y = { at: (lane) => ROOM.top + LANE * (lane + 0.5), ticks: lanes.map((_, k) => k), text: (k) => shortened(lanes[k]) };
+    const begun = new Date(1000 * origin).toLocaleString();
+    const { node, plot } = chartOf({ width, height, label: 'Runs by wall clock; the table holds the states', x, y, xTitle: `since ${begun}` });
+    for (const [trial, seed, from, to, state, lane] of drawn) {
+      const end = to ?? Math.max(now, from);
+      const bar = svg('rect', { x: x.at(from), width: Math.max(1.5, x.at(end) - x.at(from)), y: y.at(lane) - 8, height: 16, class: `run ${state}` });
+      bar.dataset.trial = trial;
+      const label = this.app.study.byTrial.get(trial)?.label ?? '';
+      plot.append(titled(bar, `trial ${trial}, seed ${seed}: ${state}, ${formatSeconds(Math.max(0, end - from))}${to === null ? ' so far' : ''}; ${label}`));
+    }
+    this.body.replaceChildren(this.legend(drawn, runs.length), node);
+  }
+
+  legend(drawn, total) {
+    const counts = Map.groupBy(drawn, ([, , , , state]) => state);
+    const parts = ['done', 'pruned', 'failed', 'running'].filter((state) => counts.has(state)).map((state) => {
+      const key = svg('svg', { width: 16, height: 12, 'aria-hidden': true });
+      key.append(svg('rect', { x: 0.5, y: 0.5, width: 15, height: 11, class: `run ${state}` }));
+      return element('span', {}, key, ` ${counts.get(state).length} ${state}`);
+    });
+    const text = `A bar is a run, from its start to its end, pauses included.${total > drawn.length ? ` The latest ${thousands(drawn.length)} of ${thousands(total)} runs.` : ''}`;
+    return element('p', { className: 'legend' }, ...parts, element('span', { textContent: text }));
+  }
+}
