@@ -86,6 +86,7 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
     assert command("explore", study, "--trials", 2, "--device", "cpu").code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_interrupted_and_continued_by_the_command_it_prints(tiny: Path, tmp_path: Path) -> None:
     space = 'network = ["lenet5"]\nlr_policy = ["fixed"]\nbatch_schedule = [8, 16, 32]'

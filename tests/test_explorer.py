@@ -138,7 +138,9 @@ def test_named_designs_come_first_then_the_sampler(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "gp", "random", "exhaustive"])
+@pytest.mark.parametrize(
+    "sampler", ["guided", "tpe", "nsga2", pytest.param("gp", marks=pytest.mark.thorough), "random", "exhaustive"]
+)
 def test_a_finite_space_is_exhausted_without_a_repeat(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastrcaps_dse.search.proposers.PROPOSALS", 2)  # those of the Gaussian process take long
     fake = Fake()

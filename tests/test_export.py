@@ -316,6 +316,7 @@ main()
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_kill_leaves_nothing_that_looks_like_an_export(command: Command, database: Path, tmp_path: Path) -> None:
     number, out = picked_trial(database), tmp_path / "out"

@@ -72,6 +72,7 @@ def setting(tmp_path: Path) -> Setting:
 # --- the whole program ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_whole_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages in this process, with one precision and one batch size of the steps; every finding is in the files."""
@@ -238,6 +239,7 @@ def faulty_items(_: Setting) -> list[Item]:
     return [Item(name=act.__name__, act=act) for act in (breaks_the_device, works, dies)]
 
 
+@pytest.mark.thorough
 def test_a_stage_in_processes_survives_faults(setting: Setting) -> None:
     told: Findings = []
     run_apart(Stage(name="faults", share=1, items=faulty_items), setting, math.inf, told.append)

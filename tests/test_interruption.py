@@ -97,7 +97,9 @@ def test_at_random_moments(tmp_path: Path, study: Path) -> None:
         check(code, err)
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGHUP,)])
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT, signal.SIGINT), pytest.param((signal.SIGHUP,), marks=pytest.mark.thorough)]
+)
 def test_while_it_trains(tmp_path: Path, study: Path, signals: tuple[signal.Signals, ...]) -> None:
     check(*interrupted(tmp_path, study, None, *signals, workers=2 if signals == (signal.SIGHUP,) else 1))
 

@@ -104,7 +104,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of the address space is Linux's")
 @pytest.mark.parametrize(
-    "where", [name if name in ("training", "workers") else pytest.param(name, marks=pytest.mark.thorough) for name in WHERE]
+    "where", [name if name == "training" else pytest.param(name, marks=pytest.mark.thorough) for name in WHERE]
 )
 def test_a_design_that_lacks_memory_fails_alone(where: str, images: Path, tmp_path: Path) -> None:
     """In a process, or workers, with little memory: while steps are timed, trained, evaluated, tested or forecast."""

@@ -103,7 +103,7 @@ def test_without_a_trial_the_limits_pick(command: Command, database: Path, pictu
     assert table.out.count(str(one)) == 2 and "second choice" in table.out
 
 
-@pytest.mark.parametrize("pixels", ["uint8", "float32"])
+@pytest.mark.parametrize("pixels", ["uint8", pytest.param("float32", marks=pytest.mark.thorough)])
 def test_an_export_says_what_the_study_says(
     command: Command, database: Path, pictures: Path, tmp_path: Path, pixels: str
 ) -> None:

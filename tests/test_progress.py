@@ -128,6 +128,7 @@ def test_an_exploration_in_a_terminal(tmp_path: Path, columns: int, workers: str
     assert cell_len(heads) <= columns and "params" in heads
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_quiet_exploration_draws_nothing(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text(STUDY.replace("epochs = 2", "epochs = 1"))

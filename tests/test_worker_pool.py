@@ -182,6 +182,7 @@ def test_a_run_goes_on_where_a_worker_dies_and_fails_where_the_next_one_dies_too
     assert [e.epoch for e in study.store.epochs(survivor.run_id)] == [*range(1, 41)]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("small")
 def test_interrupted_workers_leave_a_study_that_goes_on(tmp_path: Path, tiny: Path) -> None:
     study = study_of(tmp_path, tiny, epochs=40)
@@ -217,6 +218,7 @@ class FileClock:
         new.replace(self.path)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("small")
 def test_a_budget_ends_all_workers_between_epochs(tmp_path: Path, tiny: Path) -> None:
     clock = FileClock(path=tmp_path / "clock")
