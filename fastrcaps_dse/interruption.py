@@ -66,22 +66,19 @@ def was_interrupted() -> bool:
 
 def tell() -> None:
     """Say once that the program was interrupted, and how to continue."""
+    from fastrcaps_dse.errors import visible  # not before signals are handled
+
     with _state.lock:
         if _state.is_told:
             return
         words = sys.argv[1:]
         text = "interrupted"
-        if any(word in CONTINUED for word in words[:3]):
-            text += f"; nothing is lost. Continue with:\n  {_visible(shlex.join(['fastrcaps-dse', *words]))}"
+        if next((word for word in words if not word.startswith("-")), None) in CONTINUED:
+            text += f"; nothing is lost. Continue with:\n  {visible(shlex.join(['fastrcaps-dse', *words]))}"
         with suppress(OSError):  # the terminal may be gone
             cursor = SHOW_CURSOR if os.isatty(2) else ""
             os.write(2, f"{cursor}\n{text}\n".encode(sys.getfilesystemencoding(), errors="replace"))
         _state.is_told = True
-
-
-def _visible(text: str) -> str:
-    """The text with escapes for what a terminal takes as commands. `errors.visible` does the same, and is not loaded here."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

@@ -209,11 +209,6 @@ def show(
     print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
 
 
-def _printable(text: str) -> str:
-    """A text without control characters: they are written as escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
     from fastrcaps_dse.cli.console import epoch_line

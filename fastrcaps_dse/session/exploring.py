@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastrcaps_dse import store, trainer
 from fastrcaps_dse.analysis.picks import Limit
@@ -30,9 +29,6 @@ from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, igno
 from fastrcaps_dse.search.racing import Race, RacedDesign
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import StudyRow
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
