@@ -18,13 +18,17 @@ function closable(menu) {
     menu.open = false;
     menu.querySelector('summary').focus();
   });
+  let hadFocus = false;
   document.addEventListener('pointerdown', (event) => {
     if (!menu.open || menu.contains(event.target)) return;
-    const hadFocus = menu.contains(document.activeElement);
+    hadFocus = menu.contains(document.activeElement);
     menu.open = false;
-    setTimeout(() => { // where the press went to nothing that takes the focus
-      if (hadFocus && !document.activeElement.matches('a, button, input, select, summary, [tabindex="0"]')) menu.querySelector('summary').focus();
-    }, 0);
+  });
+  document.addEventListener('mouseup', () => { // by now the focus is where the press has moved it
+    const focused = document.activeElement;
+    const isLost = menu.contains(focused) || !focused?.matches('a, button, input, select, summary, [tabindex="0"]');
+    if (hadFocus && isLost) menu.querySelector('summary').focus();
+    hadFocus = false;
   });
 }
 
