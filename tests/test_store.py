@@ -111,6 +111,7 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
     run = claim(ours)
     ours.set_epoch(run.run_id, EPOCH)
     with ours.engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX fastrcaps_run_revision"))
         for table, column in (
             ("epoch", "warm_up_seconds"),
             ("epoch", "counted_seconds"),
@@ -121,6 +122,8 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             ("study", "selection"),
             ("study", "classes"),
             ("study", "pixel_scaling"),
+            *(("study", column) for column in ("revision", "deadline", "reference", "runs_place", "mirrored_until")),
+            *(("run", column) for column in ("attempt", "revision", "deaths", "time_estimated")),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("DROP TABLE fastrcaps_step_time"))

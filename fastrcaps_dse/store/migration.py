@@ -27,6 +27,18 @@ STATEMENTS = {
         "ALTER TABLE fastrcaps_study ADD COLUMN pixel_scaling TEXT",
     ],
     7: [],  # the table of notes is new, and made with all others
+    8: [
+        "ALTER TABLE fastrcaps_study ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE fastrcaps_study ADD COLUMN deadline DOUBLE PRECISION",
+        "ALTER TABLE fastrcaps_study ADD COLUMN reference JSON",
+        "ALTER TABLE fastrcaps_study ADD COLUMN runs_place TEXT",
+        "ALTER TABLE fastrcaps_study ADD COLUMN mirrored_until DOUBLE PRECISION",
+        "ALTER TABLE fastrcaps_run ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE fastrcaps_run ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE fastrcaps_run ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE fastrcaps_run ADD COLUMN time_estimated INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX IF NOT EXISTS fastrcaps_run_revision ON fastrcaps_run (study_id, revision)",
+    ],
 }
 """What takes the tables of the version before to each version."""
 

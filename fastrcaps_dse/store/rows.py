@@ -79,6 +79,11 @@ class RunRow:
     weights: str | None  # their path from the current directory, if they are kept
     started: float
     ended: float | None
+    owner: str | None = None  # the process that trains it, or did
+    attempt: int = 0  # only the process of this attempt may write
+    revision: int = 0  # of the study, when the state last changed
+    deaths: int = 0  # of its processes since the last epoch
+    time_estimated: bool = False  # step times of the reference are lacking: those of its device stand for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,11 @@ class StudyRow:
     train_images: int
     selection: Mapping[str, int] | None = None  # images, largest_class: of the images that select an epoch
     created: float
+    revision: int = 0  # counts the changes of its runs' states
+    deadline: float | None = None  # s since 1970 by the database's clock, when the budget of all its processes ends
+    reference: Mapping[str, str] | None = None  # device, precision and software whose step times count
+    runs_place: str | None = None  # the folder or URL of its runs' files, where the user has named one
+    mirrored_until: float | None = None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -133,10 +143,13 @@ def run_row(row: Any) -> RunRow:
         if measured
         else None
     )
-    kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement", "state")}
+    kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement", "state", "time_estimated")}
     left = row["state"] == "running" and not is_trained(row["owner"], row["heartbeat"])
     state: RunState = "interrupted" if left else row["state"]
-    return RunRow(design=design_from_dict(row["design"]), measurement=measurement, state=state, **kept)
+    estimated = bool(row["time_estimated"])
+    return RunRow(
+        design=design_from_dict(row["design"]), measurement=measurement, state=state, time_estimated=estimated, **kept
+    )
 
 
 def trial_row(trial: int, runs: list[RunRow], seeds: int, *, explored: bool = False) -> TrialRow:

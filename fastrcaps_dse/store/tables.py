@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -24,13 +24,18 @@ study = sa.Table(
     sa.Column("train_images", sa.Integer, nullable=False),
     sa.Column("selection", sa.JSON),  # images that select an epoch, and those of their most frequent class
     sa.Column("created", sa.Float, nullable=False),  # s since 1970
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # counts the changes of its runs' states
+    sa.Column("deadline", sa.Float),  # s since 1970 by the database's clock, when the budget of all its processes ends
+    sa.Column("reference", sa.JSON),  # device, precision and software whose step times count
+    sa.Column("runs_place", sa.Text),  # the folder or URL of its runs' files, where the user has named one
+    sa.Column("mirrored_until", sa.Float),  # while a process writes Optuna's trials: when its right to do so ends
 )
 run = sa.Table(
     "fastrcaps_run",
     metadata,
     sa.Column("run_id", sa.Integer, primary_key=True),
     sa.Column("study_id", sa.ForeignKey("fastrcaps_study.study_id", ondelete="CASCADE"), nullable=False),
-    sa.Column("trial", sa.Integer, nullable=False),  # Optuna's trial number
+    sa.Column("trial", sa.Integer, nullable=False),  # counted from 0; Optuna's number is the same
     sa.Column("design_key", sa.String(512), nullable=False),
     sa.Column("design", sa.JSON, nullable=False),
     sa.Column("seed", sa.Integer, nullable=False),
@@ -55,8 +60,13 @@ run = sa.Table(
     sa.Column("heartbeat", sa.Float),  # s since 1970
     sa.Column("started", sa.Float, nullable=False),  # s since 1970
     sa.Column("ended", sa.Float),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # only the process of this attempt may write
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # of the study, when the state last changed
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of its processes since the last epoch
+    sa.Column("time_estimated", sa.Integer, nullable=False, server_default="0"),  # 1: step times of the reference are lacking
     sa.UniqueConstraint("study_id", "design_key", "seed", name="fastrcaps_run_once"),
     sa.Index("fastrcaps_run_trial", "study_id", "trial"),
+    sa.Index("fastrcaps_run_revision", "study_id", "revision"),
 )
 epoch = sa.Table(
     "fastrcaps_epoch",
