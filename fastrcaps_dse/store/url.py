@@ -166,12 +166,20 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
         url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
     elif read_only and url.get_backend_name() == "postgresql":
         arguments["options"] = "-c default_transaction_read_only=on"
-    engine = sa.create_engine(url, connect_args=arguments)
+    options = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    engine = sa.create_engine(url, connect_args=arguments, **options)
     if url.get_backend_name() == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
         def _on_connect(connection: Any, _: object) -> None:
+            connection.isolation_level = None  # sqlite3 must not begin transactions of its own
             connection.execute("PRAGMA foreign_keys = ON")
+
+        @sa.event.listens_for(engine, "begin")
+        def _on_begin(connection: sa.Connection) -> None:
+            # one that will write takes the lock at once, so that no two processes act on one reading
+            takes_lock = connection.get_execution_options().get("takes_write_lock", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock else "BEGIN")
 
     return engine
 
