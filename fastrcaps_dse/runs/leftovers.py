@@ -17,7 +17,7 @@ def sweep(ours: Store, study: StudyRow) -> None:
     A run is stored as finished before its checkpoints are deleted, so that a process that is killed in between leaves them. Runs that are
     not finished, and whatever belongs to other studies, stay as they are.
     """
-    runs = store.runs_folder(ours.url)
+    runs = ours.runs_folder
     for run in ours.runs(study.study_id):
         folder = store.run_folder(runs, run.run_id)
         if run.state == "done" and run.weights:

@@ -94,7 +94,7 @@ class Runner:
         shutil.rmtree(self._folder(run_id), ignore_errors=True)
 
     def _folder(self, run_id: int) -> Path:
-        return store.run_folder(store.runs_folder(self.context.store.url), run_id)
+        return store.run_folder(self.context.store.runs_folder, run_id)
 
     def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
         here = self.context
@@ -162,7 +162,7 @@ class Runner:
             store=self.context.store,
             run_id=run_id,
             folder=self._folder(run_id),
-            prefixes=PrefixCache(folder=store.runs_folder(self.context.store.url) / PREFIXES),
+            prefixes=PrefixCache(folder=self.context.store.runs_folder / PREFIXES),
             last_counts=self.context.spec.protocol == "all-images",
             step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point, algorithms)
             if by_steps

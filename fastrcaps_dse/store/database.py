@@ -44,10 +44,13 @@ from fastrcaps_dse.store.url import (
 class Store:
     """Our tables behind one URL. Every method raises UserErrors, never those of the database."""
 
-    def __init__(self, url: URL, *, create: bool = False, read_only: bool = False) -> None:
-        """Open, and with `create` make the tables (Optuna's must be there). Raises InputError, MachineError."""
+    def __init__(self, url: URL, *, create: bool = False, read_only: bool = False, runs: Path | None = None) -> None:
+        """Open, and with `create` make the tables (Optuna's must be there). `runs` is the folder of all runs' files, by default that of
+        the URL. Raises InputError, MachineError.
+        """
         self.read_only = read_only
         self.url = url
+        self.runs_folder = runs or runs_folder(url)
         path = sqlite_path(url)
         if path and not path.exists():
             raise InputError(
@@ -149,7 +152,7 @@ class Store:
     def _run(self, row: Any) -> RunRow:
         """A stored run, with the path of its weights as it is from the current directory."""
         run = run_row(row)
-        return replace(run, weights=weights_from_store(runs_folder(self.url), run.run_id, run.weights))
+        return replace(run, weights=weights_from_store(self.runs_folder, run.run_id, run.weights))
 
     def claim_run(self, study_id: int, trial: int, design: Mapping[str, Any], key: str, seed: int) -> RunRow:
         """The run of this design and seed, made where it is not there, and owned by this process from now on.
@@ -217,7 +220,7 @@ class Store:
             values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
             others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
             values |= {"wall_time": wall_time, "others": others}
-            kept = None if weights is None else weights_to_store(runs_folder(self.url), Path(weights))
+            kept = None if weights is None else weights_to_store(self.runs_folder, Path(weights))
             connection.execute(
                 tables.run.update()
                 .where(tables.run.c.run_id == run_id)
