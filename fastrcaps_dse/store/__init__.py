@@ -14,6 +14,7 @@ from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_aliv
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.runs import grouped_trials
 from fastrcaps_dse.store.url import (
+    attempt_folder,
     begin_immediate,
     clear_errors,
     default_url,
@@ -44,6 +45,7 @@ __all__ = [
     "Taken",
     "TrialRow",
     "any_alive",
+    "attempt_folder",
     "begin_immediate",
     "clear_errors",
     "default_url",

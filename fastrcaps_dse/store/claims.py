@@ -19,7 +19,7 @@ from fastrcaps_dse.store.connection import now_in
 from fastrcaps_dse.store.owner import is_alive
 from fastrcaps_dse.store.rows import VALUE_COLUMNS, EpochRow, RunRow
 from fastrcaps_dse.store.runs import RunTables
-from fastrcaps_dse.store.url import runs_folder, weights_to_store
+from fastrcaps_dse.store.url import weights_to_store
 
 c = tables.run.c
 
@@ -134,7 +134,7 @@ class ClaimedRuns(RunTables):
 
     # --- what the process of an attempt writes ------------------------------------------------------------------------
 
-    def start_run(self, run_id: int, attempt: int, **values: Any) -> None:
+    def start_run(self, run_id: int, attempt: int, values: Mapping[str, Any]) -> None:
         """Note device, precision, software and params of a run that is being trained. Raises Superseded."""
         self.write(lambda connection: self._write_run(connection, run_id, attempt, **values))
 
@@ -173,7 +173,7 @@ class ClaimedRuns(RunTables):
         values: dict[str, Any] = {name: measurement[name] for name in VALUE_COLUMNS}
         values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
         others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
-        kept = None if weights is None else weights_to_store(runs_folder(self.url), Path(weights))
+        kept = None if weights is None else weights_to_store(self.runs_folder, Path(weights))
         values |= {"wall_time": wall_time, "others": others, "weights": kept, "reason": reason}
         self._end(run_id, attempt, "done", **values)
 

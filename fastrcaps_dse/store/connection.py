@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.owner import process_name
-from fastrcaps_dse.store.url import make_engine, translate, url_text
+from fastrcaps_dse.store.url import make_engine, runs_folder, translate, url_text
 
 OUTAGE_SECONDS = 600.0  # for which a process that trains waits for a database that is out of reach
 TOLD_AFTER = 3.0  # s of waiting
@@ -25,8 +26,10 @@ logger = logging.getLogger(__name__)
 class Database:
     """An engine, and the two ways to use it. `patience` is for how many seconds an outage is waited for."""
 
-    def __init__(self, url: URL, *, read_only: bool = False) -> None:
+    def __init__(self, url: URL, *, read_only: bool = False, runs: Path | None = None) -> None:
+        """`runs` is the folder of all runs' files, by default that of the URL."""
         self.url, self.read_only = url, read_only
+        self.runs_folder = runs or runs_folder(url)
         self.engine = make_engine(url, read_only=read_only)
         self._writer = self.engine.execution_options(takes_write_lock=True)
         self.patience = 0.0

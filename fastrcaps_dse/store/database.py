@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,15 +37,17 @@ class StudyState:
 class Store(ClaimedRuns, MeasuredTables):
     """Our tables behind one URL. Every method raises UserErrors, never those of the database."""
 
-    def __init__(self, url: URL, *, create: bool = False, read_only: bool = False) -> None:
-        """Open, and with `create` make the tables (Optuna's must be there). Raises InputError, MachineError."""
+    def __init__(self, url: URL, *, create: bool = False, read_only: bool = False, runs: Path | None = None) -> None:
+        """Open, and with `create` make the tables (Optuna's must be there). `runs` is the folder of all runs' files, by default that of
+        the URL. Raises InputError, MachineError.
+        """
         path = sqlite_path(url)
         if path and not path.exists():
             raise InputError(
                 f"there is no database {path} yet", "run `fastrcaps-dse explore` first, or name one with --storage"
             )
         with clear_errors(url):
-            super().__init__(url, read_only=read_only)
+            super().__init__(url, read_only=read_only, runs=runs)
             if create:
                 with self._writer.begin() as connection:
                     tables.metadata.create_all(connection, tables=tables.OURS)

@@ -13,7 +13,7 @@ from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.connection import Database, now_in
 from fastrcaps_dse.store.owner import STALE_SECONDS, host_name
 from fastrcaps_dse.store.rows import EpochRow, RunRow, StudyRow, TrialRow, run_row, trial_row
-from fastrcaps_dse.store.url import runs_folder, weights_from_store
+from fastrcaps_dse.store.url import weights_from_store
 
 MOST_LISTED = 200  # numbers in a query
 SUSPICIOUS_SECONDS = STALE_SECONDS / 2  # without a heartbeat
@@ -113,7 +113,7 @@ class RunTables(Database):
     def _run(self, row: Any) -> RunRow:
         """A stored run, with the path of its weights as it is from the current directory."""
         run = run_row(row)
-        return replace(run, weights=weights_from_store(runs_folder(self.url), run.run_id, run.weights))
+        return replace(run, weights=weights_from_store(self.runs_folder, run.run_id, run.weights))
 
     def _runs(self, where: sa.ColumnElement[bool]) -> list[RunRow]:
         query = sa.select(tables.run, self._now().label("now")).where(where).order_by(c.trial, c.seed)
