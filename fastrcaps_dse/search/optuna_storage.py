@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastrcaps_dse import store
@@ -39,7 +40,8 @@ def open_storage(url: store.URL) -> RDBStorage:
         except OSError as error:
             raise MachineError(f"the folder {path.parent} cannot be made: {error.strerror}", "name another --storage") from None
     engine_options = {"connect_args": {"timeout": 60}} if path else {"pool_pre_ping": True}
-    with store.clear_errors(url):
+    with store.opening_alone(url), store.clear_errors(url):
+        store.make_tables(url, models.BaseModel.metadata)  # Optuna makes one after the other: a kill in between would leave some
         try:
             storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options)
         except RuntimeError as error:

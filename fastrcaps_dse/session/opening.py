@@ -82,7 +82,7 @@ def open_study(
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
     rdb = open_storage(url)
-    with store.clear_errors(url):
+    with store.opening_alone(url), store.clear_errors(url):
         mirror = open_optuna_study(spec, rdb)
         ours = Store(url, create=True)
         ours.patience = store.OUTAGE_SECONDS

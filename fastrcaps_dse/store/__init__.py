@@ -8,6 +8,7 @@ from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.claims import Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS
+from fastrcaps_dse.store.creation import make_tables, opening_alone
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
@@ -53,8 +54,10 @@ __all__ = [
     "host_name",
     "host_of",
     "is_alive",
+    "make_tables",
     "notes_of",
     "open_url",
+    "opening_alone",
     "parse_url",
     "run_folder",
     "runs_folder",
