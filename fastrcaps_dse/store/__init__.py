@@ -7,7 +7,7 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.claims import Superseded, Taken
-from fastrcaps_dse.store.connection import OUTAGE_SECONDS
+from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
 from fastrcaps_dse.store.creation import make_tables, opening_alone
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
@@ -24,6 +24,7 @@ from fastrcaps_dse.store.url import (
     run_folder,
     runs_folder,
     sqlite_path,
+    translate,
     url_text,
     without_password,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "host_name",
     "host_of",
     "is_alive",
+    "is_outage",
     "make_tables",
     "notes_of",
     "open_url",
@@ -63,6 +65,7 @@ __all__ = [
     "runs_folder",
     "set_note",
     "sqlite_path",
+    "translate",
     "url_text",
     "without_password",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -12,6 +13,12 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path
 
 LOCK = 0x46617374  # the number of our lock among the advisory locks of a PostgreSQL database
+RESTARTING = {
+    "starting up": 60.0,
+    "shutting down": 60.0,
+    "in recovery mode": 60.0,
+    "refused": 3.0,
+}  # s to wait, by what is said
 
 
 @contextmanager
@@ -28,7 +35,7 @@ def opening_alone(url: URL) -> Iterator[None]:
     with clear_errors(url):
         engine = make_engine(url)
         try:
-            with engine.connect() as connection:
+            with _connected(engine) as connection:
                 if engine.dialect.name == "postgresql":
                     connection.execute(sa.text(f"SELECT pg_advisory_lock({LOCK})"))
                     connection.commit()  # the lock is the session's: no transaction stays open
@@ -37,6 +44,20 @@ def opening_alone(url: URL) -> Iterator[None]:
                     connection.execute(sa.text(f"SELECT pg_advisory_unlock({LOCK})"))
         finally:
             engine.dispose()  # ends the session, and with it the lock
+
+
+def _connected(engine: sa.Engine) -> sa.Connection:
+    """A connection to a server that may be restarting: one that says so is waited for, one that refuses may be about to start."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return engine.connect()
+        except sa.exc.OperationalError as error:
+            said = str(error.orig)
+            patience = next((seconds for words, seconds in RESTARTING.items() if words in said), 0.0)
+            if time.monotonic() - begun > patience:
+                raise
+        time.sleep(0.2)
 
 
 @contextmanager
