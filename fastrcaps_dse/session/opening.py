@@ -82,14 +82,19 @@ def open_study(
     dataset = data.load_for(spec, data_dir)
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
-    rdb = open_storage(url)
-    with store.opening_alone(url), store.clear_errors(url):
-        mirror = patiently(url, lambda: open_optuna_study(spec, rdb))
-        ours = Store(url, create=True)
-        ours.patience = store.OUTAGE_SECONDS
-        row = _stored_row(spec, ours, mirror, dataset)
+    mirror, ours, row = patiently(lambda: _open(spec, url, dataset))
     context = Context(spec=spec, study=row, store=ours, dataset=dataset, device=chosen, precision=number_type)
     return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context))
+
+
+def _open(spec: StudySpec, url: URL, dataset: data.DataSet) -> tuple[OptunaStudy, Store, StudyRow]:
+    rdb = open_storage(url)
+    with store.opening_alone(url), store.clear_errors(url):
+        mirror = open_optuna_study(spec, rdb)
+        ours = Store(url, create=True)
+        row = _stored_row(spec, ours, mirror, dataset)
+    ours.patience = store.OUTAGE_SECONDS
+    return mirror, ours, row
 
 
 def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data.DataSet) -> StudyRow:

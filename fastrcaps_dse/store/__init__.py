@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.claims import Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
-from fastrcaps_dse.store.creation import make_tables, opening_alone
+from fastrcaps_dse.store.creation import make_tables, opening_alone, restart_patience
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
@@ -24,7 +24,6 @@ from fastrcaps_dse.store.url import (
     run_folder,
     runs_folder,
     sqlite_path,
-    translate,
     url_text,
     without_password,
 )
@@ -61,11 +60,11 @@ __all__ = [
     "open_url",
     "opening_alone",
     "parse_url",
+    "restart_patience",
     "run_folder",
     "runs_folder",
     "set_note",
     "sqlite_path",
-    "translate",
     "url_text",
     "without_password",
 ]
