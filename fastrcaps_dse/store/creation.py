@@ -13,12 +13,11 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path
 
 LOCK = 0x46617374  # the number of our lock among the advisory locks of a PostgreSQL database
-RESTARTING = {
-    "starting up": 60.0,
-    "shutting down": 60.0,
-    "in recovery mode": 60.0,
-    "refused": 3.0,
-}  # s to wait, by what is said
+RESTARTING = ("starting up", "shutting down", "in recovery mode", "terminating connection", "closed the connection", "is lost")
+RESTART_SECONDS, REFUSED_SECONDS = (
+    60.0,
+    3.0,
+)  # to wait for a server that says one of these, and for one that may be about to start
 
 
 @contextmanager
