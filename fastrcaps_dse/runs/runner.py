@@ -18,7 +18,7 @@ from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
-from fastrcaps_dse.runs.files import RunFiles
+from fastrcaps_dse.runs.files import RunFiles, drop_superseded
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.search.protocols import (
@@ -85,6 +85,7 @@ class Runner:
         logger.warning(
             "another process has taken trial %d over, as this one gave no sign of life; going on with another", request.trial
         )
+        drop_superseded(self.context.store.runs_folder, request.run_id, request.attempt)
         return GivenUp(request=request)
 
     def _is_ours(self, request: Request) -> bool:

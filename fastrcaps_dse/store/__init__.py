@@ -6,7 +6,7 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 
 from sqlalchemy.engine import URL
 
-from fastrcaps_dse.store.claims import Superseded, Taken
+from fastrcaps_dse.store.claims import Full, Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
@@ -35,6 +35,7 @@ __all__ = [
     "URL",
     "AlgorithmChoice",
     "EpochRow",
+    "Full",
     "Note",
     "RunRow",
     "StepTime",
