@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from benchmarks.boards import open_board
 from fastrcaps_dse import session, store
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.runs.budget import Budget, start_budget
 from fastrcaps_dse.runs.executors import InProcess
@@ -161,8 +162,8 @@ def test_only_the_latest_attempt_may_write(tmp_path: Path, tiny: Path) -> None:
         assert [r.state for r in ours.runs(study.row.study_id)] == ["done"]
 
 
-def study_measurement() -> store.rows.Measurement:
-    return store.rows.Measurement(values={"acc": 90.0, "time": 1.0, "params": 5.0})
+def study_measurement() -> Measurement:
+    return Measurement(values={"acc": 90.0, "time": 1.0, "params": 5.0})
 
 
 class Frozen(Heard):

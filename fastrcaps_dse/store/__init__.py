@@ -7,7 +7,8 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.claims import Full, Superseded, Taken
-from fastrcaps_dse.store.connection import OUTAGE_SECONDS
+from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
+from fastrcaps_dse.store.creation import make_tables, opening_alone
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
@@ -23,6 +24,7 @@ from fastrcaps_dse.store.url import (
     run_folder,
     runs_folder,
     sqlite_path,
+    translate,
     url_text,
     without_password,
 )
@@ -54,13 +56,17 @@ __all__ = [
     "host_name",
     "host_of",
     "is_alive",
+    "is_outage",
+    "make_tables",
     "notes_of",
     "open_url",
+    "opening_alone",
     "parse_url",
     "run_folder",
     "runs_folder",
     "set_note",
     "sqlite_path",
+    "translate",
     "url_text",
     "without_password",
 ]
