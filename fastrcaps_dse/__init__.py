@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fastrcaps_dse.problem.objectives import Measurement
     from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
     from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, DesignSpace, parse_design
-    from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, load_study, override
+    from fastrcaps_dse.problem.study_file import find_study_file, load_study
+    from fastrcaps_dse.problem.study_spec import StudySpec, override
     from fastrcaps_dse.runs.budget import Budget, start_budget
     from fastrcaps_dse.runs.executors import open_executor
     from fastrcaps_dse.session import (
@@ -67,13 +68,13 @@ _HOMES = {
     "build_timeline": "problem.schedules",
     "explore": "session",
     "export_design": "session",
-    "find_study_file": "problem.study_spec",
+    "find_study_file": "problem.study_file",
     "learning_rate": "problem.schedules",
     "load": "data",
     "load_exported": "session",
     "load_network": "session",
     "load_picked": "session",
-    "load_study": "problem.study_spec",
+    "load_study": "problem.study_file",
     "open_executor": "runs.executors",
     "open_study": "session",
     "override": "problem.study_spec",

@@ -16,7 +16,8 @@ import pytest
 
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.problem.objectives import parse_objectives
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.trainer import AlgorithmTiming
 from tests.conftest import Command, write_tiny
