@@ -10,7 +10,13 @@ import typer
 from fastrcaps_dse.cli.app import app, hint
 from fastrcaps_dse.cli.completing import complete_study_file
 from fastrcaps_dse.cli.designs import print_front
-from fastrcaps_dse.cli.exploring_options import SearchOptions, SpendOptions, WorkersOption, parse_workers
+from fastrcaps_dse.cli.exploring_options import (
+    SearchOptions,
+    SpendOptions,
+    WorkersOption,
+    parse_workers,
+    refuse_beside_join,
+)
 from fastrcaps_dse.cli.formats import OutputOptions
 from fastrcaps_dse.cli.options import (
     DataOptions,
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
     from fastrcaps_dse.session import Outcome
 
+DEFAULT_STUDY = "quick"
+
 
 @app.command()
 @grouped
@@ -40,11 +48,13 @@ def explore(
     device: DeviceOptions,
     output: OutputOptions,
     study_file: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A study file, or the name of one in studies/.", metavar="STUDY_FILE", autocompletion=complete_study_file
+            help=f"A study file, or the name of one in studies/; default {DEFAULT_STUDY}.",
+            metavar="STUDY_FILE",
+            autocompletion=complete_study_file,
         ),
-    ] = "quick",
+    ] = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
     workers: WorkersOption = "auto",
@@ -56,7 +66,11 @@ def explore(
     from fastrcaps_dse.problem.quantities import parse_quantity
 
     store.open_url(storage)  # what is no storage is refused before anything is looked at
-    spec = _spec(study_file, objectives, data, run, search, spend)
+    if search.join is None:
+        spec = _spec(study_file or DEFAULT_STUDY, objectives, data, run, search, spend)
+    else:
+        refuse_beside_join(study_file, objectives, data, run, search, spend)
+        spec = _joined_spec(search.join, storage, data.dataset, spend.trials)
     if spend.dry_run:
         if output.form not in ("table", "json"):
             raise InputError(f"--dry-run prints text or JSON, not {output.form}", "use --json")
@@ -118,6 +132,14 @@ def _spec(
         trials=spend.trials,
         pruning=spend.pruning,
     )
+
+
+def _joined_spec(name: str, storage: str | None, dataset: str | None, trials: int | None) -> StudySpec:
+    """The study of the storage. Raises InputError."""
+    from fastrcaps_dse.problem.study_spec import override
+    from fastrcaps_dse.session.joining import stored_spec
+
+    return override(stored_spec(name, storage, dataset), trials=trials)
 
 
 def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fastrcaps_dse.cli.completing import complete_pruning, complete_sampler, complete_setting, complete_study, complete_time
-from fastrcaps_dse.cli.options import SPEND, WHAT, WHERE
+from fastrcaps_dse.cli.options import SPEND, WHAT, WHERE, DataOptions, RunOptions
 from fastrcaps_dse.errors import InputError
 
 MOST_WORKERS = 64
@@ -23,6 +23,16 @@ class SearchOptions:
         typer.Option(
             "--study",
             help="Name of the study; by default that of the file.",
+            metavar="NAME",
+            autocompletion=complete_study,
+            rich_help_panel=WHAT,
+        ),
+    ] = None
+    join: Annotated[
+        str | None,
+        typer.Option(
+            "--join",
+            help="Take part in this study of the database as it is stored, without a study file.",
             metavar="NAME",
             autocompletion=complete_study,
             rich_help_panel=WHAT,
@@ -160,3 +170,35 @@ def parse_workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise InputError(f"{text!r} is not a number of workers", "e.g. --workers 2, or auto")
     return int(text)
+
+
+def refuse_beside_join(
+    study_file: str | None,
+    objectives: str | None,
+    data: DataOptions,
+    run: RunOptions,
+    search: SearchOptions,
+    spend: SpendOptions,
+) -> None:
+    """Raises InputError for what would make the study that --join names another one."""
+    given = {
+        "a study file": study_file,
+        "--objectives": objectives,
+        "--study": search.study,
+        "--sampler": search.sampler,
+        "--seed": search.seed,
+        "--time": search.time,
+        "--set": search.settings,
+        "--epochs": run.epochs,
+        "--seeds": run.seeds,
+        "--protocol": run.protocol,
+        "--pruning": spend.pruning,
+        "--relabel": data.relabel or None,
+        "--test-share": data.test_share,
+    }
+    named = next((option for option, value in given.items() if value is not None and value != []), None)
+    if named is not None:
+        raise InputError(
+            f"{named} says what a study is, and --join takes the study {search.join!r} as it is stored",
+            f"leave out --join, or {named}",
+        )
