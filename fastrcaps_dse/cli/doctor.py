@@ -87,7 +87,7 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         if store.sqlite_path(url):
             yield Finding(what="SQLite", ok=True, finding=sqlite3.sqlite_version)
         ours = store.Store(url)
-        folder = store.runs_folder(url)
+        folder = ours.runs_folder
         used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
         where = store.url_text(url)

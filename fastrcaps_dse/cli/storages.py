@@ -116,10 +116,9 @@ def clean(
     from fastrcaps_dse.problem.quantities import format_bytes
     from fastrcaps_dse.runs.holdings import FREED, holdings
     from fastrcaps_dse.session.managing import clean as clean_storage
-    from fastrcaps_dse.store import runs_folder
 
     form, ours = how.form, open_store(storage)
-    held, folder = holdings(ours), str(runs_folder(ours.url))
+    held, folder = holdings(ours), str(ours.runs_folder)
     freed = clean_storage(ours) if free else 0
     kinds = [{"kind": h.kind, "bytes": h.size, "files": len(h.paths), "freed": free and h.kind in FREED} for h in held]
     rows = [[h.kind, f"{len(h.paths):,}", format_bytes(h.size)] for h in held if h.paths]

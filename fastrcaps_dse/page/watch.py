@@ -14,7 +14,7 @@ from fastrcaps_dse.page.content import study_content
 from fastrcaps_dse.page.curves import curves_content
 from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder, runs_folder
+from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder
 
 WEIGHTS = "weights.safetensors"  # the file of a run
 
@@ -48,7 +48,7 @@ class Source:
         """The file of a design's weights in the storage's own folder, whatever path is stored; None if there is none."""
         for row in self.store.trials(self.study):
             for run in row.runs if row.trial == trial else ():
-                path = run_folder(runs_folder(self.store.url), run.run_id) / WEIGHTS
+                path = run_folder(self.store.runs_folder, run.run_id) / WEIGHTS
                 if run.weights and path.is_file():
                     return path
         return None

@@ -21,7 +21,7 @@ def keep_front_weights(ours: Store, study: StudyRow) -> int:
         for run in measured_runs(trial):
             if run.weights and run.run_id not in keep:
                 ours.forget_weights(run.run_id)
-                shutil.rmtree(store.run_folder(store.runs_folder(ours.url), run.run_id), ignore_errors=True)
+                shutil.rmtree(store.run_folder(ours.runs_folder, run.run_id), ignore_errors=True)
     return len(front)
 
 

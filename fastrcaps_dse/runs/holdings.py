@@ -32,7 +32,7 @@ class Holding:
 
 def holdings(ours: Store) -> list[Holding]:
     """What the runs folder holds, by kind, in the order of `KINDS`; nothing for a folder that is not there."""
-    folder = store.runs_folder(ours.url)
+    folder = ours.runs_folder
     runs = [run for study in ours.studies() for run in ours.runs(study.study_id)]
     found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     for kind, path in _classified(folder, runs):

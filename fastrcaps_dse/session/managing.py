@@ -20,7 +20,7 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     """
     study = ours.study(name)
     _refuse_while_explored(ours, study)
-    folders = [store.run_folder(store.runs_folder(ours.url), run.run_id) for run in ours.runs(study.study_id)]
+    folders = [store.run_folder(ours.runs_folder, run.run_id) for run in ours.runs(study.study_id)]
     optunas = open_storage(ours.url)
     try:
         ours.delete_study(study.study_id)  # before Optuna's, whose ids are used again
