@@ -79,6 +79,7 @@ def test_they_show_what_they_showed(command: Command, earlier: Path, schema: int
 
     studies = said("studies")
     assert all(study.pop("running") == study.pop("interrupted") == 0 for study in studies)
+    assert all(study.pop("workers") == 0 and study.pop("hosts") == "" for study in studies)
     assert all('dataset = "tiny"' in study.pop("study_file") for study in studies) and studies == expected.pop("studies")
     for study, printed in expected.items():
         for what, record in printed.items():

@@ -26,6 +26,7 @@ from fastrcaps_dse.store.url import (
     url_text,
     without_password,
 )
+from fastrcaps_dse.store.workers import Worker, process_of, worker_name, workers_of
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -44,6 +45,7 @@ __all__ = [
     "Superseded",
     "Taken",
     "TrialRow",
+    "Worker",
     "any_alive",
     "attempt_folder",
     "begin_immediate",
@@ -56,10 +58,13 @@ __all__ = [
     "notes_of",
     "open_url",
     "parse_url",
+    "process_of",
     "run_folder",
     "runs_folder",
     "set_note",
     "sqlite_path",
     "url_text",
     "without_password",
+    "worker_name",
+    "workers_of",
 ]
