@@ -17,7 +17,7 @@ from fastrcaps_dse.analysis.uncertainty import standard_errors, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.page.library import Library
 from fastrcaps_dse.page.notes import HEADER, NoteBook
-from fastrcaps_dse.page.panels import facts_of, importance_content, timeline_content
+from fastrcaps_dse.page.panels import facts_of, importance_content
 from fastrcaps_dse.page.serve import PageServer, check_address
 from fastrcaps_dse.page.server import News, make_app
 from fastrcaps_dse.problem.objectives import parse_objectives
@@ -70,28 +70,6 @@ def test_too_few_designs_have_no_importance(tmp_path: Path) -> None:
     add_designs(ours, ours.study(), make_spec("synthetic"), 1)
     enough = importance_content(ours.trials(ours.study()), ours.study().objectives)
     assert [o["name"] for o in enough["objectives"]] == ["acc", "time", "params"] and "PED-ANOVA" in enough["method"]
-
-
-# --- timeline ---------------------------------------------------------------------------------------------------------
-
-
-def test_runs_that_overlap_have_lanes_of_their_own(tmp_path: Path) -> None:
-    ours = write_study(tmp_path / "s.db", 4, running=1)
-    times = {1: (100, 160, "cpu"), 2: (110, 150, "cpu"), 3: (155, 170, "cpu"), 4: (100, 200, "cuda:0"), 5: (165, None, "cpu")}
-    with ours.engine.begin() as connection:
-        for number, (started, ended, device) in times.items():
-            values = {"started": started, "ended": ended, "device": device, "pruned_after": 2 if number == 2 else None}
-            connection.execute(tables.run.update().where(tables.run.c.run_id == number).values(**values))
-    shown = timeline_content(ours.trials(ours.study()))
-    assert shown["origin"] == 100 and shown["lanes"] == ["cpu", "cuda:0", "cpu"]
-    assert [[trial, start, end, state, lane] for trial, _, start, end, state, lane in shown["runs"]] == [
-        [0, 0, 60, "done", 0],
-        [3, 0, 100, "done", 1],
-        [1, 10, 50, "pruned", 2],
-        [2, 55, 70, "done", 2],
-        [4, 65, None, "running", 0],
-    ]
-    assert timeline_content([]) == {"origin": 0.0, "lanes": [], "runs": []}
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
