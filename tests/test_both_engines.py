@@ -46,10 +46,10 @@ def test_what_is_written_is_read(ours: Store) -> None:
     """Floats come back bit for bit, JSON with its types, and a run's state with its measurement."""
     run = only_run(ours)
     odd = replace(EPOCH, margin_loss=0.1 + 0.2, acc=100 / 3, counted_seconds=5e-324)
-    ours.set_epoch(run.run_id, odd)
-    ours.set_epoch(run.run_id, replace(odd, epoch=2))
+    ours.set_epoch(run.run_id, run.attempt, odd)
+    ours.set_epoch(run.run_id, run.attempt, replace(odd, epoch=2))
     assert ours.epochs(run.run_id) == [odd, replace(odd, epoch=2)]
-    ours.finish_run(run.run_id, MEASURED, 2.5, "w", None)
+    ours.finish_run(run.run_id, run.attempt, MEASURED, 2.5, "w", None)
     again = only_run(ours)
     assert again.state == "done" and again.measurement == MEASURED and again.design == POINT and again.weights == "w"
     assert dict(ours.study().identity) == parse_study("", default_name="s").identity()
@@ -62,8 +62,8 @@ def test_the_pulse_tells_each_change(ours: Store) -> None:
     changes: tuple[Callable[[], None], ...] = (
         lambda: set_note(ours, study_id, 0, Note(text="a good one")),
         lambda: set_note(ours, study_id, 0, Note(text="a good one", starred=True)),
-        lambda: ours.set_epoch(run.run_id, EPOCH),
-        lambda: ours.finish_run(run.run_id, MEASURED, 2.5, None),
+        lambda: ours.set_epoch(run.run_id, run.attempt, EPOCH),
+        lambda: ours.finish_run(run.run_id, run.attempt, MEASURED, 2.5, None),
     )
     for change in changes:
         change()
@@ -84,7 +84,7 @@ def test_notes(ours: Store) -> None:
 
 def test_foreign_keys_and_reading_alone(ours: Store) -> None:
     with pytest.raises(MachineError):
-        ours.set_epoch(999, EPOCH)
+        ours.set_epoch(999, 1, EPOCH)
     reading = Store(ours.url, read_only=True)
     assert reading.study().name == "s"
     with pytest.raises(MachineError, match=r"read-?only"):
@@ -94,7 +94,7 @@ def test_foreign_keys_and_reading_alone(ours: Store) -> None:
 
 def test_a_deleted_study_leaves_nothing(ours: Store) -> None:
     run, study_id = only_run(ours), ours.study().study_id
-    ours.set_epoch(run.run_id, EPOCH)
+    ours.set_epoch(run.run_id, run.attempt, EPOCH)
     set_note(ours, study_id, 0, Note(text="x"))
     ours.delete_study(study_id)
     storage = open_storage(ours.url)
