@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from fastrcaps_dse.problem.schedules import AdaBatch, FixedBatch, FixedRate, One
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.importance import LEAST_DESIGNS, importances
 from fastrcaps_dse.store import Note, Store, notes_of, set_note, tables
+from fastrcaps_dse.store.migration import STATEMENTS
 from tests.conftest import Command
 from tests.synthetic import add_designs, make_spec, write_study
 from tests.test_page import Answer, Server, inside, watched_of
@@ -222,6 +224,9 @@ def test_a_database_of_schema_6_takes_notes_after_it_is_opened(tmp_path: Path) -
     ours = write_study(tmp_path / "s.db", 2)
     with ours.engine.begin() as connection:
         tables.note.drop(connection)
+        connection.exec_driver_sql("DROP INDEX fastrcaps_run_revision")
+        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", "\n".join(STATEMENTS[8])):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute(tables.schema.update().values(version=6))
     again = Store(ours.url)
     assert notes_of(again, 1) == {}
