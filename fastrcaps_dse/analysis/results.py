@@ -12,7 +12,7 @@ from fastrcaps_dse.analysis.uncertainty import Standing, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow, worker_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,16 +93,16 @@ class Results:
     def trials(self) -> pd.DataFrame:
         """A row for each design: its dimensions and the mean value of each objective (accuracies in percent, times in seconds).
 
-        Further columns are `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state` and `on_front`. If enough
-        designs have several seeds, there are also `tied` (membership of the front is uncertain), `front_probability`, and the standard
-        error of each objective (`acc_error`, ...).
+        Further columns are `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state`, `on_front`, and `worker` (who
+        trains it now, "host:process"). If enough designs have several seeds, there are also `tied` (membership of the front is
+        uncertain), `front_probability`, and the standard error of each objective (`acc_error`, ...).
         """
         objectives = self.objectives or self.study.objectives
         members = {trial.trial for trial in front_of(self.rows, objectives)}
         sure = standings_of(self.rows, objectives)
         records = [
             _design(trial)
-            | {"state": trial.state, "on_front": trial.trial in members}
+            | {"state": trial.state, "on_front": trial.trial in members, "worker": _worker(trial)}
             | _sureness(sure.get(trial.trial), objectives)
             for trial in self.rows
         ]
@@ -135,7 +135,8 @@ class Results:
                 measured = asdict(run.measurement) if run.measurement else {"values": {}}
                 values = measured.pop("values")
                 identity = {"run": run.run_id, "trial": trial.trial, "label": trial.design.label}
-                records.append(identity | values | measured | {name: getattr(run, name) for name in names})
+                trained = {name: getattr(run, name) for name in names} | {"worker": worker_name(run.owner)}
+                records.append(identity | values | measured | trained)
         return frame_of(records)
 
     @property
@@ -180,6 +181,11 @@ def _design(trial: TrialRow) -> dict[str, Any]:
         "pruned_after": measured.pruned_after if measured else None,
         "weights": weights_of(trial),
     }
+
+
+def _worker(trial: TrialRow) -> str | None:
+    """The processes that train runs of the design, "host:process" each; None if there is none."""
+    return ", ".join(worker_name(run.owner) or "" for run in trial.runs if run.state == "running") or None
 
 
 def _sureness(standing: Standing | None, objectives: Sequence[Objective]) -> dict[str, Any]:

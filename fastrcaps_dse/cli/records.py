@@ -11,7 +11,7 @@ from fastrcaps_dse.analysis.results import front_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, Worker
 
 
 def design_record(trial: TrialRow) -> dict[str, Any]:
@@ -76,8 +76,9 @@ def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, 
     return {"study": study.name, **design_record(trial), "state": trial.state, "runs": details}
 
 
-def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
-    """A study in a line."""
+def study_record(study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[Worker]) -> dict[str, Any]:
+    """A study in a line; `workers` are those of all studies."""
+    living = [worker for worker in workers if worker.study == study.name and worker.is_alive]
     stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
     return {
         "study": study.name,
@@ -86,4 +87,13 @@ def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
         "designs": len(trials),
         **{state: sum(t.state == state for t in trials) for state in ("running", "interrupted", "failed")},
         "front": len(front_of(trials, study.objectives)),
+        "workers": len({(worker.host, worker.process) for worker in living}),
+        "hosts": ",".join(sorted({worker.host for worker in living})),
     }
+
+
+def worker_record(worker: Worker) -> dict[str, Any]:
+    """A worker in a line."""
+    plain = asdict(worker)
+    silent, alive = plain.pop("silent"), plain.pop("is_alive")
+    return plain | {"silent_seconds": round(silent, 1), "alive": alive}

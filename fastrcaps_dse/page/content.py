@@ -13,10 +13,11 @@ from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, we
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.page.panels import facts_of
+from fastrcaps_dse.page.workers import workers_content
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import Note, StudyRow, TrialRow, without_password
+from fastrcaps_dse.store import Note, StudyRow, TrialRow, Worker, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -86,11 +87,12 @@ def study_content(
     *,
     storage: str | None = None,
     notes: Mapping[int, Note] | None = None,
+    workers: Sequence[Worker] = (),
 ) -> dict[str, Any]:
     """What the page shows of a study, without the curves.
 
     `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
-    `notes` maps trials to what people wrote about them.
+    `notes` maps trials to what people wrote about them. `workers` are those of the study now.
     """
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
@@ -107,6 +109,7 @@ def study_content(
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
             "facts": facts_of(study, trials),
+            "workers": workers_content(workers),
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}

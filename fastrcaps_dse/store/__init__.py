@@ -28,6 +28,7 @@ from fastrcaps_dse.store.url import (
     url_text,
     without_password,
 )
+from fastrcaps_dse.store.workers import Worker, process_of, worker_name, workers_of
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -47,6 +48,7 @@ __all__ = [
     "Superseded",
     "Taken",
     "TrialRow",
+    "Worker",
     "any_alive",
     "attempt_folder",
     "begin_immediate",
@@ -62,6 +64,7 @@ __all__ = [
     "open_url",
     "opening_alone",
     "parse_url",
+    "process_of",
     "run_folder",
     "runs_folder",
     "set_note",
@@ -69,4 +72,6 @@ __all__ = [
     "translate",
     "url_text",
     "without_password",
+    "worker_name",
+    "workers_of",
 ]
