@@ -17,9 +17,8 @@ import sqlalchemy as sa
 
 from fastrcaps_dse import session, store, trainer
 from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.problem.notation import parse_design
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, time_to
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.runs import cost_model, kept_algorithms, runner
 from fastrcaps_dse.runs.cost_model import CostModel
@@ -27,7 +26,7 @@ from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.runs.recounting import catch_up
 from fastrcaps_dse.runs.reference import Reference
 from fastrcaps_dse.session import OpenStudy
-from fastrcaps_dse.store import EpochRow, RunRow, StepTime, Store, tables
+from fastrcaps_dse.store import RunRow, StepTime, Store, tables
 from fastrcaps_dse.trainer import training
 from tests.sessions import Heard, curves, explored, opened
 
@@ -421,19 +420,19 @@ def test_weights_that_an_estimate_may_bring_to_the_front_are_kept(
 
 def test_processes_that_begin_at_once_agree(tmp_path: Path, tiny: Path, use: Switch, a: Device) -> None:
     use(a)
+    with opened(tmp_path, spec_of(tiny)) as study:
+        study_id, url = study.row.study_id, study.store.url
+    together = threading.Barrier(4)
+
+    def claim(name: str) -> dict[str, str]:
+        ours = Store(url)
+        together.wait()
+        found = store.set_reference(ours, study_id, {"device": name, "precision": "float32", "software": "x"})
+        ours.close()
+        return dict(found)
+
     for _ in range(5):
-        with opened(tmp_path, spec_of(tiny)) as study:
-            study_id, url = study.row.study_id, study.store.url
-            study.store.set_study(study_id, {"reference": sa.null()})
-        together = threading.Barrier(4)
-
-        def claim(name: str) -> dict[str, str]:
-            ours = Store(url)
-            together.wait()
-            found = store.set_reference(ours, study_id, {"device": name, "precision": "float32", "software": "x"})
-            ours.close()
-            return dict(found)
-
+        stored(tmp_path).set_study(study_id, {"reference": sa.null()})
         with ThreadPoolExecutor(4) as pool:
             found = [*pool.map(claim, "ABCD")]
         assert found == [stored(tmp_path).study().reference] * 4 and found[0]["device"] in "ABCD"

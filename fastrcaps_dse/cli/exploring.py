@@ -180,6 +180,17 @@ WorkersOption = Annotated[
 ]
 
 
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="Count all runs in the step times of this device, named as `doctor` prints it; default the study's first one.",
+        metavar="NAME",
+        rich_help_panel=WHERE,
+    ),
+]
+
+
 @app.command()
 @grouped
 def explore(
@@ -199,6 +210,7 @@ def explore(
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
     workers: WorkersOption = "auto",
+    reference: ReferenceOption = None,
 ) -> None:
     """Run a study, or continue it."""
     from fastrcaps_dse import store
@@ -220,6 +232,7 @@ def explore(
         precision=device.precision,
         workers=_parse_workers(workers),
         fresh=spend.fresh,
+        reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
     )
