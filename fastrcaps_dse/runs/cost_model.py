@@ -274,16 +274,16 @@ class CostModel:
         """About the seconds that a run trains, without measuring anything: a batch size that was never measured lies on the line
         through those that were. None where none was.
         """
-        known = self.seconds or {key: counted.seconds for key, counted in self.scale.steps.items()}
+        seconds_of = self.seconds or {key: counted.seconds for key, counted in self.scale.steps.items()}
         by_size: dict[int, list[float]] = {}
-        for key, seconds in known.items():
+        for key, seconds in seconds_of.items():
             by_size.setdefault(key.batch_size, []).append(seconds)
         if not by_size:
             return None
         means = {size: statistics.fmean(seconds) for size, seconds in by_size.items()}
         total = 0.0
         for phase in self.context.timeline(point).phases:
-            step = known.get(self._key(point, phase.batch_size)) or means.get(phase.batch_size)
+            step = seconds_of.get(self._key(point, phase.batch_size)) or means.get(phase.batch_size)
             total += phase.epochs * phase.steps_per_epoch * (step or on_the_line(means, phase.batch_size))
         return total
 

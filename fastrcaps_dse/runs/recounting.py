@@ -178,8 +178,8 @@ def named_reference(context: Context, name: str, stored: Reference | None = None
     """
     here = reference_here(context)
     measured = [Reference(**row) for row in store.measured_devices(context.store)]  # type: ignore[arg-type]
-    known: list[Reference] = [here, *([stored] if stored else []), *measured]
-    for one in known:
+    devices: list[Reference] = [here, *([stored] if stored else []), *measured]
+    for one in devices:
         if one.device == name:
             return one
     names = dict.fromkeys((here.device, *(one.device for one in measured)))

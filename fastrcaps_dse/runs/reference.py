@@ -178,9 +178,9 @@ class Scale:
 
     def _first_ratio(self, network: str, batch_size: int | None, measure_here: MeasureHere) -> float:
         """The ratio from one further measurement here, of the batch size next to this one; 1 where the reference has none."""
-        known = [*self._of_the_reference(network, batch_size is None)]
-        known.sort(key=lambda one: abs(math.log((one[1] or 1) / (batch_size or 1))))
-        for point, size, theirs in known[:1]:
+        measured = [*self._of_the_reference(network, batch_size is None)]
+        measured.sort(key=lambda one: abs(math.log((one[1] or 1) / (batch_size or 1))))
+        for point, size, theirs in measured[:1]:
             try:
                 self.ratios[network, batch_size is None] = theirs / measure_here(point, size)
             except TooLittleMemory:
