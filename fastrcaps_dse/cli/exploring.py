@@ -11,6 +11,7 @@ from fastrcaps_dse.cli.app import app, hint
 from fastrcaps_dse.cli.completing import complete_study_file
 from fastrcaps_dse.cli.designs import print_front
 from fastrcaps_dse.cli.exploring_options import (
+    ReferenceOption,
     SearchOptions,
     SpendOptions,
     WorkersOption,
@@ -58,6 +59,7 @@ def explore(
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
     workers: WorkersOption = "auto",
+    reference: ReferenceOption = None,
 ) -> None:
     """Run a study, or continue it."""
     from fastrcaps_dse import store
@@ -83,6 +85,7 @@ def explore(
         precision=device.precision,
         workers=parse_workers(workers),
         fresh=spend.fresh,
+        reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
     )

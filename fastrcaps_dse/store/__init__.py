@@ -12,6 +12,17 @@ from fastrcaps_dse.store.creation import make_tables, opening_alone
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
+from fastrcaps_dse.store.recount import (
+    Recount,
+    apply_recounts,
+    change_reference,
+    estimated_runs,
+    measured_devices,
+    reference_of,
+    revision_of,
+    set_counted_seconds,
+    set_reference,
+)
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.runs import grouped_trials
 from fastrcaps_dse.store.url import (
@@ -40,6 +51,7 @@ __all__ = [
     "EpochRow",
     "Full",
     "Note",
+    "Recount",
     "RunRow",
     "StepTime",
     "Store",
@@ -50,24 +62,32 @@ __all__ = [
     "TrialRow",
     "Worker",
     "any_alive",
+    "apply_recounts",
     "attempt_folder",
     "begin_immediate",
+    "change_reference",
     "clear_errors",
     "default_url",
+    "estimated_runs",
     "grouped_trials",
     "host_name",
     "host_of",
     "is_alive",
     "is_outage",
     "make_tables",
+    "measured_devices",
     "notes_of",
     "open_url",
     "opening_alone",
     "parse_url",
     "process_of",
+    "reference_of",
+    "revision_of",
     "run_folder",
     "runs_folder",
+    "set_counted_seconds",
     "set_note",
+    "set_reference",
     "sqlite_path",
     "translate",
     "url_text",
