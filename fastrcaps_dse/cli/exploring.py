@@ -28,6 +28,7 @@ from fastrcaps_dse.cli.options import (
     LimitOptions,
     ObjectivesOption,
     RunOptions,
+    RunsOption,
     StorageOption,
     grouped,
 )
@@ -198,6 +199,7 @@ def explore(
     ] = "quick",
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
+    runs: RunsOption = None,
     workers: WorkersOption = "auto",
 ) -> None:
     """Run a study, or continue it."""
@@ -207,6 +209,7 @@ def explore(
     from fastrcaps_dse.problem.quantities import parse_quantity
 
     store.open_url(storage)  # what is no storage is refused before anything is looked at
+    store.named_place(runs)
     spec = _spec(study_file, objectives, data, run, search, spend)
     if spend.dry_run:
         if output.form not in ("table", "json"):
@@ -215,6 +218,7 @@ def explore(
         return
     how = HowToRun(
         storage=storage,
+        runs=runs,
         data_dir=data.data_dir,
         device=device.device,
         precision=device.precision,

@@ -1,7 +1,7 @@
 """Our tables, in the database of Optuna's storage: studies, runs and every epoch of every run.
 
 Optuna's own tables hold studies, trials and their states; ours, under the prefix `fastrcaps_`, what it has no place for.
-Reading needs no Optuna. This room owns SQLAlchemy.
+Reading needs no Optuna. This room owns SQLAlchemy and fsspec.
 """
 
 from sqlalchemy.engine import URL
@@ -10,6 +10,7 @@ from fastrcaps_dse.store.database import Store
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import any_alive, is_alive
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
+from fastrcaps_dse.store.runs_places import RunsPlace, RunsPlaces, check_place, found_folder, named_place
 from fastrcaps_dse.store.url import (
     begin_immediate,
     clear_errors,
@@ -30,15 +31,20 @@ __all__ = [
     "EpochRow",
     "Note",
     "RunRow",
+    "RunsPlace",
+    "RunsPlaces",
     "StepTime",
     "Store",
     "StudyRow",
     "TrialRow",
     "any_alive",
     "begin_immediate",
+    "check_place",
     "clear_errors",
     "default_url",
+    "found_folder",
     "is_alive",
+    "named_place",
     "notes_of",
     "open_url",
     "parse_url",

@@ -29,6 +29,7 @@ from fastrcaps_dse.store.rows import (
     run_row,
     trial_row,
 )
+from fastrcaps_dse.store.runs_places import RunsPlaces
 from fastrcaps_dse.store.url import (
     clear_errors,
     make_engine,
@@ -50,7 +51,7 @@ class Store:
         """
         self.read_only = read_only
         self.url = url
-        self.runs_folder = runs or runs_folder(url)
+        self.runs_places = RunsPlaces(runs or runs_folder(url), self.studies)
         path = sqlite_path(url)
         if path and not path.exists():
             raise InputError(
@@ -84,6 +85,11 @@ class Store:
         if version is not None and version < tables.SCHEMA_VERSION:
             with self._write() as connection:
                 migrate(connection, version)
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder, on this machine, of the files of the runs that this process trains."""
+        return self.runs_places.here.folder
 
     def close(self) -> None:
         self.engine.dispose()
@@ -152,7 +158,7 @@ class Store:
     def _run(self, row: Any) -> RunRow:
         """A stored run, with the path of its weights as it is from the current directory."""
         run = run_row(row)
-        return replace(run, weights=weights_from_store(self.runs_folder, run.run_id, run.weights))
+        return replace(run, weights=weights_from_store(self.runs_places.of(row["study_id"]).folder, run.run_id, run.weights))
 
     def claim_run(self, study_id: int, trial: int, design: Mapping[str, Any], key: str, seed: int) -> RunRow:
         """The run of this design and seed, made where it is not there, and owned by this process from now on.
