@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import record
+from benchmarks.boards import MemoryBoard, run_row
 from benchmarks.replay import OBJECTIVES, Recorded, explored, load_table, raced
 from fastrcaps_dse.analysis.pareto import front
 from fastrcaps_dse.analysis.uncertainty import OUT, SURE, standings
 from fastrcaps_dse.problem.objectives import Measurement, costs_of
 from fastrcaps_dse.search.protocols import Measured, Message, Request
-from fastrcaps_dse.search.racing import Race, RacedDesign
+from fastrcaps_dse.search.racing import Race
 
 SEEDS, MOST = 3, 6  # recorded; raced for each design with simulated noise
 
@@ -73,9 +74,15 @@ def simulated(table: Sequence[Recorded], search: int) -> Counter[str]:
     runs = np.array([[design.cost(curve) for curve in design.curves.values()] for design in table])  # [design, seed, cost]
     truth, spread = runs.mean(axis=1), np.sqrt(runs.var(axis=1, ddof=1).mean(axis=0))
     noise = Noise(truth=truth, spread=spread, generator=np.random.default_rng(search))
-    designs = {k: RacedDesign(point=d.point, runs=[noise.sample(k)], seeds={0}) for k, d in enumerate(table)}
-    Race(designs=designs, objectives=OBJECTIVES, max_seeds=MOST, first_seed=0).run(noise)
-    costs = [[costs_of(OBJECTIVES, run.values) for run in design.runs] for design in designs.values()]
+    first = [replace(run_row(k, k, d.point, 0), state="done", measurement=noise.sample(k)) for k, d in enumerate(table)]
+    board = MemoryBoard(target=0, told=first, runs=len(first))
+    race = Race(board=board, objectives=OBJECTIVES, seeds=1, max_seeds=MOST, first_seed=0)
+    race.run(noise)
+    measured: dict[int, list[Measurement]] = {k: [] for k in range(len(table))}
+    for run in race.runs.values():
+        if run.measurement is not None:
+            measured[run.trial].append(run.measurement)
+    costs = [[costs_of(OBJECTIVES, values.values) for values in runs] for runs in measured.values()]
     chances = [s.on_front or 0.0 for s in standings(costs)]
     members = {*front(truth.tolist())}
     sure = {i for i, chance in enumerate(chances) if chance > SURE}

@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
+from benchmarks.boards import open_board
 from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import override, parse_study
 from fastrcaps_dse.search.explorer import Explorer
-from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage, quiet_optuna
+from fastrcaps_dse.search.optuna_storage import quiet_optuna
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Forecast, Measured, Message, Request
 
@@ -64,9 +65,8 @@ def gaps(sampler: str, trials: int) -> list[float]:
     spec = override(parse_study(STUDY, default_name="overhead"), sampler=sampler)
     executor = Instant()
     with tempfile.TemporaryDirectory() as folder:
-        study = open_optuna_study(spec, open_storage(store.parse_url(str(Path(folder) / "s.db"))))
-        Explorer(study=study, history=study.history({}), proposers=make_proposers(spec, forecast), target=trials).run(executor)
-        study.close()
+        board = open_board(spec, store.parse_url(str(Path(folder) / "s.db")), trials)
+        Explorer(spec=spec, board=board, proposers=make_proposers(spec, forecast)).run(executor)
     return [1e3 * (b - a) for a, b in zip(executor.stamps, executor.stamps[1:], strict=False)]
 
 

@@ -11,12 +11,13 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import optuna
 import torch
 
 from benchmarks import record
+from benchmarks.boards import MemoryBoard, run_row
 from benchmarks.search_table import DATASET, EPOCHS, TABLE, designs, names_of
 from fastrcaps_dse import data
 from fastrcaps_dse.analysis.pareto import dominates, front, hypervolume
@@ -26,12 +27,13 @@ from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace
 from fastrcaps_dse.problem.study_spec import Pruning, Sampler, StudySpec
 from fastrcaps_dse.search.explorer import Explorer
-from fastrcaps_dse.search.optuna_storage import open_optuna_study, quiet_optuna
+from fastrcaps_dse.search.optuna_storage import quiet_optuna
 from fastrcaps_dse.search.parameters import make_sampler, suggest
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Forecast, Measured, Message, Request
 from fastrcaps_dse.search.pruning import FinishedCurve, PartialRun, Prune, decide
-from fastrcaps_dse.search.racing import Race, RacedDesign
+from fastrcaps_dse.search.racing import Race
+from fastrcaps_dse.store import RunRow
 from fastrcaps_dse.trainer import choose_precision, step_key
 
 OBJECTIVES = parse_objectives("acc,time,params")
@@ -145,7 +147,7 @@ class Table:
     runs: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))  # costs of whole runs
     censored: dict[str, tuple[float, ...]] = field(default_factory=dict)  # costs of pruned runs
     curves: list[FinishedCurve] = field(default_factory=list)  # of whole runs
-    measured: dict[int, RacedDesign] = field(default_factory=dict)  # by trial, with its last run
+    measured: dict[int, RunRow] = field(default_factory=dict)  # by trial, its last run
     trace: list[tuple[float, float, float]] = field(default_factory=list)  # (seconds spent, share found, share reported)
     spent: float = 0.0  # s of training
 
@@ -174,7 +176,8 @@ class Table:
             self.curves.append(FinishedCurve(policy=request.point.lr_policy.name, accuracies=curve[:done]))
         else:
             self.censored[request.point.key] = design.cost(curve[:done])
-        self.measured[request.trial] = RacedDesign(point=request.point, runs=[measurement], seeds={request.seed})
+        run = run_row(request.trial + 1, request.trial, request.point, request.seed)
+        self.measured[request.trial] = replace(run, state="done", measurement=measurement)
         self.trace.append((self.spent, *self.shares()))
         return measurement
 
@@ -222,15 +225,14 @@ def explored(table: Sequence[Recorded], seeds: int, seed: int, *, sampler: Sampl
         design = executor.designs[point.key]
         return Forecast(seconds=math.fsum(design.seconds), fixed={"params": float(design.params)})
 
-    study = open_optuna_study(spec, optuna.storages.InMemoryStorage())
-    Explorer(study=study, history=study.history({}), proposers=make_proposers(spec, forecast), target=len(table)).run(executor)
+    Explorer(spec=spec, board=MemoryBoard(target=len(table)), proposers=make_proposers(spec, forecast)).run(executor)
     return executor
 
 
 def raced(executor: Table, seed: int, max_seeds: int) -> Table:
     """Race the measured designs of a search."""
-    designs = {trial: RacedDesign(point=d.point, runs=[*d.runs], seeds={*d.seeds}) for trial, d in executor.measured.items()}
-    Race(designs=designs, objectives=OBJECTIVES, max_seeds=max_seeds, first_seed=seed).run(executor)
+    board = MemoryBoard(target=0, told=[*executor.measured.values()], runs=len(executor.measured))
+    Race(board=board, objectives=OBJECTIVES, seeds=1, max_seeds=max_seeds, first_seed=seed).run(executor)
     return executor
 
 
@@ -245,7 +247,7 @@ def plain_optuna(table: Sequence[Recorded], seeds: int, seed: int, *, sampler: s
         point = suggest(trial, space)
         executor.runs.pop(point.key, None)  # the same run again gives the same
         executor.trained.clear()  # and is trained again
-        measured = executor.answer(Request(trial=number, point=point, seed=seed))
+        measured = executor.answer(Request(trial=number, point=point, seed=seed, run_id=number, attempt=1))
         study.tell(trial, [measured[o.name] for o in OBJECTIVES])
     return executor
 
@@ -259,7 +261,7 @@ def oracle(table: Sequence[Recorded], seeds: int, seed: int) -> Table:
         key = max(
             rest, key=lambda k: (executor.scale.share([*found, k]) - executor.scale.share(found)) / math.fsum(rest[k].seconds)
         )
-        executor.answer(Request(trial=len(found), point=rest.pop(key).point, seed=seed))
+        executor.answer(Request(trial=len(found), point=rest.pop(key).point, seed=seed, run_id=len(found), attempt=1))
     return executor
 
 

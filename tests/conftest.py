@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,14 @@ os.environ.setdefault("FASTRCAPS_ALGORITHMS", "default")  # two storages give th
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from fastrcaps_dse import cli, cores, data
+from fastrcaps_dse import cli, cores, data, store
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 from tests.browsing import Open, eventually, file_of
+from tests.postgres import NoServer, Server, create_database, running_server
 from tests.sessions import SMALL
 from tests.synthetic import write_study
 
@@ -160,6 +163,39 @@ def browser() -> str:
         if os.environ.get("FASTRCAPS_BROWSER_TESTS") == "required":
             raise
         pytest.skip("no browser is installed")
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A server for all tests of this process, started when the first one asks for it."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'fastrcaps-dse[postgresql]'")
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_server())
+        except NoServer as error:
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture
+def postgresql(request: pytest.FixtureRequest) -> store.URL:
+    """The URL of an empty database in PostgreSQL."""
+    if named := os.environ.get("FASTRCAPS_POSTGRESQL"):
+        return create_database(store.parse_url(named), f"fastrcaps_{os.getpid()}_{time.monotonic_ns()}")
+    server: Server = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> store.URL:
+    """The URL of an empty storage, once in SQLite and once in PostgreSQL."""
+    if request.param == "sqlite":
+        return store.parse_url(str(tmp_path / "s.db"))
+    url: store.URL = request.getfixturevalue("postgresql")
+    return url
 
 
 # --- the page in a real browser -----------------------------------------------------------------------------------------

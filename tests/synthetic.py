@@ -14,7 +14,7 @@ from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.search.parameters import sample_design
-from fastrcaps_dse.store import Store, StudyRow, tables
+from fastrcaps_dse.store import EpochRow, Store, StudyRow, tables
 from fastrcaps_dse.store.owner import process_name
 
 SPACE = """
@@ -29,6 +29,24 @@ lr = {{ low = 5e-4, high = 5e-3, log = true }}
 lr_max = {{ low = 5e-4, high = 5e-3, log = true }}
 size = [1, 4, 16, 32, 64, 128]
 """
+
+
+def epoch_row(epoch: int, acc: float, seconds: float) -> EpochRow:
+    """An epoch as a run stores it."""
+    return EpochRow(
+        epoch=epoch,
+        acc=acc,
+        batch_size=16,
+        steps=3,
+        lr_first=1e-3,
+        lr_last=1e-4,
+        margin_loss=0.1,
+        reconstruction_loss=0.1,
+        warm_up_seconds=0.0,
+        train_seconds=seconds,
+        eval_seconds=0.1,
+        counted_seconds=seconds,
+    )
 
 
 def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "acc,time,params") -> StudySpec:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy as sa
 
+from benchmarks.boards import open_board
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit, parse_limits
 from fastrcaps_dse.errors import InputError, NothingFits
-from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
+from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
 from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.search.board import StoreBoard
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.history import History
 from fastrcaps_dse.search.limits import LimitFilter
-from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.search.parameters import make_sampler, parameters, point_of
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import (
@@ -35,6 +38,7 @@ from fastrcaps_dse.search.protocols import (
     TrialFinished,
     TrialStarted,
 )
+from fastrcaps_dse.store import Store
 
 FINITE = """
 trials = 12
@@ -53,11 +57,11 @@ def spec_of(text: str = FINITE, **changes: Any) -> StudySpec:
 class Fake:
     """An executor that trains nothing and remembers what it was asked for. It works on so many requests at once."""
 
-    def __init__(self, *, after: Fake | None = None, stop_after: int | None = None, fail: str = "", workers: int = 1) -> None:
-        """`after` another one, whose measurements a store would have kept."""
+    ours: Store
+
+    def __init__(self, *, stop_after: int | None = None, fail: str = "", workers: int = 1) -> None:
         self.asked: list[tuple[str, int]] = []
         self.stop_after, self.fail, self.workers = stop_after, fail, workers
-        self.kept: dict[int, list[Measurement]] = after.kept if after else {}
         self.pruned: set[str] = set()  # keys of designs whose runs are pruned
         self.out_of_time = False
 
@@ -75,10 +79,13 @@ class Fake:
             raise KeyboardInterrupt
         self.asked.append((request.point.key, request.seed))
         yield RunStarted(request=request, epochs=1, accuracies=())
+        mine = request.run_id, request.attempt
         if self.out_of_time:
+            self.ours.leave_run(*mine)
             yield OutOfTime(request=request)
             return
         if paper_name(request.point) == self.fail:
+            self.ours.fail_run(*mine, "the loss is not finite")
             yield Failed(request=request, reason="the loss is not finite")
             return
         number = sum(map(ord, request.point.key)) % 97
@@ -88,12 +95,8 @@ class Fake:
             "params": 8e6 - 1e6 * request.point.weight_sharing,
         }
         measurement = Measurement(values=values, pruned_after=1 if request.point.key in self.pruned else None)
-        self.kept.setdefault(request.trial, []).append(measurement)
+        self.ours.finish_run(*mine, measurement, 1.0, None)
         yield Measured(request=request, measurement=measurement)
-
-    def measured(self) -> dict[int, Measurement]:
-        """What a store has of each trial."""
-        return {trial: mean_measurement(runs) for trial, runs in self.kept.items()}
 
 
 def failures(events: list[Event]) -> list[tuple[str, int]]:
@@ -111,16 +114,22 @@ def make(
     events: list[Event] = []
     limited = LimitFilter(limits=limits or [], bounds=params_of)
     limited.check(spec)
-    study = open_optuna_study(spec, open_storage(store.parse_url(str(path / "s.db"))))
+    board = open_board(spec, store.parse_url(str(path / "s.db")), target, limits or [])
+    fake.ours = board.store
     explorer = Explorer(
-        study=study,
-        history=study.history(fake.measured(), History(admits=limited.admits)),
-        proposers=make_proposers(spec, forecast, limits or [], workers=fake.workers),
-        target=target,
-        limits=limits or [],
+        spec=spec,
+        board=board,
+        proposers=make_proposers(spec, forecast, limits or []),
+        admits=limited.admits,
         tell=events.append,
     )
     return explorer, events
+
+
+def optuna_study(running: Explorer) -> optuna.Study:
+    """What Optuna's tools see of an exploration."""
+    assert isinstance(running.board, StoreBoard)
+    return running.board.optuna.study
 
 
 def explore(path: Path, spec: StudySpec, fake: Fake, target: int) -> tuple[bool, Explorer, list[Event]]:
@@ -166,7 +175,7 @@ def test_a_stopped_study_goes_on_as_if_it_had_not_been(tmp_path: Path, text: str
     (tmp_path / "whole").mkdir()
     explore(tmp_path / "whole", spec_of(text), whole, 10)
     first = Fake(stop_after=stop)
-    second = Fake(after=first)
+    second = Fake()
     with pytest.raises(KeyboardInterrupt):
         explore(tmp_path, spec_of(text), first, 10)
     _, running, events = explore(tmp_path, spec_of(text), second, 10)
@@ -179,7 +188,7 @@ def test_seeds_are_averaged_and_never_trained_twice(tmp_path: Path) -> None:
     fake = Fake()
     _, running, _ = explore(tmp_path, spec_of(seeds=3, seed=5), fake, 4)
     assert [seed for _, seed in fake.asked] == [5, 6, 7] * 4 and max(Counter(fake.asked).values()) == 1
-    for trial in running.study.study.trials:
+    for trial in optuna_study(running).trials:
         number = sum(map(ord, trial.user_attrs["design"])) % 97
         assert trial.values[0] == pytest.approx(90 + number / 10 + 6)
 
@@ -189,21 +198,21 @@ def test_objectives_in_any_order_and_number(tmp_path: Path, names: str) -> None:
     spec = spec_of(objectives=parse_objectives(names))
     _, running, _ = explore(tmp_path, spec, Fake(), 12)
     wanted = names.split(",")
-    assert [d.name.lower() for d in running.study.study.directions] == [o.direction for o in spec.objectives]
-    for trial in running.study.study.trials:
+    assert [d.name.lower() for d in optuna_study(running).directions] == [o.direction for o in spec.objectives]
+    for trial in optuna_study(running).trials:
         assert trial.values == [trial.user_attrs["measurement"]["values"][name] for name in wanted]
-    assert [name.split()[0] for name in running.study.study.metric_names or []] == wanted
+    assert [name.split()[0] for name in optuna_study(running).metric_names or []] == wanted
 
 
 def test_a_failed_run_is_a_failed_trial_and_the_study_goes_on(tmp_path: Path) -> None:
     fake = Fake(fail="one-cycle")
     _, running, events = explore(tmp_path, spec_of(), fake, 6)
-    states = Counter(trial.state.name for trial in running.study.study.trials)
+    states = Counter(trial.state.name for trial in optuna_study(running).trials)
     assert states == {"COMPLETE": 5, "FAIL": 1} and [(e.reason, e.trial) for e in events if isinstance(e, TrialFailed)] == [
         ("the loss is not finite", 1)
     ]
-    assert running.study.study.trials[1].user_attrs["reason"] == "the loss is not finite"
-    again = Fake(after=fake)
+    assert optuna_study(running).trials[1].user_attrs["reason"] == "the loss is not finite"
+    again = Fake()
     explore(tmp_path, spec_of(), again, 10)
     assert NAMED_DESIGNS["one-cycle"].key not in {key for key, _ in again.asked}
 
@@ -245,7 +254,7 @@ def test_what_a_limit_rules_out_is_never_trained(tmp_path: Path, text: str) -> N
     exhausted, running = limited(tmp_path, spec_of(text), fake, 15, "params<=7M", "time<=50s")
     assert len(fake.asked) == (12 if text == FINITE else 15) and exhausted == (text == FINITE)
     assert all("weight_sharing=True" in key for key, _ in fake.asked)
-    for trial in running.study.study.get_trials():
+    for trial in optuna_study(running).get_trials():
         constraints = trial.constraints
         assert constraints["params <= 7,000,000"] == 0 and constraints["time <= 50.0 s"] == trial.values[1] - 50
     limited(tmp_path, spec_of(text), fake, 17)  # and without limits it goes on
@@ -270,7 +279,7 @@ def test_limits_that_leave_nothing_are_told_before_training(tmp_path: Path) -> N
 @pytest.mark.parametrize("stop", [2, 6])
 def test_a_stopped_guided_study_goes_on_as_if_it_had_not_been(tmp_path: Path, stop: int) -> None:
     whole, first = Fake(), Fake(stop_after=stop)
-    second = Fake(after=first)
+    second = Fake()
     spec = spec_of(sampler="guided", first=())
     (tmp_path / "whole").mkdir()
     explore(tmp_path / "whole", spec, whole, 9)
@@ -305,7 +314,7 @@ def test_workers_train_different_designs_and_each_its_seeds_in_a_row(tmp_path: P
         seeds.setdefault(key, []).append(seed)
     assert all(order == [0, 1] for order in seeds.values())
     assert sorted(e.trial for e in events if isinstance(e, TrialFinished)) == [*range(12)]
-    assert not running.history.under_way and not running.history.waiting
+    assert not running.history.under_way and not running.history.open
 
 
 def test_a_budget_that_ends_starts_nothing_more_and_its_trial_is_resumed(tmp_path: Path) -> None:
@@ -313,7 +322,7 @@ def test_a_budget_that_ends_starts_nothing_more_and_its_trial_is_resumed(tmp_pat
     fake.out_of_time = True
     _, running, _ = explore(tmp_path, spec_of(), fake, 9)
     assert running.spent and not running.exhausted and len(fake.asked) == 2
-    again = Fake(after=fake)
+    again = Fake()
     _, running, events = explore(tmp_path, spec_of(), again, 3)
     assert [(e.trial, e.resumed) for e in events if isinstance(e, TrialStarted)] == [(0, True), (1, True), (2, False)]
     over, _ = make(tmp_path, spec_of(), again, 9)
@@ -331,15 +340,15 @@ def test_a_continued_search_reads_the_store_not_what_optuna_was_told(tmp_path: P
     spec = spec_of(sampler=sampler, first=())
     fake = Fake()
     explore(tmp_path, spec, fake, 11)
-    for trial, (run,) in fake.kept.items():  # the most accurate designs turn out to be the least accurate
-        fake.kept[trial] = [Measurement(values={**run.values, "acc": 189.6 - run["acc"]})]
-    study = open_optuna_study(spec, open_storage(store.parse_url(str(tmp_path / "s.db"))))
-    told = {t.number: dict(zip(("acc", "time", "params"), t.values, strict=True)) for t in study.study.trials}
-    assert all(told[trial]["acc"] != measured["acc"] for trial, measured in fake.measured().items())
+    told = {run.design.key: run.measurement for run in fake.ours.runs(fake.ours.study().study_id)}
+    with fake.ours.engine.begin() as connection:  # the most accurate designs turn out to be the least accurate
+        connection.execute(sa.text("UPDATE fastrcaps_run SET acc = 189.6 - acc"))
 
-    def proposals(measured: dict[int, Measurement]) -> list[str]:
-        history = study.history(measured)
-        assert [trial.measurement for trial in history.finished] == [*measured.values()]
+    def proposals(stale: bool) -> list[str]:
+        history = History()
+        for run in fake.ours.runs(fake.ours.study().study_id):
+            history.take(replace(run, measurement=told[run.design.key]) if stale else run)
+        assert all((t.measurement == told[t.point.key]) == stale for t in history.finished) and len(history.finished) == 11
         _, proposer = make_proposers(spec, forecast)
         keys = []
         for _ in range(6):
@@ -349,5 +358,4 @@ def test_a_continued_search_reads_the_store_not_what_optuna_was_told(tmp_path: P
             history.keys.add(point.key)
         return keys
 
-    stale = {trial: Measurement(values=values) for trial, values in told.items()}
-    assert proposals(fake.measured()) == proposals(fake.measured()) != proposals(stale)
+    assert proposals(stale=False) == proposals(stale=False) != proposals(stale=True)

@@ -19,27 +19,11 @@ from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, sele
 from fastrcaps_dse.problem.space import design_to_dict, parse_design
 from fastrcaps_dse.problem.study_spec import parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
-from fastrcaps_dse.store import EpochRow, Store
+from fastrcaps_dse.store import Store
 from tests.conftest import Command
+from tests.synthetic import epoch_row
 
 SHAPE = {"channels": 1, "height": 28, "width": 28, "classes": 10}
-
-
-def epoch_row(epoch: int, acc: float, seconds: float) -> EpochRow:
-    return EpochRow(
-        epoch=epoch,
-        acc=acc,
-        batch_size=16,
-        steps=3,
-        lr_first=1e-3,
-        lr_last=1e-4,
-        margin_loss=0.1,
-        reconstruction_loss=0.1,
-        warm_up_seconds=0.0,
-        train_seconds=seconds,
-        eval_seconds=0.1,
-        counted_seconds=seconds,
-    )
 
 
 def write_study(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], seconds: Mapping[str, float]) -> None:
@@ -56,13 +40,13 @@ def write_study(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], sec
         for seed, accuracies in enumerate(runs):
             run = ours.claim_run(study.study_id, trial, design_to_dict(point), point.key, seed)
             for k, acc in enumerate(accuracies):
-                ours.set_epoch(run.run_id, epoch_row(k + 1, acc, seconds[design]))
+                ours.set_epoch(run.run_id, run.attempt, epoch_row(k + 1, acc, seconds[design]))
             selected = selected_epoch(accuracies)
             params = 6_708_400 if point.weight_sharing else 8_215_728
             measured = Measurement(
                 values={"acc": max(accuracies), "time": selected * seconds[design], "params": params}, selected_epoch=selected
             )
-            ours.finish_run(run.run_id, measured, 1.0, None)
+            ours.finish_run(run.run_id, run.attempt, measured, 1.0, None)
     ours.close()
 
 

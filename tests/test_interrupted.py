@@ -50,7 +50,7 @@ class Stopper(Heard):
 def test_a_budget_that_ends_at_once(tmp_path: Path, tiny: Path) -> None:
     with opened(tmp_path, spec_of(tiny, time="measured")) as study:
         ticks = iter(range(10**6))
-        outcome = explored(study, None, None, budget=start_budget(1.5, lambda: float(next(ticks))))
+        outcome = explored(study, None, None, budget=start_budget(3.5, lambda: float(next(ticks))))
         assert outcome.spent and outcome.trials == 0
         ours, optunas = states(study)
         assert set(ours) == {"interrupted"} and set(optunas) == {"WAITING"} and len(ours) == len(optunas) == 1
@@ -65,7 +65,7 @@ def test_an_interruption_before_the_first_epoch(tmp_path: Path, tiny: Path, monk
         stopper = Stopper(study, TrialStarted)
         with pytest.raises(KeyboardInterrupt):
             explored(study, stopper, 2)
-        assert stopper.seen == [] and states(study) == ([], ["WAITING"])  # nothing was trained: no run is there
+        assert stopper.seen == ["running"] and states(study) == (["interrupted"], ["WAITING"])
         stopper = Stopper(study, StepsTaken)
         with pytest.raises(KeyboardInterrupt):
             explored(study, stopper, 2)

@@ -13,6 +13,7 @@ import pytest
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs import files
 from fastrcaps_dse.runs.files import RunFiles
+from fastrcaps_dse.runs.prefix_cache import _writer
 from fastrcaps_dse.store import Store
 from tests.sessions import Heard, curves, explore, spec_of
 
@@ -55,7 +56,7 @@ def test_weights_are_selected_before_the_run_is_stored(
         ours = explore(place, spec, heard)
         assert heard.begun == ([4] if name == "finish_run" else [])  # every epoch was kept; a finished run is not begun again
         assert not heard.warnings and curves(ours) == curves(whole)
-        assert files_in(place) == files_in(tmp_path / "whole")
+        assert {name.replace("attempt-2", "attempt-1") for name in files_in(place)} == files_in(tmp_path / "whole")
 
 
 def test_what_a_kill_leaves_is_swept(tmp_path: Path, spec: StudySpec) -> None:
@@ -63,7 +64,7 @@ def test_what_a_kill_leaves_is_swept(tmp_path: Path, spec: StudySpec) -> None:
     before = files_in(tmp_path)
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     runs = tmp_path / "s.runs"
-    weights = next(runs.rglob(files.WEIGHTS))
+    weights, here = next(runs.rglob(files.WEIGHTS)), _writer().rpartition("-")[0]
     for name in (
         "last.safetensors",
         "previous.safetensors",
@@ -72,8 +73,8 @@ def test_what_a_kill_leaves_is_swept(tmp_path: Path, spec: StudySpec) -> None:
         "weights.safetensors.partial",
     ):
         (weights.parent / name).write_bytes(b"x")
-    (runs / "prefixes" / f"abc.{ended.stdout.strip()}").mkdir(parents=True)
-    alive = runs / "prefixes" / f"def.{os.getppid()}"  # another process that runs
+    (runs / "prefixes" / f"abc.{here}-{ended.stdout.strip()}").mkdir(parents=True)
+    alive = runs / "prefixes" / f"def.{here}-{os.getppid()}"  # another process that runs
     alive.mkdir()
     explore(tmp_path, spec)
     assert files_in(tmp_path) == before | {str(alive.relative_to(runs))}

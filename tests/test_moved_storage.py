@@ -53,11 +53,11 @@ def test_every_command_has_the_path_of_now(
 ) -> None:
     trained(tmp_path / "there", images, monkeypatch)
     database = moved(tmp_path / "there", tmp_path / "here" / "deep")
-    assert stored_paths(database) == ["run-000001/weights.safetensors"]
+    assert stored_paths(database) == ["run-000001/attempt-1/weights.safetensors"]
     (tmp_path / "here" / "elsewhere").mkdir()
     for directory, storage in ((tmp_path / "here", Path("deep/s.db")), (tmp_path / "here/elsewhere", Path("../deep/s.db"))):
         monkeypatch.chdir(directory)
-        weights = str(storage.parent / "s.runs/run-000001/weights.safetensors")
+        weights = str(storage.parent / "s.runs/run-000001/attempt-1/weights.safetensors")
         assert Path(weights).is_file()
         where = ("--storage", storage)
         assert f"weights: {weights}\n" in command("pick", *where).out

@@ -8,19 +8,22 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+from benchmarks.boards import run_row
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit, parse_limits
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.search.optuna_storage import OptunaStudy, open_optuna_study, open_storage
 from fastrcaps_dse.search.parameters import sample_design
+from fastrcaps_dse.store import EpochRow, TrialRow, grouped_trials
 from tests.sessions import explored, opened, spec_of
-from tests.synthetic import make_spec
+from tests.synthetic import epoch_row, make_spec
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard")
 
@@ -53,18 +56,22 @@ def write(storage: optuna.storages.RDBStorage, name: str, **how: Any) -> OptunaS
     study, generator = open_optuna_study(spec, storage), random.Random(1)
     limits: list[Limit] = parse_limits(how.get("limits", ()))
     done, failed, pruned = how["designs"], how.get("failed", 0), how.get("pruned", 0)
+    trials: list[tuple[TrialRow, list[EpochRow]]] = []
     for number in range(done + failed + how.get("running", 0)):
         point = sample_design(spec.space, generator)
-        trial = study.add_trial(point)
         stays = EPOCHS - 1 if number < pruned else EPOCHS
-        study.report(trial, [(epoch, 80 + epoch + generator.random()) for epoch in range(1, stays + 1)])
+        epochs = [epoch_row(epoch, 80 + epoch + generator.random(), 1.0) for epoch in range(1, stays + 1)]
+        run = run_row(number + 1, number, point, 0)
         if number < done:
             values = {o.name: 100 * generator.random() for o in spec.objectives} | {"acc": 90 + 9 * generator.random()}
             values |= {"params": 6_708_400.0 if point.weight_sharing else 8_142_000.0}
             after = stays if number < pruned else None
-            study.complete(trial, Measurement(values=values, test_acc=90.0, selected_epoch=2, pruned_after=after), limits)
+            measured = Measurement(values=values, test_acc=90.0, selected_epoch=2, pruned_after=after)
+            run = replace(run, state="done", measurement=measured)
         elif number < done + failed:
-            study.fail(trial, "the loss is not finite")
+            run = replace(run, state="failed", reason="the loss is not finite")
+        trials += [(trial, epochs) for trial in grouped_trials([run], 1)]
+    study.mirror(trials, limits)
     return study
 
 

@@ -1,70 +1,26 @@
-"""A study in PostgreSQL: explored, gone on with, read and followed.
-
-Where the server's programs are on the path a server is started for these tests; else FASTRCAPS_POSTGRESQL names an empty database.
-"""
+"""A study in PostgreSQL: explored, gone on with, read and followed, by the command line and from Python."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.store import Store
-from tests.sessions import Heard, explored, spec_of
-
-pytest.importorskip("psycopg", reason="psycopg is not installed")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[store.URL]:
-    named = os.environ.get("FASTRCAPS_POSTGRESQL")
-    if named:
-        yield store.parse_url(named)
-        return
-    if not all(map(shutil.which, ("initdb", "pg_ctl"))):
-        pytest.skip("no PostgreSQL is installed, and FASTRCAPS_POSTGRESQL names none")
-    folder = tmp_path_factory.mktemp("postgresql")
-    as_user: dict[str, int | str] = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("root cannot run PostgreSQL, and there is no user postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in folder.parents:
-            if not parent.stat().st_mode & 0o001:
-                parent.chmod(0o711)
-        as_user = {"user": account.pw_uid, "group": account.pw_gid}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = str(folder / "data")
-
-    def call(*command: str) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)  # type: ignore[call-overload]
-
-    call("initdb", "--auth=trust", "--username=me", "--no-sync", "-D", place)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    call("pg_ctl", "-D", place, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield store.parse_url(f"postgresql://me@127.0.0.1:{port}/postgres")
-    finally:
-        call("pg_ctl", "-D", place, "-m", "immediate", "stop")
+from tests.conftest import Command
+from tests.sessions import STUDY, Heard, explored, spec_of
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_capsnet")
-def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_in_postgresql(tiny: Path, postgresql: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = postgresql
     monkeypatch.chdir(tmp_path)  # weights lie in studies/
     spec = override(spec_of(tiny), name="elsewhere")
     with pytest.raises(KeyboardInterrupt), session.open_study(spec, url, device="cpu", precision="float32") as stopped:
@@ -82,3 +38,39 @@ def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monke
     with pytest.raises(MachineError, match="read-only"):
         reading.set_target(1, 5)
     reading.close()
+
+
+def tables_with_rows(url: store.URL) -> set[str]:
+    """The tables of a database that are not empty."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        names = sa.inspect(connection).get_table_names()
+        found = {name for name in names if connection.scalar(sa.text(f'SELECT count(*) FROM "{name}"'))}
+    engine.dispose()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
+def test_the_commands_on_postgresql(command: Command, postgresql: store.URL, tiny: Path, tmp_path: Path) -> None:
+    """Explored, read, renamed, exported, freed and deleted: what is left are the tables' versions and step times."""
+    (tmp_path / "small.toml").write_text(STUDY.format(dataset=tiny), encoding="utf-8")
+    where = ("--storage", postgresql.render_as_string(hide_password=False).replace("+psycopg", ""))
+    said = command("explore", "small.toml", "--device", "cpu", "--workers", "1", *where)
+    assert said.code == 0, said.err
+    front = json.loads(command("front", "--json", *where).out)
+    assert front["study"] == "s" and front["designs"]
+    picked = json.loads(command("pick", "--json", *where).out)["pick"]
+    assert Path(picked["weights"]).is_file()
+    assert picked["values"]["acc"] == max(design["values"]["acc"] for design in front["designs"])
+    for words in (("show", "0"), ("trials", "--epochs"), ("report", "--out", "r.html"), ("export-study", "tables"), ("clean",)):
+        assert command(*words, *where).code == 0
+    assert command("studies", "--rename", "s", "t", *where).code == 0
+    assert [found["study"] for found in json.loads(command("studies", "--json", *where).out)] == ["t"]
+    again = command("explore", "small.toml", "--study", "t", "--trials", "2", "--device", "cpu", "--workers", "1", *where)
+    assert again.code == 0 and "trial" in again.out  # complete already: nothing is trained
+    assert command("studies", "--delete", "t", "--yes", *where).code == 0
+    assert command("clean", "--free", *where).code == 0  # of the prefix cache, which outlives a study
+    assert not [*tmp_path.rglob("*.safetensors")]
+    left = {"fastrcaps_schema", "fastrcaps_step_time", "fastrcaps_algorithm_choice", "version_info", "alembic_version"}
+    assert tables_with_rows(postgresql) <= left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,12 +96,12 @@ def test_racing_spends_seeds_where_membership_is_uncertain(tmp_path: Path, tiny:
     study = opened(tmp_path, override(spec, objectives=parse_objectives("acc")))
     trained: list[tuple[int, int]] = []
 
-    def train(self: Runner, run: RunRow, request: Request) -> Iterator[Message]:
+    def train(self: Runner, run: RunRow, request: Request, lost: threading.Event) -> Iterator[Message]:
         size = request.point.batch_schedule.size  # type: ignore[union-attr]
         trained.append((size, request.seed))
         noise = [0.0, 0.3, -0.2, 0.1, -0.1, 0.2][request.seed] * (1 if size == 8 else -1)
         measured = Measurement(values={"acc": {8: 95.0, 16: 95.05, 32: 60.0}[size] + noise, "time": 1.0, "params": 1.0})
-        study.store.finish_run(run.run_id, measured, 1.0, None)
+        study.store.finish_run(run.run_id, run.attempt, measured, 1.0, None)
         yield Measured(request=request, measurement=measured)
 
     monkeypatch.setattr(Runner, "_train", train)

@@ -49,6 +49,10 @@ def machine(ours: Store, folder: Path) -> Store:
     return Store(store.parse_url(str(copy)))
 
 
+def study_folder_of(study: StudyRow) -> str:
+    return study_folder(study.study_id, study.created)
+
+
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("fastrcaps_dse")]
 
@@ -222,7 +226,7 @@ def test_the_files_follow_to_a_place_that_is_named_later(
     with caplog.at_level(logging.WARNING):
         row = choose_place(ours, study, named)
     assert row.runs_place == named == ours.study().runs_place
-    own = study_folder(study)
+    own = study_folder_of(study)
     there = set(Remote(f"{memory}/{own}").files()) if kind == "memory" else set(texts(tmp_path / "shared" / own))
     assert there == kept_files(runs)
     assert warned(caplog)[0].startswith("5 files") and not any("neither" in text for text in warned(caplog))
@@ -257,7 +261,7 @@ def test_two_databases_at_one_place(tmp_path: Path, memory: str) -> None:
         choose_place(ours, ours.study(), memory)
         with_files(ours)
     assert len(Remote(memory).files()) == 2 and stores[0].runs(1)[0].run_id == stores[1].runs(1)[0].run_id
-    assert study_folder(stores[0].study()) != study_folder(stores[1].study())
+    assert study_folder_of(stores[0].study()) != study_folder_of(stores[1].study())
 
 
 def test_a_folder_that_is_not_mounted_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +281,7 @@ def test_a_folder_that_is_not_mounted_is_an_error(tmp_path: Path, monkeypatch: p
     later = Store(ours.url)
     assert weights_path(later, later.study(), later.runs(1)[0]).read_text() == f"w{runs[0].run_id}"
     assert choose_place(later, later.study(), store.named_place(None)).runs_place == str(mount)
-    assert later.runs_folder == tmp_path / "net" / study_folder(study)
+    assert later.runs_folder == tmp_path / "net" / study_folder_of(study)
 
 
 # --- the weights of the front, for every command ------------------------------------------------------------------------------
@@ -352,7 +356,7 @@ def test_a_deleted_study_leaves_nothing_in_its_place(tmp_path: Path, memory: str
     folder = ours.runs_folder
     delete_study(ours, "synthetic")
     left = Remote(memory).files() if kind == "memory" else texts(tmp_path / "shared")
-    assert len(left) == 1 and not folder.exists() and next(iter(left)).startswith(study_folder(other.study()))
+    assert len(left) == 1 and not folder.exists() and next(iter(left)).startswith(study_folder_of(other.study()))
 
 
 def test_clean_lists_and_frees_what_is_in_a_place(tmp_path: Path, memory: str, command: Command) -> None:

@@ -63,16 +63,18 @@ def claim(ours: Store, trial: int = 0, point: DesignPoint = POINT, seed: int = 0
 def test_runs_and_epochs(ours: Store) -> None:
     run = claim(ours)
     assert run.state == "running" and run.design == POINT and run.measurement is None
-    ours.set_epoch(run.run_id, EPOCH)
-    ours.set_epoch(run.run_id, replace(EPOCH, acc=91.0))  # trained again: it replaces the earlier record
-    ours.set_epoch(run.run_id, replace(EPOCH, epoch=2))
+    ours.set_epoch(run.run_id, run.attempt, EPOCH)
+    ours.set_epoch(run.run_id, run.attempt, replace(EPOCH, acc=91.0))  # trained again: it replaces the earlier record
+    ours.set_epoch(run.run_id, run.attempt, replace(EPOCH, epoch=2))
     assert [e.acc for e in ours.epochs(run.run_id)] == [91.0, 90.0]
     assert ours.epochs_of(ours.study().study_id) == {run.run_id: ours.epochs(run.run_id)}
-    ours.drop_epochs(run.run_id, after=1)
+    ours.drop_epochs(run.run_id, run.attempt, after=1)
     assert [e.epoch for e in ours.epochs(run.run_id)] == [1]
     measured = Measurement(values={"acc": 91.0, "time": 1.0, "params": 5.0}, test_acc=90.5, selected_epoch=1)
-    ours.finish_run(run.run_id, measured, 2.5, "w")
-    again = claim(ours)
+    ours.finish_run(run.run_id, run.attempt, measured, 2.5, "w")
+    with pytest.raises(store.Taken):
+        claim(ours)
+    (again,) = ours.runs(ours.study().study_id)
     assert again.run_id == run.run_id and again.measurement == measured and again.weights == "w"
     (trial,) = ours.trials(ours.study())
     assert trial.state == "done" and trial.measurement == measured and trial.seeds == 1
@@ -80,9 +82,9 @@ def test_runs_and_epochs(ours: Store) -> None:
 
 def test_foreign_keys_are_kept_and_cascade(ours: Store) -> None:
     run = claim(ours)
-    ours.set_epoch(run.run_id, EPOCH)
-    with pytest.raises(MachineError, match="FOREIGN KEY"):
-        ours.set_epoch(999, EPOCH)
+    ours.set_epoch(run.run_id, run.attempt, EPOCH)
+    with pytest.raises(store.Superseded):
+        ours.set_epoch(999, 1, EPOCH)
     with ours.engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM fastrcaps_study"))
         assert connection.scalar(sa.text("SELECT count(*) FROM fastrcaps_run")) == 0
@@ -109,7 +111,7 @@ def test_a_newer_database_is_refused(ours: Store) -> None:
 
 def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
     run = claim(ours)
-    ours.set_epoch(run.run_id, EPOCH)
+    ours.set_epoch(run.run_id, run.attempt, EPOCH)
     with ours.engine.begin() as connection:
         connection.execute(sa.text("DROP INDEX fastrcaps_run_revision"))
         for table, column in (
@@ -189,7 +191,7 @@ def test_no_password_is_shown() -> None:
 
 def test_a_full_disk_loses_nothing(ours: Store) -> None:
     run = claim(ours)
-    ours.set_epoch(run.run_id, EPOCH)
+    ours.set_epoch(run.run_id, run.attempt, EPOCH)
 
     @sa.event.listens_for(ours.engine, "connect")
     def limit(connection: sqlite3.Connection, _: object) -> None:
@@ -198,7 +200,7 @@ def test_a_full_disk_loses_nothing(ours: Store) -> None:
     ours.engine.dispose()
     with pytest.raises(MachineError, match="is full"):
         for k in range(2, 20_000):
-            ours.set_epoch(run.run_id, replace(EPOCH, epoch=k))
+            ours.set_epoch(run.run_id, run.attempt, replace(EPOCH, epoch=k))
     ours.close()
     kept = Store(ours.url).epochs(run.run_id)
     assert kept[0].acc == 90.0 and [e.epoch for e in kept] == list(range(1, len(kept) + 1))
@@ -209,14 +211,16 @@ def test_who_is_alive() -> None:
     now = time.time()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         named = process_name_of(other.pid)
-        assert store.is_alive(named, now - 9999)  # of this host: by its process, not by its heartbeat
-        assert not store.is_alive(json.dumps([here[0], other.pid, "another boot"]), now)  # the number was used again
+        assert store.is_alive(named, now, now) and not store.is_alive(named, now - 9999, now)  # it is frozen
+        used_again = json.dumps([here[0], other.pid, here[2] + "1"])
+        assert not store.is_alive(used_again, now, now)  # the number was used again
+        for unknown in ("another boot:1:2", here[2].replace(":", ":9", 1), ""):  # another machine or name space of this name
+            assert store.is_alive(json.dumps([here[0], other.pid, unknown]), now, now)
         other.communicate(b"\n")
-    assert not store.is_alive(named, now)
-    assert not store.is_alive(process_name(), now)  # this process itself, an earlier attempt of its own
+    assert not store.is_alive(named, now, now) and store.is_alive(process_name(), now, now)
     elsewhere = json.dumps(["another-host", 1, ""])
-    assert store.is_alive(elsewhere, now) and not store.is_alive(elsewhere, now - 9999)
-    assert not store.is_alive(None, None) and socket.gethostname() == here[0] and os.getpid() == here[1]
+    assert store.is_alive(elsewhere, now, now) and not store.is_alive(elsewhere, now - 9999, now)
+    assert not store.is_alive(None, None, now) and socket.gethostname() == here[0] and os.getpid() == here[1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="states of processes are read from /proc")
@@ -224,13 +228,14 @@ def test_a_process_that_has_ended_but_is_not_waited_for_is_dead() -> None:
     """A container without an init process keeps them for as long as it runs."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         named = process_name_of(child.pid)
-        assert store.is_alive(named, 0.0)
+        now = time.time()
+        assert store.is_alive(named, now, now)
         child.kill()
         deadline = time.monotonic() + 20
         while Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not store.is_alive(named, time.time())
+        assert not store.is_alive(named, now, now)
 
 
 def process_name_of(pid: int) -> str:
@@ -244,7 +249,7 @@ def test_a_run_that_another_process_trains_is_left_to_it(ours: Store) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         with ours.engine.begin() as connection:
             connection.execute(sa.text("UPDATE fastrcaps_run SET owner = :o"), {"o": process_name_of(other.pid)})
-        with pytest.raises(MachineError, match="being trained by another process"):
+        with pytest.raises(store.Taken):
             claim(ours)
         other.communicate(b"\n")
     assert claim(ours).state == "running"  # the other has died: its run is taken up

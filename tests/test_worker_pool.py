@@ -140,7 +140,7 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, tiny: Path) -> None
         assert epochs[0]["margin_loss"] == pytest.approx(expected[key][0]["margin_loss"], rel=1e-2)
     keys = {epoch.counted_seconds / epoch.steps for e in two.store.epochs_of(two.row.study_id).values() for epoch in e}
     assert len(keys) == 3  # batches of 4, 8 and 16, each measured once
-    owners = {run["owner"] for run in two.store._rows(store.tables.run.select())}
+    owners = {run["owner"] for run in two.store.rows(store.tables.run.select())}
     assert len(owners) == 2 and str(os.getpid()) not in "".join(owners)
 
 
@@ -149,18 +149,23 @@ class Killer(Heard):
 
     def __init__(self, deaths: dict[int, int], study: OpenStudy) -> None:
         super().__init__()
-        self.deaths, self.study = deaths, study
+        self.deaths, self.study = deaths, study  # of trial 0 after an epoch, of trial 1 before the first one
         self.killed: set[int] = set()  # processes, whose last words may still be heard
         self.begun_of: dict[int, list[int]] = {}  # epochs that a trial had whenever a worker began with it
 
     def tell(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self.begun_of.setdefault(event.request.trial, []).append(len(event.accuracies))
+            if event.request.trial == 1:
+                self.kill_worker_of(1)
         super().tell(event)
 
     def epoch_finished(self, event: EpochFinished) -> None:
-        trial = event.request.trial
-        rows = self.study.store._rows(store.tables.run.select())
+        if event.request.trial == 0:
+            self.kill_worker_of(0)
+
+    def kill_worker_of(self, trial: int) -> None:
+        rows = self.study.store.rows(store.tables.run.select())
         (process,) = [int(row["owner"].split(",")[1]) for row in rows if row["trial"] == trial]
         if self.deaths[trial] and process not in self.killed:
             self.deaths[trial] -= 1
@@ -169,16 +174,17 @@ class Killer(Heard):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_run_goes_on_where_a_worker_dies_and_fails_where_the_next_one_dies_too(tmp_path: Path, tiny: Path) -> None:
+def test_a_run_goes_on_where_a_worker_dies_and_fails_where_several_die_without_an_epoch(tmp_path: Path, tiny: Path) -> None:
     study = study_of(tmp_path, tiny, epochs=40)
-    heard = Killer({0: 1, 1: 2}, study)
+    heard = Killer({0: 4, 1: 3}, study)
     outcome = explored(study, heard, 2, workers=2)
-    assert outcome.trials == 2 and states(study) == ["done", "failed"] and len(heard.killed) == 3
+    assert outcome.trials == 2 and states(study) == ["done", "failed"] and len(heard.killed) == 7
     again = "the worker of trial {} died (exit code -9); its run is taken up again"
-    assert sorted(heard.warnings) == [again.format(0), again.format(1)]
+    assert sorted(heard.warnings) == [again.format(0)] * 4 + [again.format(1)] * 2
     (survivor,), (failed,) = (trial.runs for trial in study.store.trials(study.row))
-    assert failed.reason == "its worker died 2 times, last with exit code -9"
-    assert len(heard.begun_of[0]) == 2 and heard.begun_of[0][1] > 0  # from its last epoch
+    assert failed.reason == "its worker died 3 times without finishing an epoch, last with exit code -9"
+    begun = heard.begun_of[0]
+    assert len(begun) == 5 and sorted(set(begun)) == begun and begun[1] > 0  # from its last epoch; these deaths do not count
     assert [e.epoch for e in study.store.epochs(survivor.run_id)] == [*range(1, 41)]
 
 
@@ -196,7 +202,7 @@ def test_interrupted_workers_leave_a_study_that_goes_on(tmp_path: Path, tiny: Pa
         threading.Thread(target=interrupt, daemon=True).start()
         explored(study, None, 9, workers=2)
     assert set(states(study)) == {"interrupted"} and not any(
-        store.is_alive(run["owner"], run["heartbeat"]) for run in study.store.owners(study.row.study_id)
+        store.is_alive(run["owner"], run["heartbeat"], run["now"]) for run in study.store.owners(study.row.study_id)
     )
     outcome = explored(study_of(tmp_path, tiny, epochs=40), None, 2, workers=2)
     assert outcome.trials == 2 and states(study) == ["done", "done"]

@@ -81,6 +81,7 @@ def _run(
         if not progress.each_epoch:
             progress.say(_first_line(study))
         progress.say(f"data: {summary_line(study.context.dataset)}")
+        budget = session.share_budget(study, budget)
         progress.stage("measuring this machine: seconds of a step, the fastest convolutions")
         executor = stack.enter_context(
             open_executor(

@@ -62,6 +62,7 @@ def open_executor(
         WorkerSetup(
             spec=here.spec,
             url=here.store.url,
+            runs=here.store.runs_folder,
             data_dir=data_dir,
             device=device,
             precision=here.precision,

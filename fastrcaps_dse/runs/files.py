@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.runs.prefix_cache import PrefixCache, link
-from fastrcaps_dse.store import EpochRow, Store
+from fastrcaps_dse.store import EpochRow, Store, attempt_folder, run_folder
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 
 LAST, PREVIOUS, WEIGHTS = "last.safetensors", "previous.safetensors", "weights.safetensors"
@@ -25,26 +26,40 @@ class RunFiles:
 
     store: Store
     run_id: int
-    folder: Path
+    attempt: int
     prefixes: PrefixCache
     last_counts: bool = False  # the weights of the last epoch are those of the run, not those of the most accurate one
     step_seconds: Mapping[int, float] | None  # by batch size; None where the clock tells the time objective
 
+    @property
+    def folder(self) -> Path:
+        """Where this attempt writes, and no other."""
+        return attempt_folder(self.store.runs_folder, self.run_id, self.attempt)
+
     def resume(self, training: Training) -> list[EpochRow]:
         """Load the last checkpoint, or the one before it if that is broken, or begin anew; the epochs that are done."""
         stored = self.store.epochs(self.run_id)
+        self._inherit()
+        if stored and not any((self.folder / name).exists() for name in (LAST, PREVIOUS)):
+            logger.warning(
+                "run %d begins again: its checkpoints after %d epochs are not in %s; --runs names a place that all machines share",
+                *(self.run_id, len(stored), self.store.runs_folder),
+            )
         for name in (LAST, PREVIOUS):
             if not (self.folder / name).exists():
                 continue
             try:
                 training.load(self.folder / name)
+                if training.done > len(stored):  # its process ended before it could store the epoch
+                    training.reset()
+                    continue
                 if not self._has_best_weights(stored, training.done):
                     raise CheckpointError(f"the weights that belong to {self.folder / name} are gone")
                 break
             except (CheckpointError, KeyError) as error:
                 training.reset()
                 logger.warning("a checkpoint cannot be used (%s); going back to the one before it", error)
-        self.store.drop_epochs(self.run_id, after=training.done)
+        self.store.drop_epochs(self.run_id, self.attempt, after=training.done)
         for path in self.folder.glob("epoch-*.safetensors"):
             if path.name > weights_name(training.done):  # of epochs that will be trained again
                 path.unlink()
@@ -65,7 +80,7 @@ class RunFiles:
             return [self._keep_row(epoch) for epoch in found.epochs]
         except (CheckpointError, KeyError, OSError) as error:
             training.reset()
-            self.store.drop_epochs(self.run_id, after=0)
+            self.store.drop_epochs(self.run_id, self.attempt, after=0)
             logger.warning("a cached prefix cannot be used (%s); training it again", error)
             return []
 
@@ -75,12 +90,12 @@ class RunFiles:
 
     def keep(self, training: Training, epoch: Epoch, *, best: bool) -> EpochRow:
         """Keep an epoch that was just trained; `best` says whether it is more accurate than all before. Its stored record."""
-        row = self._keep_row(asdict(epoch))
         if best or self.last_counts:
             training.save_weights(self.folder / weights_name(epoch.epoch))
         if (self.folder / LAST).exists():
             (self.folder / LAST).replace(self.folder / PREVIOUS)
         training.save(self.folder / LAST)
+        row = self._keep_row(asdict(epoch))  # at last: an epoch that is stored is never trained again
         for path in sorted(self.folder.glob("epoch-*.safetensors"))[:-2]:
             path.unlink()  # the last but one serves a run that falls back to its previous checkpoint
         return row
@@ -108,13 +123,25 @@ class RunFiles:
 
     def tidy(self) -> None:
         """Keep only the weights of the run, which is finished."""
-        keep_only_weights(self.folder)
+        keep_only(self.folder / WEIGHTS, run_folder(self.store.runs_folder, self.run_id))
+
+    def _inherit(self) -> None:
+        """Let this attempt have the checkpoints of the latest one before it. No attempt changes a file in place, so links will do."""
+        for attempt in range(self.attempt - 1, -1, -1):
+            earlier = attempt_folder(self.store.runs_folder, self.run_id, attempt)
+            if not any((earlier / name).exists() for name in (LAST, PREVIOUS)):
+                continue
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(earlier.glob("*.safetensors")):
+                with suppress(FileNotFoundError, FileExistsError):
+                    link(path, self.folder / path.name)
+            return
 
     def _keep_row(self, epoch: Mapping[str, Any]) -> EpochRow:
         """Store an epoch, with the seconds that it adds to the time objective: by steps, or as the clock measured."""
         by_steps = None if self.step_seconds is None else epoch["steps"] * self.step_seconds[epoch["batch_size"]]
         row = EpochRow(**{**epoch, "counted_seconds": epoch["train_seconds"] if by_steps is None else by_steps})
-        self.store.set_epoch(self.run_id, row)
+        self.store.set_epoch(self.run_id, self.attempt, row)
         return row
 
     def _has_best_weights(self, stored: Sequence[EpochRow], done: int) -> bool:
@@ -122,11 +149,15 @@ class RunFiles:
         return len(rows) == done and self.best_weights(self.selected([row.acc for row in rows])).exists()
 
 
-def keep_only_weights(folder: Path) -> None:
-    """Delete all files in the folder of a finished run but its weights."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name != WEIGHTS:
-            path.unlink(missing_ok=True)
+def keep_only(weights: Path, folder: Path) -> None:
+    """Delete all in the folder of a finished run but its weights, with whatever attempts that were taken over have left."""
+    kept = weights.absolute()
+    for path in sorted(folder.absolute().rglob("*"), reverse=True):  # what is in a folder comes before it
+        with suppress(OSError):
+            if path.is_dir() and path not in kept.parents:
+                path.rmdir()
+            elif not path.is_dir() and path != kept:
+                path.unlink(missing_ok=True)
 
 
 def weights_name(epoch: int) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from fastrcaps_dse import store
-from fastrcaps_dse.runs.files import keep_only_weights
+from fastrcaps_dse.runs.files import keep_only
 from fastrcaps_dse.runs.prefix_cache import is_abandoned
 from fastrcaps_dse.runs.runner import PREFIXES
 from fastrcaps_dse.store import Store, StudyRow
@@ -21,7 +22,7 @@ def sweep(ours: Store, study: StudyRow) -> None:
     for run in ours.runs(study.study_id):
         folder = store.run_folder(runs, run.run_id)
         if run.state == "done" and run.weights:
-            keep_only_weights(folder)
+            keep_only(Path(run.weights), folder)
         elif run.state in ("done", "failed"):
             shutil.rmtree(folder, ignore_errors=True)
     prefixes = runs / PREFIXES

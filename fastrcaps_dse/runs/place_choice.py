@@ -24,7 +24,7 @@ def choose_place(ours: Store, study: StudyRow, named: str | None) -> StudyRow:
     `named` is from `store.named_place`. A place that is new to the study is stored with it, and gets the weights and checkpoints of its
     runs, as far as they can be reached from here. Raises MachineError for a place that cannot be written.
     """
-    wanted = named or study.runs_place
+    wanted, old = named or study.runs_place, ours.runs_places.of(study.study_id)
     if wanted is None:
         return study
     if named is None and not is_remote(wanted) and not store.found_folder(wanted).is_dir():
@@ -32,12 +32,12 @@ def choose_place(ours: Store, study: StudyRow, named: str | None) -> StudyRow:
             f"the study keeps its runs' files in {wanted}, which is not on this machine",
             "mount it, or say with --runs what it is called here",
         )
-    runs_place = ours.runs_places.made(study, wanted)
+    runs_place = ours.runs_places.made(study.study_id, study.created, wanted)
     runs_place.check()
     if wanted != study.runs_place and not _is_same(study.runs_place, wanted, runs_place):
-        _move(ours, study, ours.runs_places.of(study.study_id), runs_place)
+        _move(ours, study, old, runs_place)
         ours.set_study(study.study_id, {"runs_place": wanted})
-    ours.runs_places.enter(study, runs_place, wanted)
+    ours.runs_places.enter(study.study_id, runs_place, wanted)
     return ours.study(study.name)
 
 

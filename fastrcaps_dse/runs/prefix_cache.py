@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastrcaps_dse.store import host_name
+
 CHECKPOINT, BEST, EPOCHS = "checkpoint.safetensors", "best.safetensors", "epochs.json"
 ABANDONED_SECONDS = 86400.0  # no process takes so long to fill a folder of the cache
 LIMIT_BYTES = 2 * 10**9  # a checkpoint of the full network has 99 MB
@@ -60,7 +62,7 @@ class PrefixCache:
 
     def keep(self, key: str, checkpoint: Path, best: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Keep the first epochs of a run. A full disk or another process costs no more than the entry."""
-        folder, partial = self.folder / key, self.folder / f"{key}.{os.getpid()}"
+        folder, partial = self.folder / key, self.folder / f"{key}.{_writer()}"
         if folder.exists():
             return
         try:
@@ -88,15 +90,23 @@ def is_abandoned(folder: Path) -> bool:
     _, dot, writer = folder.name.partition(".")
     if not dot:
         return False
+    host, _, pid = writer.rpartition("-")
     try:
         if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
             return True
-        os.kill(int(writer), 0)
+        if host == _writer().rpartition("-")[0]:
+            os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except (OSError, ValueError):
         pass
     return False
+
+
+def _writer() -> str:
+    """This process, in the name of a folder that it fills."""
+    host = "".join(letter if letter.isalnum() else "_" for letter in host_name())
+    return f"{host}-{os.getpid()}"
 
 
 def is_entry(folder: Path) -> bool:

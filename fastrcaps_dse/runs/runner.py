@@ -7,14 +7,14 @@ import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
 from fastrcaps_dse.errors import RunFailed, TooLittleMemory, UserError
 from fastrcaps_dse.problem.objectives import Measurement
-from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
+from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
@@ -24,6 +24,7 @@ from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.search.protocols import (
     EpochFinished,
     Failed,
+    GivenUp,
     Measured,
     Message,
     OutOfTime,
@@ -35,7 +36,9 @@ from fastrcaps_dse.search.pruning import Prune
 from fastrcaps_dse.store import EpochRow, RunRow
 from fastrcaps_dse.trainer import Epoch, Training, beside_others, device_name, free_memory, software, translate_device_errors
 
-HEARTBEAT_SECONDS = 20.0
+JOIN_SECONDS = 5.0  # to wait for the heart, which may be waiting for the database
+MOST_WORKER_DEATHS = 3  # without a new epoch, of workers of one exploration: their run is given up
+MOST_DEATHS = 10  # likewise, of processes anywhere, which may have died for other reasons
 PREFIXES = "prefixes"  # the folder of the prefix cache
 
 logger = logging.getLogger(__name__)
@@ -53,58 +56,97 @@ class Runner:
 
     def run(self, request: Request) -> Iterator[Message]:
         """Train, continue, or just look up the run of a request. The last message says how it ended. Raises UserErrors."""
-        run = self._claim(request)
-        if run.state == "failed":
-            yield Failed(request=request, reason=run.reason or "it failed before")
-            return
-        measured = run.measurement or (None if self.fresh else self._reuse(run))
-        if measured is not None:
-            yield Measured(request=request, measurement=measured)
-            return
+        reason = ""
         try:
-            with self._heart(run.run_id):
-                yield from self._train(run, request)
+            run = self.context.store.take_run(request.run_id, request.attempt)
+            if run.deaths >= MOST_DEATHS:
+                raise RunFailed(f"its processes died {run.deaths} times without finishing an epoch")
+            yield from self._measure(run, request)
             return
+        except store.Superseded:
+            pass
         except RunFailed as failure:
             reason = str(failure)
         except Exception as error:
-            reason = _lack_of_memory(error)  # keep no error in a variable: it refers to all that the run has allocated
-        finally:
+            if self._is_ours(request):  # else its files may be gone
+                reason = self._lack_of_memory(
+                    error, request
+                )  # keep no error in a variable: it refers to all that was allocated
+        except BaseException:
             self.leave(request)
+            raise
         free_memory()  # for the next design, now that the error and what it refers to are gone
-        self._fail(run.run_id, reason)
-        yield Failed(request=request, reason=reason)
+        yield self._ended(request, reason)
 
-    def abandon(self, request: Request, reason: str) -> None:
-        """Fail the run of a request that no living process is training."""
-        self._fail(self._claim(request).run_id, reason)
+    def _ended(self, request: Request, reason: str) -> Message:
+        """Fail the run of a request for a reason, if it still is this process's."""
+        if reason and self.abandon(request, reason):
+            return Failed(request=request, reason=reason)
+        logger.warning(
+            "another process has taken trial %d over, as this one gave no sign of life; going on with another", request.trial
+        )
+        return GivenUp(request=request)
+
+    def _is_ours(self, request: Request) -> bool:
+        with suppress(UserError):
+            return self.context.store.beat(request.run_id, request.attempt)
+        return True
+
+    def _lack_of_memory(self, error: Exception, request: Request) -> str:
+        """The reason of a run that failed for lack of memory. Raises all other errors, clear ones for those of the device."""
+        translated = translate_device_errors(error)
+        if isinstance(translated, TooLittleMemory):
+            return translated.message
+        self.leave(request)
+        if translated is None:
+            raise error
+        raise translated from None
+
+    def abandon(self, request: Request, reason: str) -> bool:
+        """Fail the run of a request; False where it is another process's by now."""
+        try:
+            self.context.store.fail_run(request.run_id, request.attempt, reason)
+        except store.Superseded:
+            return False
+        shutil.rmtree(store.run_folder(self.context.store.runs_folder, request.run_id), ignore_errors=True)
+        return True
 
     def leave(self, request: Request) -> None:
         """Let the run of a request be interrupted, unless it is finished: this process ends its training."""
-        here = self.context
         with suppress(UserError):  # a process that cannot write ends, and its runs count as interrupted anyway
-            here.store.leave_run(here.study.study_id, request.point.key, request.seed)
+            self.context.store.leave_run(request.run_id, request.attempt)
 
-    def _claim(self, request: Request) -> RunRow:
-        here, point = self.context, request.point
-        return here.store.claim_run(here.study.study_id, request.trial, design_to_dict(point), point.key, request.seed)
+    def renew(self, request: Request, code: int | None) -> Request | Message:
+        """The request of a worker that has died with an exit code, for another one; how it has ended, if that is too often without a
+        new epoch, or if another exploration was faster.
+        """
+        try:
+            run = self.context.store.retake_run(request.run_id, request.attempt)
+        except store.Superseded:
+            return self._ended(request, "")
+        again = replace(request, attempt=run.attempt)
+        if run.deaths < MOST_WORKER_DEATHS:
+            return again
+        return self._ended(again, f"its worker died {run.deaths} times without finishing an epoch, last with exit code {code}")
 
-    def _fail(self, run_id: int, reason: str) -> None:
-        self.context.store.fail_run(run_id, reason)
-        shutil.rmtree(self._folder(run_id), ignore_errors=True)
+    def _measure(self, run: RunRow, request: Request) -> Iterator[Message]:
+        """Look the run up in other studies, or train it while this process says that it lives."""
+        measured = None if self.fresh else self._reuse(run)
+        if measured is not None:
+            yield Measured(request=request, measurement=measured)
+            return
+        with self._heart(run) as lost:
+            yield from self._train(run, request, lost)
 
-    def _folder(self, run_id: int) -> Path:
-        return store.run_folder(self.context.store.runs_folder, run_id)
-
-    def _train(self, run: RunRow, request: Request) -> Iterator[Message]:
+    def _train(self, run: RunRow, request: Request, lost: threading.Event) -> Iterator[Message]:
         here = self.context
         if (refusal := self.cost_model.memory.refusal(request.point)) is not None:
             raise TooLittleMemory(refusal)
         algorithms = self._algorithms(run)
         training = self._training(request, algorithms)
-        files = self._files(run.run_id, training, algorithms)
+        files = self._files(run, training, algorithms)
         begun = {"params": training.params, "algorithms": algorithms.to_dict()}
-        here.store.start_run(run.run_id, **begun, **self._environment(request.point))
+        here.store.start_run(run.run_id, run.attempt, {**begun, **self._environment(request.point)})
         rows = files.resume(training)
         keys = [] if self.fresh else training.prefix_keys()
         if not rows and keys:
@@ -114,22 +156,25 @@ class Runner:
         yield RunStarted(request=request, epochs=here.spec.epochs, accuracies=tuple(row.acc for row in rows))
         pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
         while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
-            epoch = yield from self._epoch(training, request)
+            epoch = yield from self._epoch(training, request, lost)
             rows.append(files.keep(training, epoch, best=epoch.acc > max((row.acc for row in rows), default=-1.0)))
             if keys and training.done in _ends_of_phases(training):
                 files.keep_prefix(keys[training.done - 1], rows)
             yield EpochFinished(request=request, epoch=rows[-1])
             if training.done < here.spec.epochs and self.budget.over:
+                self.leave(request)
                 yield OutOfTime(request=request)
                 return
         yield Measured(request=request, measurement=self._finish(training, files, rows, prune))
 
-    def _epoch(self, training: Training, request: Request) -> Generator[Message, None, Epoch]:
-        """Train the next epoch, and say now and then how far it is."""
+    def _epoch(self, training: Training, request: Request, lost: threading.Event) -> Generator[Message, None, Epoch]:
+        """Train the next epoch, and say now and then how far it is. Raises Superseded once the run is `lost`."""
         number, size = training.done + 1, len(training.train_split)
         with beside_others(self.context.device):
             parts = training.epoch_in_parts()
             while True:
+                if lost.is_set():
+                    raise store.Superseded
                 try:
                     yield StepsTaken(request=request, epoch=number, images=next(parts), of=size)
                 except StopIteration as stop:
@@ -156,12 +201,12 @@ class Runner:
             algorithms=algorithms,
         )
 
-    def _files(self, run_id: int, training: Training, algorithms: Algorithms) -> RunFiles:
+    def _files(self, run: RunRow, training: Training, algorithms: Algorithms) -> RunFiles:
         by_steps = self.context.spec.time == "steps"
         return RunFiles(
             store=self.context.store,
-            run_id=run_id,
-            folder=self._folder(run_id),
+            run_id=run.run_id,
+            attempt=run.attempt,
             prefixes=PrefixCache(folder=self.context.store.runs_folder / PREFIXES),
             last_counts=self.context.spec.protocol == "all-images",
             step_seconds=self.cost_model.seconds_by_batch_size(training.timeline, training.point, algorithms)
@@ -185,14 +230,15 @@ class Runner:
             return None
         kept = None
         if equal.weights and Path(equal.weights).exists():
-            self._folder(run.run_id).mkdir(parents=True, exist_ok=True)
-            kept = str(shutil.copyfile(equal.weights, self._folder(run.run_id) / Path(equal.weights).name))
-        ours.start_run(
-            run.run_id, params=int(equal.measurement["params"]), algorithms=dict(equal.algorithms or {}), **environment
-        )
+            folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = str(shutil.copyfile(equal.weights, folder / Path(equal.weights).name))
+        mine = run.run_id, run.attempt
+        sizes = {"params": int(equal.measurement["params"]), "algorithms": dict(equal.algorithms or {})}
+        ours.start_run(*mine, {**sizes, **environment})
         for row in ours.epochs(equal.run_id):
-            ours.set_epoch(run.run_id, row)
-        ours.finish_run(run.run_id, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
+            ours.set_epoch(*mine, row)
+        ours.finish_run(*mine, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
         logger.info("run %d: taken over from run %d of another study", run.run_id, equal.run_id)
         return equal.measurement
 
@@ -211,36 +257,29 @@ class Runner:
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)
-        self.context.store.finish_run(files.run_id, measurement, seconds, str(kept), prune.reason if prune else None)
+        ours = self.context.store
+        ours.finish_run(files.run_id, files.attempt, measurement, seconds, str(kept), prune.reason if prune else None)
         files.tidy()
         return measurement
 
     @contextmanager
-    def _heart(self, run_id: int) -> Iterator[None]:
-        """Beat while the run is trained, so that other machines see that it is alive."""
-        stop = threading.Event()
+    def _heart(self, run: RunRow) -> Iterator[threading.Event]:
+        """Beat while the run is trained, so that others see that it is alive. The event says that another process has taken it over."""
+        stop, lost = threading.Event(), threading.Event()
 
         def beat() -> None:
-            while not stop.wait(HEARTBEAT_SECONDS):
-                self.context.store.beat(run_id)
+            while not stop.wait(store.HEARTBEAT_SECONDS) and not lost.is_set():
+                with suppress(UserError):  # of a database that is out of reach: whoever writes an epoch says so
+                    if not self.context.store.beat(run.run_id, run.attempt) and not stop.is_set():
+                        lost.set()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
-            yield
+            yield lost
         finally:
             stop.set()
-            thread.join()
-
-
-def _lack_of_memory(error: Exception) -> str:
-    """The reason of a run that failed for lack of memory. Raises all other errors, clear ones for those of the device."""
-    translated = translate_device_errors(error)
-    if translated is None:
-        raise error
-    if not isinstance(translated, TooLittleMemory):
-        raise translated from None
-    return translated.message
+            thread.join(JOIN_SECONDS)
 
 
 def _ends_of_phases(training: Training) -> set[int]:

@@ -1,7 +1,7 @@
 """The worker pool: processes that train side by side, on one device or on several, for one exploration.
 
 The exploring process hands out requests; each worker trains one at a time and says how it goes over a pipe. A worker that dies is
-replaced, and its run goes on from its last epoch, once; a second death fails the run.
+replaced, and its run goes on from its last epoch; several deaths without a new epoch fail the run.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.runner import Runner
-from fastrcaps_dse.search.protocols import Failed, Measured, Message, OutOfTime, Request
-from fastrcaps_dse.store import URL, Store
-
-TRIES = 2  # of a run whose worker dies
+from fastrcaps_dse.search.protocols import LAST_MESSAGES, Message, Request
+from fastrcaps_dse.store import OUTAGE_SECONDS, URL, Store
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +36,7 @@ class WorkerSetup:
 
     spec: StudySpec
     url: URL
+    runs: Path  # the folder of all runs' files
     data_dir: Path | None
     device: str
     precision: Precision
@@ -97,7 +96,8 @@ def _work(pipe: connection.Connection, setup: WorkerSetup) -> None:
 
 
 def _runner(setup: WorkerSetup) -> Runner:
-    ours = Store(setup.url)
+    ours = Store(setup.url, runs=setup.runs)
+    ours.patience = OUTAGE_SECONDS
     context = Context(
         spec=setup.spec,
         study=ours.study(setup.spec.name),
@@ -120,7 +120,6 @@ class _Worker:
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
         self.request: Request | None = None
-        self.tries = 0  # of the request
         self.start()
 
     def start(self) -> None:
@@ -133,7 +132,6 @@ class _Worker:
 
     def ask(self, request: Request) -> None:
         self.request = request
-        self.tries += 1
         with suppress(OSError):  # a dead worker's pipe will say so when it is heard
             self.pipe.send(request)
 
@@ -177,7 +175,6 @@ class WorkerPool:
         while True:
             for worker in self.processes:
                 if worker.request is None and (request := next_request()) is not None:
-                    worker.tries = 0
                     worker.ask(request)
             busy = {worker.pipe: worker for worker in self.processes if worker.request is not None}
             if not busy:
@@ -185,7 +182,7 @@ class WorkerPool:
             for pipe in connection.wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
                 message = self._heard(worker)
-                if isinstance(message, (Measured, Failed, OutOfTime)):
+                if isinstance(message, LAST_MESSAGES):
                     worker.request = None
                 if message is not None:
                     yield message
@@ -210,10 +207,9 @@ class WorkerPool:
         request, code = worker.request, worker.end()
         assert request is not None
         worker.start()
-        if worker.tries < TRIES:
+        again = self.runner.renew(request, code)
+        if isinstance(again, Request):
             logger.warning("the worker of trial %d died (exit code %s); its run is taken up again", request.trial, code)
-            worker.ask(request)
+            worker.ask(again)
             return None
-        reason = f"its worker died {TRIES} times, last with exit code {code}"
-        self.runner.abandon(request, reason)
-        return Failed(request=request, reason=reason)
+        return again

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from fastrcaps_dse.analysis.picks import Limit
-from fastrcaps_dse.problem.objectives import Measurement, mean_measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
-from fastrcaps_dse.search.history import FinishedTrial, History, OpenTrial
-from fastrcaps_dse.search.optuna_storage import OptunaStudy
+from fastrcaps_dse.search.history import History, OpenTrial
 from fastrcaps_dse.search.protocols import (
-    EpochFinished,
+    LAST_MESSAGES,
+    Board,
     Executor,
     Failed,
     Measured,
@@ -22,13 +21,16 @@ from fastrcaps_dse.search.protocols import (
     OutOfTime,
     Proposer,
     Request,
-    RunStarted,
+    StepsTaken,
     Tell,
     TrialFailed,
     TrialFinished,
     TrialStarted,
     ignore,
 )
+from fastrcaps_dse.store import RunRow, Taken
+
+PAUSE = 1.0  # s between two looks at what other processes do
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +39,23 @@ logger = logging.getLogger(__name__)
 class Explorer:
     """Explores the designs of a study until it has `target` trials, the budget is over or the space has no more designs.
 
-    Attributes beyond seven: what it is handed is one thing each, and what it decides are the last two.
+    Other processes may work on the same study: each run is claimed on the board, and what they have done is taken in before each
+    proposal. Attributes beyond seven: what it is handed is one thing each, and what it decides are the last four.
     """
 
-    study: OptunaStudy
-    history: History
+    spec: StudySpec
+    board: Board
     proposers: Sequence[Proposer]  # asked in this order
-    target: int  # trials that the study is to have
-    limits: Sequence[Limit] = ()  # they become Optuna's constraints
+    admits: Callable[[DesignPoint], bool] = lambda _: True  # False for a design that a limit rules out
     may_start: Callable[[DesignPoint], bool] = lambda _: True  # False once the budget is over; may raise InputError
     tell: Tell = ignore
     exhausted: bool = False  # the space has no more designs
     spent: bool = False  # the budget is
+    claimed: dict[int, RunRow] = field(default_factory=dict)  # runs that this process has, by run id
+    begun: set[int] = field(default_factory=set)  # trials that this process has worked on
 
-    @property
-    def spec(self) -> StudySpec:
-        """What the study explores, and how."""
-        return self.study.spec
+    def __post_init__(self) -> None:
+        self.history = History(seeds=self.spec.seeds, admits=self.admits)
 
     def run(self, executor: Executor) -> None:
         """Explore. Raises UserErrors."""
@@ -61,78 +63,105 @@ class Explorer:
             for message in executor.run(self.next_request):
                 self.tell(message)
                 self._take(message)
+                if not isinstance(message, StepsTaken):
+                    self.board.mirror()
         finally:
             self._leave()
 
     def _leave(self) -> None:
-        """Let the trials that are not finished wait for the next exploration."""
-        with suppress(Exception):  # of the storage: the trials are taken up again in any case
-            for number in {*self.history.under_way, *(trial.number for trial in self.history.waiting)}:
-                self.study.leave(number)
+        """Let the runs that are not finished wait for the next exploration."""
+        with suppress(Exception):  # of the storage: the runs are taken up again in any case
+            for run in self.claimed.values():
+                self.board.leave(run)
+            self.board.mirror(last=True)
+
+    # --- what comes next ----------------------------------------------------------------------------------------------
 
     def next_request(self) -> Request | None:
-        """The next run: a further seed of a trial under way, a trial that an earlier process has left, or a new design."""
-        history = self.history
-        if self.spent:
-            return None
-        if not (history.waiting and history.waiting[0].number in history.under_way):
-            if len(history.finished) + len(history.under_way) >= self.target:
-                return None
-            if not history.waiting and not self._add_trial():
-                return None
-        trial = history.waiting.pop(0)
-        if trial.number not in history.under_way:
-            history.under_way[trial.number] = trial
-            if trial.resumed:
-                self.study.take_up(trial.number)
-            counts = {"finished": len(history.finished), "target": self.target}
-            self.tell(TrialStarted(trial=trial.number, point=trial.point, resumed=trial.resumed, **counts))
-        return Request(trial=trial.number, point=trial.point, seed=self.spec.seed + len(trial.runs))
+        """The next run: a further seed of a trial, a run that nobody trains any more, or a new design.
 
-    def _add_trial(self) -> bool:
-        """Add a trial for the next design; whether there is one and it may start."""
+        Where there is none and this process has nothing else to do, it waits until it is certain that all others live.
+        """
+        while not self.spent:
+            self._refresh()
+            try:
+                run = self._open_run() or self._new_design()
+            except Taken:  # another process was faster
+                continue
+            if run is not None:
+                return self._request(run)
+            if self.claimed or self.exhausted or not self.board.is_doubtful():
+                return None
+            time.sleep(PAUSE)
+        return None
+
+    def _refresh(self) -> None:
+        """Take in what other processes have done since the last time."""
+        for run in self.board.changes():
+            mine = self.claimed.get(run.run_id)
+            if mine is None or mine.attempt < run.attempt:  # of this process's own runs, the executor tells
+                self.history.take(run)
+        self.history.set_left(run for run in self.board.left() if run.run_id not in self.claimed)
+
+    def _open_run(self) -> RunRow | None:
+        """Claim the next run of a trial that is not finished and that nobody works on. Raises Taken."""
+        history, target = self.history, self.board.target
+        at_work = len(history.finished) + sum(1 for t in history.open.values() if t.under_way or t.number in self.begun)
+        for trial in sorted(history.open.values(), key=lambda t: (not t.measured, t.number)):
+            if not trial.under_way and (trial.number in self.begun or at_work < target):
+                return self.board.claim(trial.point, self._next_seed(trial), trial.number)
+        return None
+
+    def _next_seed(self, trial: OpenTrial) -> int:
+        return next(seed for seed in range(self.spec.seed, self.spec.seed + self.spec.seeds) if seed not in trial.measured)
+
+    def _new_design(self) -> RunRow | None:
+        """Claim the next design, if there is one and it may start. Raises Taken."""
+        if len(self.history.finished) + len(self.history.open) >= self.board.target:
+            return None
         proposals = (proposer.propose(self.history) for proposer in self.proposers)
         point = next((point for point in proposals if point is not None), None)
         self.exhausted = point is None
         if point is None:
-            return False
+            return None
         self.spent = not self.may_start(point)
         if self.spent:
-            return False
-        logger.info("next: %s", point.label)
-        self.history.keys.add(point.key)
-        self.history.waiting.append(OpenTrial(number=self.study.add_trial(point), point=point))
-        return True
+            return None
+        run = self.board.claim(point, self.spec.seed, None)
+        if run is not None:
+            logger.info("next: %s", point.label)
+        return run
+
+    def _request(self, run: RunRow) -> Request:
+        is_resumed = run.trial in self.history.open
+        self.claimed[run.run_id] = run
+        self.history.take(run)
+        if run.trial not in self.begun:
+            self.begun.add(run.trial)
+            counts = {"finished": len(self.history.finished), "target": self.board.target}
+            self.tell(TrialStarted(trial=run.trial, point=run.design, resumed=is_resumed, **counts))
+        return Request(trial=run.trial, point=run.design, seed=run.seed, run_id=run.run_id, attempt=run.attempt)
+
+    # --- what the executor says ---------------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
         """Take in what the executor says."""
-        trial = self.history.under_way[message.request.trial]
-        first_seed = not trial.runs
+        trial, run = message.request.trial, self.claimed[message.request.run_id]
+        if not isinstance(message, LAST_MESSAGES):
+            return
+        del self.claimed[run.run_id]
+        was_open = trial in self.history.open
         match message:
-            case RunStarted() if first_seed:
-                self.study.report(trial.number, list(enumerate(message.accuracies, start=1)))
-            case EpochFinished() if first_seed:
-                self.study.report(trial.number, [(message.epoch.epoch, message.epoch.acc)])
             case Measured():
-                self._measured(trial, message.measurement)
+                self.history.take(replace(run, state="done", measurement=message.measurement))
             case Failed():
-                self._end(trial, None)
-                self.study.fail(trial.number, message.reason)
-                self.tell(TrialFailed(trial=trial.number, point=trial.point, reason=message.reason))
+                self.history.take(replace(run, state="failed"))
             case OutOfTime():
                 self.spent = True
-
-    def _measured(self, trial: OpenTrial, measurement: Measurement) -> None:
-        """Ask for the trial's next seed, or end it after the last one; a pruned run spares the seeds after it."""
-        trial.runs.append(measurement)
-        if len(trial.runs) < self.spec.seeds and measurement.pruned_after is None:
-            self.history.waiting.insert(0, trial)
-            return
-        mean = mean_measurement(trial.runs)
-        self._end(trial, mean)
-        self.study.complete(trial.number, mean, self.limits)
-        self.tell(TrialFinished(trial=trial.number, point=trial.point, measurement=mean))
-
-    def _end(self, trial: OpenTrial, measurement: Measurement | None) -> None:
-        del self.history.under_way[trial.number]
-        self.history.finished.append(FinishedTrial(number=trial.number, point=trial.point, measurement=measurement))
+                self.history.take(replace(run, state="interrupted"))
+        ended = self.history.ended.get(trial) if was_open else None
+        if ended is not None and ended.measurement is not None:
+            self.tell(TrialFinished(trial=trial, point=ended.point, measurement=ended.measurement))
+        elif ended is not None:
+            reason = message.reason if isinstance(message, Failed) else "a run of it failed"
+            self.tell(TrialFailed(trial=trial, point=ended.point, reason=reason))

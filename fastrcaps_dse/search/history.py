@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement, mean_measurement
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.store import RunRow
 
 
 @dataclass(kw_only=True)
 class OpenTrial:
-    """A trial that is not finished: what its seeds have given so far."""
+    """A trial that is not finished, by the seeds of its runs."""
 
     number: int
     point: DesignPoint
-    runs: list[Measurement] = field(default_factory=list)
-    resumed: bool = False  # an earlier process had started it
+    measured: dict[int, Measurement] = field(default_factory=dict)
+    under_way: set[int] = field(default_factory=set)  # trained now, by this process or another
+    left: set[int] = field(default_factory=set)  # begun, and trained by nobody now
+    is_failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,44 @@ class FinishedTrial:
 class History:
     """What a study has tried, what it is trying, and which designs are new to it."""
 
+    seeds: int = 1  # of each design
     admits: Callable[[DesignPoint], bool] = lambda _: True  # False for a design that a limit rules out
     finished: list[FinishedTrial] = field(default_factory=list)  # in the order in which they ended
-    under_way: dict[int, OpenTrial] = field(default_factory=dict)  # by number; a seed of each is being trained
-    waiting: list[OpenTrial] = field(default_factory=list)  # for their next seed, the first one first
+    open: dict[int, OpenTrial] = field(default_factory=dict)  # by number
     keys: set[str] = field(default_factory=set)  # of the designs that have a trial
+    ended: dict[int, FinishedTrial] = field(default_factory=dict)  # those of `finished`, by number
+
+    def take(self, run: RunRow) -> None:
+        """Take in a run as it is now. A trial that has ended stays as it is."""
+        self.keys.add(run.design.key)
+        if run.trial in self.ended:
+            return
+        trial = self.open.setdefault(run.trial, OpenTrial(number=run.trial, point=run.design))
+        trial.left.discard(run.seed)
+        trial.under_way.discard(run.seed)
+        match run.state:
+            case "running":
+                trial.under_way.add(run.seed)
+            case "interrupted":
+                trial.left.add(run.seed)
+            case "failed":
+                trial.is_failed = True
+            case "done" if run.measurement is not None:
+                trial.measured[run.seed] = run.measurement
+        self._end_if_complete(trial)
+
+    def set_left(self, runs: Iterable[RunRow]) -> None:
+        """Take in which runs nobody trains: all others that are not finished are under way."""
+        left = {(run.trial, run.seed) for run in runs}
+        for trial in self.open.values():
+            begun = trial.left | trial.under_way
+            trial.left = {seed for seed in begun if (trial.number, seed) in left}
+            trial.under_way = begun - trial.left
+
+    @property
+    def under_way(self) -> list[OpenTrial]:
+        """The trials of which a run is being trained."""
+        return [trial for trial in self.open.values() if trial.under_way]
 
     def is_new(self, point: DesignPoint) -> bool:
         """Whether the design has no trial yet and no limit rules it out."""
@@ -46,3 +82,14 @@ class History:
     def generator(self, seed: int) -> random.Random:
         """Randomness for the next proposal: a study that was stopped proposes what an uninterrupted one would."""
         return random.Random(f"{seed}:{len(self.keys)}")
+
+    def _end_if_complete(self, trial: OpenTrial) -> None:
+        """End a trial after its last seed, or one that was pruned, which spares the seeds after it, or one that failed."""
+        runs = [trial.measured[seed] for seed in sorted(trial.measured)]
+        is_done = len(runs) >= self.seeds or any(run.pruned_after is not None for run in runs)
+        if is_done or trial.is_failed:
+            measurement = mean_measurement(runs) if is_done else None
+            ended = FinishedTrial(number=trial.number, point=trial.point, measurement=measurement)
+            del self.open[trial.number]
+            self.finished.append(ended)
+            self.ended[trial.number] = ended

@@ -1,19 +1,19 @@
-"""Optuna's storage and a study in it: the trials and their states, which every Optuna tool can open.
+"""Optuna's storage and a study in it: a mirror of the store's trials, which every Optuna tool can open.
 
-The loop writes here what it has decided and what was measured; it reads back only which trials there are, never a value.
+What was tried and measured is written here a moment later than in the store, by one process at a time; nothing is read back.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
@@ -21,8 +21,8 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import Measurement, Objective
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
-from fastrcaps_dse.search.history import FinishedTrial, History, OpenTrial
 from fastrcaps_dse.search.parameters import parameters, point_of
+from fastrcaps_dse.store import EpochRow, TrialRow
 
 
 def quiet_optuna() -> None:
@@ -71,6 +71,15 @@ def constraints_of(limits: Sequence[Limit], measured: Mapping[str, float] | Meas
     return {str(limit): limit.violation(measured[limit.objective]) for limit in limits}
 
 
+STATES = {
+    "running": TrialState.RUNNING,
+    "interrupted": TrialState.WAITING,
+    "done": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+}
+"""Optuna's name of the state of a trial."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptunaStudy:
     """A study in an Optuna storage."""
@@ -81,68 +90,79 @@ class OptunaStudy:
     study_id: int
     is_new: bool  # it was made just now
 
-    def history(self, measured: Mapping[int, Measurement], history: History | None = None) -> History:
-        """The trials of earlier processes; `measured` maps the numbers of those that are done to what the store has of them."""
-        history = history or History()
-        for trial in self.study.get_trials(deepcopy=False):
-            point = point_of(trial, self.spec.space)
-            history.keys.add(point.key)
-            if trial.state.is_finished():
-                found = measured.get(trial.number) if trial.state == TrialState.COMPLETE else None
-                history.finished.append(FinishedTrial(number=trial.number, point=point, measurement=found))
-            else:
-                history.waiting.append(OpenTrial(number=trial.number, point=point, resumed=True))
-        return history
+    def mirror(self, trials: Iterable[tuple[TrialRow, Sequence[EpochRow]]], limits: Sequence[Limit] = ()) -> None:
+        """Let Optuna's trials of these designs be as the store has them. What has ended stays as it is.
 
-    def add_trial(self, point: DesignPoint) -> int:
-        """The number of a new trial of this design. It is running from the start, so that no other process takes it."""
-        values, distributions = parameters(point, self.spec.space)
-        template = create_trial(state=TrialState.RUNNING, params=values, distributions=distributions)
-        template.datetime_start = datetime.now()
-        template.user_attrs = {"label": point.label, "design": point.key}
-        return self.storage.get_trial(self.storage.create_new_trial(self.study_id, template)).number
+        With each design come the epochs of its first run, whose accuracies become the intermediate values; `limits` become constraints
+        of measured trials.
+        """
+        known = {trial.user_attrs.get("design"): trial for trial in self.study.get_trials(deepcopy=False)}
+        for trial, epochs in trials:
+            found = known.get(trial.design.key)
+            accuracies = {epoch.epoch: epoch.acc for epoch in epochs}
+            constraints = constraints_of(limits, trial.measurement) if trial.measurement is not None else {}
+            if found is None:
+                self._add(trial, accuracies, constraints)
+            elif not found.state.is_finished():
+                self._update(found, trial, accuracies, constraints)
 
-    def leave(self, trial: int) -> None:
-        """Let a trial that is not finished wait, as nobody trains it any more."""
-        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.WAITING)
+    def _add(self, trial: TrialRow, accuracies: dict[int, float], constraints: dict[str, float]) -> None:
+        chosen, distributions = parameters(trial.design, self.spec.space)
+        made = create_trial(
+            state=STATES[trial.state],
+            values=self._values(trial),
+            params=chosen,
+            distributions=distributions,
+            user_attrs=self._attributes(trial, constraints),
+            intermediate_values=accuracies,
+            constraints=constraints,
+        )
+        if made.state != TrialState.WAITING:
+            made.datetime_start = datetime.fromtimestamp(min(run.started for run in trial.runs))
+        if made.state.is_finished():
+            made.datetime_complete = datetime.fromtimestamp(max(run.ended or run.started for run in trial.runs))
+        self.storage.create_new_trial(self.study_id, made)
 
-    def take_up(self, trial: int) -> None:
-        """Let a trial run that an earlier process has left."""
-        self.storage.set_trial_state_values(self._trial_id(trial), TrialState.RUNNING)
-
-    def report(self, trial: int, accuracies: Iterator[tuple[int, float]] | Sequence[tuple[int, float]]) -> None:
-        """Keep (epoch, accuracy in %) pairs as the trial's intermediate values, which Optuna's tools plot."""
-        for epoch, accuracy in accuracies:
-            self.storage.set_trial_intermediate_value(self._trial_id(trial), epoch, accuracy)
-
-    def complete(self, trial: int, mean: Measurement, limits: Sequence[Limit] = ()) -> None:
-        """End a trial with the mean over its seeds, and with its constraints."""
-        constraints = constraints_of(limits, mean)
-        attributes = {
-            "measurement": asdict(mean),
-            "test_acc (%)": mean.test_acc,
-            "pruned_after (epochs)": mean.pruned_after,
-            "violates": ", ".join(name for name, violation in constraints.items() if violation > 0) or None,
-        }
-        for name, value in attributes.items():
-            if value is not None:
-                self.storage.set_trial_user_attr(self._trial_id(trial), name, value)
+    def _update(self, found: FrozenTrial, trial: TrialRow, accuracies: dict[int, float], constraints: dict[str, float]) -> None:
+        for epoch in sorted(accuracies.keys() - found.intermediate_values.keys()):
+            self.storage.set_trial_intermediate_value(found._trial_id, epoch, accuracies[epoch])
+        for name, value in self._attributes(trial, constraints).items():
+            if found.user_attrs.get(name) != value:
+                self.storage.set_trial_user_attr(found._trial_id, name, value)
         for name, violation in constraints.items():
-            optuna.Trial(self.study, self._trial_id(trial)).set_constraint(name, violation)
-        self.study.tell(trial, [mean[objective.name] for objective in self.spec.objectives])
+            optuna.Trial(self.study, found._trial_id).set_constraint(name, violation)
+        if STATES[trial.state] != found.state:
+            self.storage.set_trial_state_values(found._trial_id, STATES[trial.state], self._values(trial))
 
-    def fail(self, trial: int, reason: str) -> None:
-        """End a trial that has no measurement."""
-        self.storage.set_trial_user_attr(self._trial_id(trial), "reason", reason)
-        self.study.tell(trial, state=TrialState.FAIL)
+    def _values(self, trial: TrialRow) -> list[float] | None:
+        if trial.measurement is None:
+            return None
+        return [trial.measurement[objective.name] for objective in self.spec.objectives]
+
+    def _attributes(self, trial: TrialRow, constraints: Mapping[str, float]) -> dict[str, Any]:
+        """What Optuna's tools show of a trial beside its values."""
+        attributes: dict[str, Any] = {"label": trial.design.label, "design": trial.design.key}
+        if trial.state == "failed":
+            attributes["reason"] = next((run.reason for run in trial.runs if run.state == "failed"), None)
+        if trial.measurement is not None:
+            attributes |= {
+                "measurement": asdict(trial.measurement),
+                "test_acc (%)": trial.measurement.test_acc,
+                "pruned_after (epochs)": trial.measurement.pruned_after,
+                "violates": ", ".join(name for name, violation in constraints.items() if violation > 0) or None,
+            }
+        return {name: value for name, value in attributes.items() if value is not None}
+
+    def announced(self) -> list[tuple[int, DesignPoint]]:
+        """(number, design) of Optuna's trials that are not finished: earlier versions announced a design there first."""
+        trials = self.study.get_trials(deepcopy=False)
+        unfinished = [trial for trial in trials if not trial.state.is_finished() and "design" in trial.user_attrs]
+        return [(trial.number, point_of(trial, self.spec.space)) for trial in unfinished]
 
     def close(self) -> None:
         """Close the storage's connections."""
         if isinstance(self.storage, RDBStorage):
             self.storage.engine.dispose()
-
-    def _trial_id(self, number: int) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
 
 
 def open_optuna_study(spec: StudySpec, storage: BaseStorage) -> OptunaStudy:

@@ -25,20 +25,15 @@ PROPOSALS = 20  # of a sampler; if all of them have a trial already, a random ne
 RANDOM_TRIES = 1000  # random designs of a space that is not listed, before it is called exhausted
 
 
-def make_proposers(
-    spec: StudySpec, forecast: Forecaster, limits: Sequence[Limit] = (), *, workers: int = 1
-) -> tuple[Proposer, ...]:
-    """The proposers of a study, in the order in which they are asked: the designs to try first, then the study's sampler.
-
-    With several `workers` a sampler proposes while other designs of its are being trained.
-    """
+def make_proposers(spec: StudySpec, forecast: Forecaster, limits: Sequence[Limit] = ()) -> tuple[Proposer, ...]:
+    """The proposers of a study, in the order in which they are asked: the designs to try first, then the study's sampler."""
     first = InOrder(designs=lambda: spec.first_designs)
     if spec.sampler == "guided":
         return first, Guided(spec=spec, forecast=forecast)
     if spec.sampler == "exhaustive":
         return first, InOrder(designs=spec.space.designs)
     view = optuna.create_study(directions=directions_of(spec))
-    return first, OptunaSampler(spec=spec, limits=limits, view=view, crowded=workers > 1)
+    return first, OptunaSampler(spec=spec, limits=limits, view=view)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +58,6 @@ class OptunaSampler:
     spec: StudySpec
     limits: Sequence[Limit]
     view: optuna.Study
-    crowded: bool
     asked: dict[str, optuna.Trial] = field(default_factory=dict)  # trials of the view that are being trained, by design
     told: int = 0  # finished trials that the view holds already
 
@@ -72,12 +66,15 @@ class OptunaSampler:
         for trial in history.finished[self.told :]:
             self._tell(trial)
         self.told = len(history.finished)
+        for open_trial in history.under_way:
+            if open_trial.point.key not in self.asked:  # another process has proposed it
+                self._add_running(open_trial.point)
         space = self.spec.space
         new = [point for point in space.designs() if history.is_new(point)] if space.enumerable else None
         if new == []:
             return None
         seed = history.generator(self.spec.seed).getrandbits(32)
-        sampler = make_sampler(self.spec.sampler, seed, crowded=self.crowded)
+        sampler = make_sampler(self.spec.sampler, seed, crowded=bool(self.asked))
         point = next(self._new_proposals(sampler, PROPOSALS, history), None)
         if point is not None:
             return point
@@ -114,6 +111,12 @@ class OptunaSampler:
         chosen, distributions = parameters(trial.point, self.spec.space)
         self.view.add_trial(create_trial(values=values, params=chosen, distributions=distributions, constraints=constraints))
 
+    def _add_running(self, point: DesignPoint) -> None:
+        """Let the view hold a design that is being trained although this sampler has not proposed it."""
+        chosen, distributions = parameters(point, self.spec.space)
+        self.view.add_trial(create_trial(state=TrialState.RUNNING, params=chosen, distributions=distributions))
+        self.asked[point.key] = optuna.Trial(self.view, self.view.get_trials(deepcopy=False)[-1]._trial_id)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guided:
@@ -132,7 +135,7 @@ class Guided:
         observations = [
             self._observation(trial.point, trial.measurement) for trial in history.finished if trial.measurement is not None
         ]
-        pending = [self._candidate(trial.point) for trial in history.under_way.values()]
+        pending = [self._candidate(trial.point) for trial in history.under_way]
         candidates = {point: self._candidate(point) for point in new}
         can = {point: candidate for point, candidate in candidates.items() if math.isfinite(candidate.seconds)}
         if not can:  # they fail at once, and say why

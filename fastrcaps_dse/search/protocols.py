@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.store import EpochRow
+from fastrcaps_dse.store import EpochRow, RunRow
 
 if TYPE_CHECKING:
     from fastrcaps_dse.search.history import History
@@ -22,6 +22,8 @@ class Request:
     point: DesignPoint
     seed: int
     prune: bool = True  # False trains the whole run even in a study that prunes
+    run_id: int  # of the run in the store
+    attempt: int  # of its training: only the latest one may write
 
 
 # --- what an executor says of a request -------------------------------------------------------------------------------
@@ -77,7 +79,16 @@ class OutOfTime:
     request: Request
 
 
-Message = RunStarted | StepsTaken | EpochFinished | Measured | Failed | OutOfTime
+@dataclass(frozen=True, kw_only=True)
+class GivenUp:
+    """Another process has taken the run over, as this one had given no sign of life. This ends its request."""
+
+    request: Request
+
+
+Message = RunStarted | StepsTaken | EpochFinished | Measured | Failed | OutOfTime | GivenUp
+LAST_MESSAGES = (Measured, Failed, OutOfTime, GivenUp)
+"""Each request ends with one of these."""
 
 
 # --- what the loop says of a trial ------------------------------------------------------------------------------------
@@ -145,6 +156,35 @@ class Executor(Protocol):
         `next_request` is called in the caller's thread whenever a worker is free; None says that there is nothing to do until
         another request has ended. Raises UserErrors, which end the exploration.
         """
+
+
+class Board(Protocol):
+    """Where the processes of a study say what they train, and see what the others do."""
+
+    @property
+    def target(self) -> int:
+        """How many trials the study is to have, as far as `changes` has seen it."""
+
+    def changes(self) -> Sequence[RunRow]:
+        """The runs whose state has changed since the last call, by this process or another, by trial and seed."""
+
+    def left(self) -> Sequence[RunRow]:
+        """The runs that are not finished and that nobody trains."""
+
+    def is_doubtful(self) -> bool:
+        """Whether a process that trains a run has not been heard of for a while, so that it may have died."""
+
+    def claim(self, point: DesignPoint, seed: int, trial: int | None) -> RunRow | None:
+        """The run of a design and seed, which is this process's from now on; `trial` is None for a new design.
+
+        None where the study has enough designs already. Raises Taken where another process has it, or it is finished.
+        """
+
+    def leave(self, run: RunRow) -> None:
+        """Let others go on with a run that is not finished."""
+
+    def mirror(self, *, last: bool = False) -> None:
+        """Let Optuna's tools see what has happened, now and then, and at the end of an exploration in any case."""
 
 
 class Proposer(Protocol):

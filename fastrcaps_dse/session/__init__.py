@@ -6,7 +6,7 @@ results(study).front
 """
 
 from fastrcaps_dse.export.picked import PickedNetwork
-from fastrcaps_dse.session.exploring import Outcome, explore, race
+from fastrcaps_dse.session.exploring import Outcome, explore, race, share_budget
 from fastrcaps_dse.session.exporting import export_design, load_exported, load_picked
 from fastrcaps_dse.session.opening import OpenStudy, open_study
 from fastrcaps_dse.session.reading import Picked, load_network, pick_design, plot_front, results
@@ -26,4 +26,5 @@ __all__ = [
     "plot_front",
     "race",
     "results",
+    "share_budget",
 ]

@@ -9,24 +9,23 @@ from dataclasses import dataclass
 
 from fastrcaps_dse import store, trainer
 from fastrcaps_dse.analysis.picks import Limit
-from fastrcaps_dse.errors import InputError, MachineError
-from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.quantities import format_seconds
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_spec import UNBOUNDED
-from fastrcaps_dse.runs.budget import Budget
+from fastrcaps_dse.runs.budget import Budget, start_budget
 from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.front_weights import keep_front_weights
 from fastrcaps_dse.runs.leftovers import sweep
 from fastrcaps_dse.runs.progress import Progress
 from fastrcaps_dse.runs.runner import Runner
+from fastrcaps_dse.search.board import StoreBoard
 from fastrcaps_dse.search.explorer import Explorer
-from fastrcaps_dse.search.history import History
 from fastrcaps_dse.search.limits import LimitFilter
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
-from fastrcaps_dse.search.racing import Race, RacedDesign
+from fastrcaps_dse.search.racing import Race
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import StudyRow
 
@@ -61,29 +60,38 @@ def explore(
         budget: `start_budget(seconds)` ends the exploration after so long; without it, it never ends early.
         tell: is called with each event.
 
-    Raises UserErrors: MachineError where another process explores the study, NothingFits where the limits leave no design.
+    Other processes may explore the same study, on this machine or others: they share its target, its deadline and what was measured,
+    and no design is trained twice. Raises UserErrors: NothingFits where the limits leave no design.
     """
-    budget = budget or Budget()
     with store.clear_errors(study.store.url):
-        _refuse_second_process(study)
+        budget = share_budget(study, budget or Budget())
         sweep(study.store, study.row)
         _warn_of_another_device(study)
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
         limited.check(study.spec)
-        history = _history(study, limited)
+        memory = study.cost_model.memory
+        memory.check(study.spec)
         explorer = Explorer(
-            study=study.optuna,
-            history=history,
-            proposers=make_proposers(study.spec, study.cost_model.forecast, limits, workers=chosen.workers),
-            target=_target(study, trials, budget, len(history.finished)),
-            limits=limits,
+            spec=study.spec,
+            board=_board(study, limits, _target(study, trials, budget)),
+            proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
+            admits=lambda point: limited.admits(point) and memory.admits(point),
             may_start=lambda point: _may_start(study, budget, point),
             tell=_progress(study, chosen, budget, tell),
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
-    return Outcome(study=study.row, trials=len(history.finished), exhausted=explorer.exhausted, spent=explorer.spent)
+    finished = len(explorer.history.finished)
+    return Outcome(study=study.row, trials=finished, exhausted=explorer.exhausted, spent=explorer.spent)
+
+
+def share_budget(study: OpenStudy, budget: Budget) -> Budget:
+    """The budget of this process in the time that all processes of the study have: the first one sets their deadline, those that join
+    it end with it, or earlier if their own budget does.
+    """
+    left = study.store.share_deadline(study.row.study_id, budget.left if budget.limited else None)
+    return budget if left is None or left >= budget.left - 1.0 else start_budget(max(0.0, left), budget.clock)
 
 
 def race(
@@ -108,8 +116,9 @@ def race(
             tell(event)
 
         started = Race(
-            designs=_raced_designs(study),
+            board=_board(study),
             objectives=study.row.objectives,
+            seeds=study.spec.seeds,
             max_seeds=max_seeds,
             first_seed=study.spec.seed,
             may_start=lambda: not budget.over,
@@ -126,40 +135,27 @@ def _in_process(study: OpenStudy, budget: Budget) -> Executor:
     return InProcess(runner=Runner(context=study.context, cost_model=study.cost_model, budget=budget))
 
 
-def _history(study: OpenStudy, limited: LimitFilter) -> History:
-    """The trials of the study so far; new ones keep the limits and fit the memory. Raises InputError where no design fits it."""
-    memory = study.cost_model.memory
-    memory.check(study.spec)
-    new = History(admits=lambda point: limited.admits(point) and memory.admits(point))
-    return study.optuna.history(_measured(study), new)
+def _board(study: OpenStudy, limits: Sequence[Limit] = (), target: int | None = None) -> StoreBoard:
+    """The board of the study, with the trials that an earlier version had only announced."""
+    known = {run.design.key for run in study.store.runs(study.row.study_id)}
+    for number, point in study.optuna.announced():
+        if point.key in known:
+            continue
+        study.store.adopt_run(study.row.study_id, number, design_to_dict(point), point.key, study.spec.seed)
+    most = target if target == UNBOUNDED else None
+    return StoreBoard(store=study.store, study=study.row, optuna=study.optuna, limits=limits, most=most)
 
 
-def _raced_designs(study: OpenStudy) -> dict[int, RacedDesign]:
-    """The measured designs of the store with their runs, by trial."""
-    return {
-        trial.trial: RacedDesign(
-            point=trial.design,
-            runs=[run.measurement for run in trial.runs if run.measurement is not None],
-            seeds={run.seed for run in trial.runs if run.state not in store.UNFINISHED},
-        )
-        for trial in study.store.trials(study.row)
-        if trial.measurement is not None
-    }
-
-
-def _measured(study: OpenStudy) -> dict[int, Measurement]:
-    """The measurements of the store, by trial."""
-    trials = study.store.trials(study.row)
-    return {trial.trial: trial.measurement for trial in trials if trial.measurement is not None}
-
-
-def _target(study: OpenStudy, trials: int | None, budget: Budget, finished: int) -> int:
+def _target(study: OpenStudy, trials: int | None, budget: Budget) -> int:
     """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again."""
     if trials is None and budget.limited:
         return UNBOUNDED
-    stored = study.store.study(study.spec.name).target_trials
-    wanted = trials if trials is not None else stored if stored > finished else finished + _within(study, finished)
-    study.store.set_target(study.row.study_id, wanted)
+    row = study.store.study(study.spec.name)
+    finished = sum(trial.state in ("done", "failed") for trial in study.store.trials(row))
+    others = store.any_alive(study.store.owners(row.study_id))  # a process that joins goes on to their target
+    is_on_the_way = row.target_trials > finished or (others and row.target_trials)
+    wanted = trials if trials is not None else row.target_trials if is_on_the_way else finished + _within(study, finished)
+    study.store.set_target(row.study_id, wanted)
     return wanted
 
 
@@ -200,15 +196,6 @@ def _progress(study: OpenStudy, executor: Executor, budget: Budget, tell: Tell) 
         size=study.spec.space.size(),
         budget=budget,
     )
-
-
-def _refuse_second_process(study: OpenStudy) -> None:
-    """Only one process explores a study at a time. Raises MachineError."""
-    if store.any_alive(study.store.owners(study.row.study_id)):
-        raise MachineError(
-            f"the study {study.spec.name!r} is being explored by another process",
-            "wait for it, stop it, or use --study NAME",
-        )
 
 
 def _warn_of_another_device(study: OpenStudy) -> None:

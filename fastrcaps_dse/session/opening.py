@@ -92,6 +92,7 @@ def open_study(
     with store.clear_errors(url):
         mirror = open_optuna_study(spec, rdb)
         ours = Store(url, create=True)
+        ours.patience = store.OUTAGE_SECONDS
         row = choose_place(ours, _stored_row(spec, ours, mirror, dataset), named)
     context = Context(spec=spec, study=row, store=ours, dataset=dataset, device=chosen, precision=number_type)
     return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context))

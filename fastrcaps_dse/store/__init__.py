@@ -6,12 +6,16 @@ Reading needs no Optuna. This room owns SQLAlchemy and fsspec.
 
 from sqlalchemy.engine import URL
 
-from fastrcaps_dse.store.database import Store
+from fastrcaps_dse.store.claims import Superseded, Taken
+from fastrcaps_dse.store.connection import OUTAGE_SECONDS
+from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
-from fastrcaps_dse.store.owner import any_alive, is_alive
+from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
+from fastrcaps_dse.store.runs import grouped_trials
 from fastrcaps_dse.store.runs_places import RunsPlace, RunsPlaces, check_place, found_folder, named_place
 from fastrcaps_dse.store.url import (
+    attempt_folder,
     begin_immediate,
     clear_errors,
     default_url,
@@ -25,6 +29,9 @@ from fastrcaps_dse.store.url import (
 )
 
 __all__ = [
+    "HEARTBEAT_SECONDS",
+    "OUTAGE_SECONDS",
+    "STALE_SECONDS",
     "UNFINISHED",
     "URL",
     "AlgorithmChoice",
@@ -36,13 +43,20 @@ __all__ = [
     "StepTime",
     "Store",
     "StudyRow",
+    "StudyState",
+    "Superseded",
+    "Taken",
     "TrialRow",
     "any_alive",
+    "attempt_folder",
     "begin_immediate",
     "check_place",
     "clear_errors",
     "default_url",
     "found_folder",
+    "grouped_trials",
+    "host_name",
+    "host_of",
     "is_alive",
     "named_place",
     "notes_of",

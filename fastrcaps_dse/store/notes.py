@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.database import Store
-from fastrcaps_dse.store.url import clear_errors
 
 LONGEST_NOTE = 2000  # characters
 
@@ -28,8 +27,7 @@ def notes_of(store: Store, study_id: int) -> Mapping[int, Note]:
     """The notes of a study, by trial."""
     c = tables.note.c
     query = sa.select(c.trial, c.text, c.starred).where(c.study_id == study_id)
-    with clear_errors(store.url), store.engine.connect() as connection:
-        return {row.trial: Note(text=row.text, starred=bool(row.starred)) for row in connection.execute(query)}
+    return {row["trial"]: Note(text=row["text"], starred=bool(row["starred"])) for row in store.rows(query)}
 
 
 def set_note(store: Store, study_id: int, trial: int, note: Note) -> None:
@@ -40,7 +38,8 @@ def set_note(store: Store, study_id: int, trial: int, note: Note) -> None:
     if len(note.text) > LONGEST_NOTE:
         raise InputError(f"the note has {len(note.text):,} characters", f"a note has at most {LONGEST_NOTE:,}")
     runs, c = tables.run.c, tables.note.c
-    with clear_errors(store.url), store.engine.begin() as connection:
+
+    def act(connection: sa.Connection) -> None:
         found = sa.select(runs.run_id).where((runs.study_id == study_id) & (runs.trial == trial)).limit(1)
         if connection.scalar(found) is None:
             raise InputError(f"the study has no trial {trial}", "reload the page")
@@ -54,3 +53,5 @@ def set_note(store: Store, study_id: int, trial: int, note: Note) -> None:
                 "changed": time.time(),
             }
             connection.execute(tables.note.insert().values(**row))
+
+    store.write(act)

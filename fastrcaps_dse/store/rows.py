@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fastrcaps_dse.problem.objectives import Measurement, Objective, mean_measurement, parse_objectives
 from fastrcaps_dse.problem.space import DesignPoint, design_from_dict
-from fastrcaps_dse.store.owner import is_trained
+from fastrcaps_dse.store.owner import is_alive
 
 RunState = Literal["running", "interrupted", "done", "failed"]
 """Of a run or a trial. An interrupted one is not finished, and no living process trains it: the next exploration goes on with it."""
@@ -144,7 +144,7 @@ def run_row(row: Any) -> RunRow:
         else None
     )
     kept = {f.name: row[f.name] for f in fields(RunRow) if f.name not in ("design", "measurement", "state", "time_estimated")}
-    left = row["state"] == "running" and not is_trained(row["owner"], row["heartbeat"])
+    left = row["state"] == "running" and not is_alive(row["owner"], row["heartbeat"], row["now"])
     state: RunState = "interrupted" if left else row["state"]
     estimated = bool(row["time_estimated"])
     return RunRow(

@@ -7,12 +7,15 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import sqlalchemy as sa
 
 from fastrcaps_dse.errors import MachineError
+from fastrcaps_dse.store import tables
 from fastrcaps_dse.store.remote import OUTAGE_SECONDS, PARTIAL, Remote, is_remote, masked, parse_place
-from fastrcaps_dse.store.rows import StudyRow
 
 logger = logging.getLogger(__name__)
 
@@ -108,17 +111,18 @@ class RunsPlace:
 class RunsPlaces:
     """The places of the studies of a storage. `default` is the folder of those for which the user has named none."""
 
-    def __init__(self, default: Path, studies: Callable[[], Sequence[StudyRow]]) -> None:
+    def __init__(self, default: Path, rows: Callable[[sa.Select[Any]], Sequence[Mapping[str, Any]]]) -> None:
+        """`rows` gives those of a query."""
         self.default = RunsPlace(default)
         self.here = self.default  # of the study that this process trains
         self.named: str | None = None  # as the user has named it, now or earlier
-        self._studies = studies
+        self._rows = rows
         self._by_study: dict[int, RunsPlace] = {}
 
     def of(self, study_id: int) -> RunsPlace:
         """The place of a study."""
         if study_id not in self._by_study:
-            self._by_study = {row.study_id: self.made(row, row.runs_place) for row in self._studies()} | self._by_study
+            self._by_study = self._read() | self._by_study
         return self._by_study.get(study_id, self.default)
 
     def refresh(self) -> None:
@@ -129,20 +133,25 @@ class RunsPlaces:
 
     def all(self) -> dict[int, RunsPlace]:
         """The place of each study, by its id."""
-        return {row.study_id: self.of(row.study_id) for row in self._studies()}
+        return {study: self.of(study) for study in self._read()}
 
-    def made(self, row: StudyRow, named: str | None) -> RunsPlace:
+    def _read(self) -> dict[int, RunsPlace]:
+        c = tables.study.c
+        found = self._rows(sa.select(c.study_id, c.created, c.runs_place))
+        return {row["study_id"]: self.made(row["study_id"], row["created"], row["runs_place"]) for row in found}
+
+    def made(self, study_id: int, created: float, named: str | None) -> RunsPlace:
         """The place of a study, where its files are at `named`: a folder of its own there, as ids of runs count within a storage."""
         if named is None:
             return self.default
-        own = study_folder(row)
+        own = study_folder(study_id, created)
         if is_remote(named):
             return RunsPlace(self.default.folder / own, Remote(f"{named}/{own}"))
         return RunsPlace(found_folder(named) / own)
 
-    def enter(self, row: StudyRow, runs_place: RunsPlace, named: str) -> None:
+    def enter(self, study_id: int, runs_place: RunsPlace, named: str) -> None:
         """Let this process train runs of a study whose files are there; it waits for outages from now on."""
-        self._by_study[row.study_id] = self.here = runs_place
+        self._by_study[study_id] = self.here = runs_place
         self.named = named
         if runs_place.remote is not None:
             runs_place.remote.patience = OUTAGE_SECONDS
@@ -171,9 +180,9 @@ def check_place(named: str) -> None:
         _check_folder(Path(named))
 
 
-def study_folder(row: StudyRow) -> str:
+def study_folder(study_id: int, created: float) -> str:
     """The folder of a study in a place: another one for each study, also of two databases whose files are in the same place."""
-    return f"study-{row.study_id:06d}-{hashlib.sha256(repr(float(row.created)).encode()).hexdigest()[:8]}"
+    return f"study-{study_id:06d}-{hashlib.sha256(repr(float(created)).encode()).hexdigest()[:8]}"
 
 
 def found_folder(stored: str) -> Path:

@@ -108,6 +108,11 @@ def run_folder(runs: Path, run_id: int) -> Path:
     return runs / f"run-{run_id:06d}"
 
 
+def attempt_folder(runs: Path, run_id: int, attempt: int) -> Path:
+    """The folder of an attempt of a run, to which only its process writes. Earlier versions wrote to that of the run."""
+    return run_folder(runs, run_id) / f"attempt-{attempt}" if attempt else run_folder(runs, run_id)
+
+
 def weights_to_store(runs: Path, weights: Path) -> str:
     """The path of a run's weights as the database has it: relative to the folder of all runs, so that both can be moved together."""
     here, folder = weights.absolute(), runs.absolute()
@@ -124,7 +129,9 @@ def weights_from_store(runs: Path, run_id: int, stored: str | None) -> str | Non
         return None
     written, own = Path(stored), run_folder(runs, run_id)
     beside = own / written.name
-    if written.parts == beside.relative_to(runs).parts or beside.is_file():
+    if written.parts[:1] == (own.name,):
+        return str(runs / written)
+    if beside.is_file():
         return str(beside)
     in_runs = written.parent.name == own.name and written.parent.parent.suffix == runs.suffix
     return str(beside) if in_runs and not written.is_file() else stored
@@ -166,12 +173,20 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
         url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
     elif read_only and url.get_backend_name() == "postgresql":
         arguments["options"] = "-c default_transaction_read_only=on"
-    engine = sa.create_engine(url, connect_args=arguments)
+    options = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    engine = sa.create_engine(url, connect_args=arguments, **options)
     if url.get_backend_name() == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
         def _on_connect(connection: Any, _: object) -> None:
+            connection.isolation_level = None  # sqlite3 must not begin transactions of its own
             connection.execute("PRAGMA foreign_keys = ON")
+
+        @sa.event.listens_for(engine, "begin")
+        def _on_begin(connection: sa.Connection) -> None:
+            # one that will write takes the lock at once, so that no two processes act on one reading
+            takes_lock = connection.get_execution_options().get("takes_write_lock", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock else "BEGIN")
 
     return engine
 
