@@ -146,8 +146,8 @@ class Results:
                 measured = asdict(run.measurement) if run.measurement else {"values": {}}
                 values = measured.pop("values")
                 identity = {"run": run.run_id, "trial": trial.trial, "label": trial.design.label}
-                trained = {name: getattr(run, name) for name in names} | {"worker": worker_name(run.owner)}
-                records.append(identity | values | measured | trained)
+                facts = {name: getattr(run, name) for name in names} | {"worker": worker_name(run.owner)}
+                records.append(identity | values | measured | facts)
         return frame_of(records)
 
     @property

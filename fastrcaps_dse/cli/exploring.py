@@ -25,6 +25,7 @@ from fastrcaps_dse.cli.options import (
     LimitOptions,
     ObjectivesOption,
     RunOptions,
+    RunsOption,
     StorageOption,
     grouped,
 )
@@ -58,6 +59,7 @@ def explore(
     ] = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
+    runs: RunsOption = None,
     workers: WorkersOption = "auto",
     reference: ReferenceOption = None,
 ) -> None:
@@ -68,6 +70,7 @@ def explore(
     from fastrcaps_dse.problem.quantities import parse_quantity
 
     store.open_url(storage)  # what is no storage is refused before anything is looked at
+    store.named_place(runs)
     if search.join is None:
         spec = _spec(study_file or DEFAULT_STUDY, objectives, data, run, search, spend)
     else:
@@ -80,6 +83,7 @@ def explore(
         return
     how = HowToRun(
         storage=storage,
+        runs=runs,
         data_dir=data.data_dir,
         device=device.device,
         precision=device.precision,

@@ -22,6 +22,7 @@ class HowToRun:
     """Where a study runs and how long, as the command line says."""
 
     storage: str | None = None
+    runs: str | None = None  # where the files of the runs are
     data_dir: Path | None = None
     device: str | None = None
     precision: str | None = None
@@ -73,7 +74,9 @@ def _run(
     check_workers(how.workers, trainer.choose_device(how.device), spec)  # before anything is written
     progress.stage(f"reading the data set {visible(spec.dataset)}")
     with (
-        session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
+        session.open_study(
+            spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision, runs=how.runs
+        ) as study,
         ExitStack() as stack,
     ):
         if not progress.each_epoch:

@@ -24,7 +24,10 @@ def keep_front_weights(ours: Store, study: StudyRow) -> int:
         for run in measured_runs(trial):
             if run.weights and run.run_id not in keep:
                 ours.forget_weights(run.run_id)
-                shutil.rmtree(store.run_folder(ours.runs_folder, run.run_id), ignore_errors=True)
+                runs_place = ours.runs_places.of(study.study_id)
+                folder = store.run_folder(runs_place.folder, run.run_id)
+                shutil.rmtree(folder, ignore_errors=True)
+                runs_place.drop(folder)
     return len(front)
 
 

@@ -1,7 +1,7 @@
 """Our tables, in the database of Optuna's storage: studies, runs and every epoch of every run.
 
 Optuna's own tables hold studies, trials and their states; ours, under the prefix `fastrcaps_`, what it has no place for.
-Reading needs no Optuna. This room owns SQLAlchemy.
+Reading needs no Optuna. This room owns SQLAlchemy and fsspec.
 """
 
 from sqlalchemy.engine import URL
@@ -25,6 +25,7 @@ from fastrcaps_dse.store.recount import (
 )
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.runs import grouped_trials
+from fastrcaps_dse.store.runs_places import RunsPlace, RunsPlaces, check_place, found_folder, named_place
 from fastrcaps_dse.store.url import (
     attempt_folder,
     begin_immediate,
@@ -53,6 +54,8 @@ __all__ = [
     "Note",
     "Recount",
     "RunRow",
+    "RunsPlace",
+    "RunsPlaces",
     "StepTime",
     "Store",
     "StudyRow",
@@ -66,9 +69,11 @@ __all__ = [
     "attempt_folder",
     "begin_immediate",
     "change_reference",
+    "check_place",
     "clear_errors",
     "default_url",
     "estimated_runs",
+    "found_folder",
     "grouped_trials",
     "host_name",
     "host_of",
@@ -76,6 +81,7 @@ __all__ = [
     "is_outage",
     "make_tables",
     "measured_devices",
+    "named_place",
     "notes_of",
     "open_url",
     "opening_alone",
