@@ -14,7 +14,7 @@ from fastrcaps_dse.page.content import study_content
 from fastrcaps_dse.page.curves import curves_content
 from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder
+from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder, workers_of
 
 WEIGHTS = "weights.safetensors"  # the file of a run
 
@@ -36,20 +36,25 @@ class Source:
         """What the page shows of the study, without the curves."""
         seconds = self.store.train_seconds(self.study.study_id)
         notes = notes_of(self.store, self.study.study_id)
-        return study_content(
-            self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage, notes=notes
-        )
+        workers = workers_of(self.store, [self.study])
+        trials = self.store.trials(self.study)
+        return study_content(self.study, trials, self.objectives, seconds, storage=self.storage, notes=notes, workers=workers)
 
     def panel(self, name: str) -> dict[str, Any]:
         """What a panel shows that is worked out when it is opened. Raises KeyError for one that there is not."""
         return PANELS[name](self.store.trials(self.study), self.objectives)
 
     def weights(self, trial: int) -> Path | None:
-        """The file of a design's weights in the storage's own folder, whatever path is stored; None if there is none."""
+        """The file of a design's weights in its run's own folder, whatever path is stored; None if there is none. Raises MachineError."""
+        self.store.runs_places.refresh()  # the page may be older than the name of a place
+        runs_place = self.store.runs_places.of(self.study.study_id)
         for row in self.store.trials(self.study):
             for run in row.runs if row.trial == trial else ():
-                path = run_folder(self.store.runs_folder, run.run_id) / WEIGHTS
-                if run.weights and path.is_file():
+                own = run_folder(runs_place.folder, run.run_id)
+                stored = Path(str(run.weights))
+                is_own = stored.is_relative_to(own) and ".." not in stored.parts and stored.name == WEIGHTS
+                path = stored if is_own else own / WEIGHTS
+                if run.weights and runs_place.bring(path):
                     return path
         return None
 

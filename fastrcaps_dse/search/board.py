@@ -13,7 +13,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.search.optuna_storage import OptunaStudy
-from fastrcaps_dse.store import RunRow, Store, StudyRow, grouped_trials
+from fastrcaps_dse.store import Full, RunRow, Store, StudyRow, grouped_trials
 
 MIRROR_PAUSE = 2.0  # s between two looks of Optuna's tables at ours
 MIRROR_PATIENCE = 60.0  # s to wait for another process that writes them, at the end
@@ -56,7 +56,10 @@ class StoreBoard:
     def claim(self, point: DesignPoint, seed: int, trial: int | None) -> RunRow | None:
         """See `Board`."""
         design = design_to_dict(point)
-        return self.store.claim_run(self.study.study_id, trial, design, point.key, seed, most=self.most)
+        try:
+            return self.store.claim_run(self.study.study_id, trial, design, point.key, seed, most=self.most)
+        except Full:
+            return None
 
     def leave(self, run: RunRow) -> None:
         """See `Board`."""
