@@ -108,7 +108,9 @@ class Runner:
             self.context.store.fail_run(request.run_id, request.attempt, reason)
         except store.Superseded:
             return False
-        shutil.rmtree(store.run_folder(self.context.store.runs_folder, request.run_id), ignore_errors=True)
+        folder = store.run_folder(self.context.store.runs_folder, request.run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.context.store.runs_places.here.drop(folder)
         return True
 
     def leave(self, request: Request) -> None:
@@ -229,10 +231,11 @@ class Runner:
         if not all(objective.name in equal.measurement.values for objective in spec.objectives):
             return None
         kept = None
-        if equal.weights and Path(equal.weights).exists():
+        if equal.weights and ours.runs_places.bring(equal.weights):
             folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
             folder.mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, folder / Path(equal.weights).name))
+            ours.runs_places.here.push(folder)
         mine = run.run_id, run.attempt
         sizes = {"params": int(equal.measurement["params"]), "algorithms": dict(equal.algorithms or {})}
         ours.start_run(*mine, {**sizes, **environment})
