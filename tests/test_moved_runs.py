@@ -39,7 +39,7 @@ def opened_in(folder: Path, spec: StudySpec, runs: str | None = None) -> OpenStu
 
 
 def interrupted(folder: Path, spec: StudySpec, runs: str | None, after: int) -> None:
-    """A machine that is stopped after so many epochs of its first run."""
+    """A machine that ends once it has trained so many epochs of its first run."""
     with opened_in(folder, spec, runs) as study, pytest.raises(KeyboardInterrupt):
         explored(study, Heard(stop_after=after), 1)
 
@@ -95,6 +95,20 @@ def test_the_weights_of_the_front_are_all_that_stays(tmp_path: Path, tiny: Path,
             if any(run.run_id in kept for run in trial.runs):
                 assert session.load_network(study, trial)
         assert len(weights_of(study.store)) == len(kept)
+
+
+def test_what_a_killed_process_left_in_a_place_is_swept(tmp_path: Path, tiny: Path, url: str) -> None:
+    with opened_in(tmp_path / "a", spec_of(tiny), url) as study:
+        explored(study, Heard(), 1)
+        there = study.store.runs_places.here
+        kept, ours = there.files(), study.store.runs(study.row.study_id)
+        folder = store.run_folder(there.folder, ours[0].run_id) / "attempt-7"
+        folder.mkdir(parents=True)
+        (folder / "last.safetensors").write_bytes(b"c")
+        there.push(folder)
+        assert len(there.files()) == len(kept) + 1
+        explored(study, Heard(), 1)
+        assert there.files() == kept
 
 
 def test_the_network_may_fail_for_a_while(tmp_path: Path, tiny: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
