@@ -17,7 +17,7 @@ import torch
 from benchmarks import record
 from benchmarks.plain_run import PlainRun
 from fastrcaps_dse import session
-from fastrcaps_dse.problem.study_spec import find_study_file
+from fastrcaps_dse.problem.study_file import find_study_file
 from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.optuna_storage import quiet_optuna

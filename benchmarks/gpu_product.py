@@ -17,7 +17,8 @@ from benchmarks.gpu_stages import Emit, Item, Setting
 from fastrcaps_dse import data, session
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint
-from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, override, parse_study
+from fastrcaps_dse.problem.study_file import find_study_file, parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs.budget import start_budget
 from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.optuna_storage import quiet_optuna

@@ -20,7 +20,8 @@ from benchmarks.boards import open_board
 from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
-from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.optuna_storage import quiet_optuna
 from fastrcaps_dse.search.proposers import make_proposers

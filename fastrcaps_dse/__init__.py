@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fastrcaps_dse.problem.objectives import Measurement
     from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
     from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, DesignSpace, parse_design
-    from fastrcaps_dse.problem.study_spec import StudySpec, find_study_file, load_study, override
+    from fastrcaps_dse.problem.study_file import find_study_file, load_study
+    from fastrcaps_dse.problem.study_spec import StudySpec, override
     from fastrcaps_dse.runs.budget import Budget, start_budget
     from fastrcaps_dse.runs.executors import open_executor
     from fastrcaps_dse.session import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         PickedNetwork,
         explore,
         export_design,
+        join_study,
         load_exported,
         load_network,
         load_picked,
@@ -67,13 +69,14 @@ _HOMES = {
     "build_timeline": "problem.schedules",
     "explore": "session",
     "export_design": "session",
-    "find_study_file": "problem.study_spec",
+    "find_study_file": "problem.study_file",
+    "join_study": "session",
     "learning_rate": "problem.schedules",
     "load": "data",
     "load_exported": "session",
     "load_network": "session",
     "load_picked": "session",
-    "load_study": "problem.study_spec",
+    "load_study": "problem.study_file",
     "open_executor": "runs.executors",
     "open_study": "session",
     "override": "problem.study_spec",
@@ -112,6 +115,7 @@ __all__ = [
     "explore",
     "export_design",
     "find_study_file",
+    "join_study",
     "learning_rate",
     "load",
     "load_exported",

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fastrcaps_dse import data, session, store
 from fastrcaps_dse.data import Split
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.store import Store
 from tests.conftest import write_tiny
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from fastrcaps_dse import session
 from fastrcaps_dse.capsnet import sizes
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.optuna_storage import quiet_optuna

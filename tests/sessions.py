@@ -13,7 +13,8 @@ from unittest import mock
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.capsnet import sizes
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.executors import open_executor

@@ -11,7 +11,8 @@ from typing import Any
 from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.search.parameters import sample_design
 from fastrcaps_dse.store import EpochRow, Store, StudyRow, tables

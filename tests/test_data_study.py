@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from fastrcaps_dse import data
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.study_spec import dataset_label, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import dataset_label
 from fastrcaps_dse.store import Store, parse_url, tables
 from tests.conftest import Command, write_tiny
 from tests.sessions import Heard, explore, opened, spec_of

@@ -17,7 +17,7 @@ from fastrcaps_dse import __version__
 from fastrcaps_dse.problem.objectives import OBJECTIVES
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
 from fastrcaps_dse.problem.space import NAMED_DESIGNS
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent

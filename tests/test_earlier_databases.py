@@ -16,7 +16,8 @@ import pytest
 
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.problem.objectives import parse_objectives
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.trainer import AlgorithmTiming
 from tests.conftest import Command, write_tiny
@@ -78,6 +79,7 @@ def test_they_show_what_they_showed(command: Command, earlier: Path, schema: int
 
     studies = said("studies")
     assert all(study.pop("running") == study.pop("interrupted") == 0 for study in studies)
+    assert all(study.pop("workers") == 0 and study.pop("hosts") == "" for study in studies)
     assert all('dataset = "tiny"' in study.pop("study_file") for study in studies) and studies == expected.pop("studies")
     for study, printed in expected.items():
         for what, record in printed.items():

@@ -18,7 +18,8 @@ from fastrcaps_dse.analysis.picks import Limit, parse_limits
 from fastrcaps_dse.errors import InputError, NothingFits
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
-from fastrcaps_dse.problem.study_spec import StudySpec, override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.search.board import StoreBoard
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.history import History

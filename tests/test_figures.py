@@ -12,7 +12,7 @@ from fastrcaps_dse.figures import export, paper, plots
 from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 
 OBJECTIVES = parse_objectives("acc,time,params")

@@ -17,7 +17,7 @@ from fastrcaps_dse.figures import export, plots
 from fastrcaps_dse.figures.export import ImageSize
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, selected_epoch
 from fastrcaps_dse.problem.space import design_to_dict, parse_design
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.store import Store
 from tests.conftest import Command

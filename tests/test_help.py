@@ -105,6 +105,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ("fastrcaps-dse show 1", ["11", "10", "1"]),
         ("fastrcaps-dse export --storage other.db ", ["2", "1", "0"]),
         ("fastrcaps-dse studies --delete f", ["first"]),
+        ("fastrcaps-dse explore --join ", ["first"]),
+        ("fastrcaps-dse explore --storage other.db --join e", ["elsewhere"]),
         ("fastrcaps-dse train --design wa", ["warm-restarts", "wab", "wab+ws"]),
         ("fastrcaps-dse explore --sampler ", [*get_args(Sampler)]),
         ("fastrcaps-dse explore --protocol ", [*get_args(Protocol)]),

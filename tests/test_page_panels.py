@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from fastrcaps_dse.analysis.uncertainty import standard_errors, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.page.library import Library
 from fastrcaps_dse.page.notes import HEADER, NoteBook
-from fastrcaps_dse.page.panels import facts_of, importance_content, timeline_content
+from fastrcaps_dse.page.panels import facts_of, importance_content
 from fastrcaps_dse.page.serve import PageServer, check_address
 from fastrcaps_dse.page.server import News, make_app
 from fastrcaps_dse.problem.objectives import parse_objectives
@@ -25,6 +26,7 @@ from fastrcaps_dse.problem.schedules import AdaBatch, FixedBatch, FixedRate, One
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.importance import LEAST_DESIGNS, importances
 from fastrcaps_dse.store import Note, Store, notes_of, set_note, tables
+from fastrcaps_dse.store.migration import STATEMENTS
 from tests.conftest import Command
 from tests.synthetic import add_designs, make_spec, write_study
 from tests.test_page import Answer, Server, inside, watched_of
@@ -70,28 +72,6 @@ def test_too_few_designs_have_no_importance(tmp_path: Path) -> None:
     add_designs(ours, ours.study(), make_spec("synthetic"), 1)
     enough = importance_content(ours.trials(ours.study()), ours.study().objectives)
     assert [o["name"] for o in enough["objectives"]] == ["acc", "time", "params"] and "PED-ANOVA" in enough["method"]
-
-
-# --- timeline ---------------------------------------------------------------------------------------------------------
-
-
-def test_runs_that_overlap_have_lanes_of_their_own(tmp_path: Path) -> None:
-    ours = write_study(tmp_path / "s.db", 4, running=1)
-    times = {1: (100, 160, "cpu"), 2: (110, 150, "cpu"), 3: (155, 170, "cpu"), 4: (100, 200, "cuda:0"), 5: (165, None, "cpu")}
-    with ours.engine.begin() as connection:
-        for number, (started, ended, device) in times.items():
-            values = {"started": started, "ended": ended, "device": device, "pruned_after": 2 if number == 2 else None}
-            connection.execute(tables.run.update().where(tables.run.c.run_id == number).values(**values))
-    shown = timeline_content(ours.trials(ours.study()))
-    assert shown["origin"] == 100 and shown["lanes"] == ["cpu", "cuda:0", "cpu"]
-    assert [[trial, start, end, state, lane] for trial, _, start, end, state, lane in shown["runs"]] == [
-        [0, 0, 60, "done", 0],
-        [3, 0, 100, "done", 1],
-        [1, 10, 50, "pruned", 2],
-        [2, 55, 70, "done", 2],
-        [4, 65, None, "running", 0],
-    ]
-    assert timeline_content([]) == {"origin": 0.0, "lanes": [], "runs": []}
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
@@ -244,6 +224,9 @@ def test_a_database_of_schema_6_takes_notes_after_it_is_opened(tmp_path: Path) -
     ours = write_study(tmp_path / "s.db", 2)
     with ours.engine.begin() as connection:
         tables.note.drop(connection)
+        connection.exec_driver_sql("DROP INDEX fastrcaps_run_revision")
+        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", "\n".join(STATEMENTS[8])):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute(tables.schema.update().values(version=6))
     again = Store(ours.url)
     assert notes_of(again, 1) == {}

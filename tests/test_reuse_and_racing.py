@@ -16,7 +16,8 @@ from fastrcaps_dse.analysis import results
 from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
-from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.runner import PREFIXES, Runner
 from fastrcaps_dse.search.protocols import Measured, Message, Request

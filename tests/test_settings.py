@@ -19,7 +19,8 @@ from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES
 from fastrcaps_dse.problem.settings import FIELDS, KEYS, to_toml, with_settings
 from fastrcaps_dse.problem.space import DesignSpace
-from fastrcaps_dse.problem.study_spec import PACKAGE, StudySpec, parse_study
+from fastrcaps_dse.problem.study_file import PACKAGE, parse_study
+from fastrcaps_dse.problem.study_spec import StudySpec
 from tests.conftest import Command
 
 STUDIES = sorted((PACKAGE.parent / "studies").glob("*.toml"))

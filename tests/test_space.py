@@ -22,14 +22,8 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestartsPolynomial,
 )
 from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, design_from_dict, design_to_dict, paper_name, parse_design
-from fastrcaps_dse.problem.study_spec import (
-    differences,
-    find_study_file,
-    load_study,
-    override,
-    parse_study,
-    single_design_study,
-)
+from fastrcaps_dse.problem.study_file import find_study_file, load_study, parse_study
+from fastrcaps_dse.problem.study_spec import differences, override, single_design_study
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
 

@@ -19,7 +19,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.store import EpochRow, Store
 from fastrcaps_dse.store.owner import process_name

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.space import ENUMERABLE
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 
 SPACE = '[space]\nlr_policy = ["one-cycle"]\nbatch_schedule = [16, 32]\n'
 

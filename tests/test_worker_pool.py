@@ -16,7 +16,8 @@ import torch
 from fastrcaps_dse import session, store, trainer
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import parse_objectives
-from fastrcaps_dse.problem.study_spec import override, parse_study
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import start_budget
 from fastrcaps_dse.runs.devices import assign_devices, fitting

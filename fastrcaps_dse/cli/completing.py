@@ -102,7 +102,7 @@ def _data_sets() -> tuple[str, ...]:
 
 def complete_study_file(incomplete: str) -> list[str]:
     """Study files by name, then those of the folder."""
-    from fastrcaps_dse.problem.study_spec import STUDY_FOLDERS
+    from fastrcaps_dse.problem.study_file import STUDY_FOLDERS
 
     names = sorted({path.stem for folder in STUDY_FOLDERS for path in folder.glob("*.toml")})
     return [*_starting(incomplete, names), *_paths(incomplete, (".toml",))]

@@ -22,7 +22,7 @@ from fastrcaps_dse.problem.space import DesignPoint
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fastrcaps_dse.store import EpochRow
+    from fastrcaps_dse.store import EpochRow, Worker
 
 REDUNDANT = {"lr policy": 6, "batch": 5, "weight sharing": 4, "decoder": 3}
 """The columns that the design's label says already, and how early each leaves a table that is too wide."""
@@ -53,21 +53,51 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | N
     return Table(columns=columns, rows=rows, title=title)
 
 
-def studies_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Studies, records of `records.study_record`; no column for states that no trial has."""
-    counts = ("epochs", "seeds", "designs", "running", "interrupted", "failed", "front")
-    heads = [head for head in rows[0] if head not in ("running", "interrupted") or any(row[head] for row in rows)]
+def studies_table(rows: Sequence[Mapping[str, Any]], *, wide: bool = False) -> Table:
+    """Studies, records of `records.study_record`; no column for states that no trial has. `wide` names the hosts of the workers."""
+    counts = ("epochs", "seeds", "designs", "running", "interrupted", "failed", "front", "workers")
+    some = ("running", "interrupted", "workers", *(["hosts"] if wide else []))  # have a column if there are any
+    left_out = {head for head in some if not any(row[head] for row in rows)} | ({"hosts"} - set(some))
+    heads = [head for head in rows[0] if head not in left_out]
     leaves = {"seeds": 1, "epochs": 2, "protocol": 3, "objectives": 4}
     columns = [
-        Column(head=head, number=head in counts, wraps=head in ("study", "dataset", "objectives"), leaves=leaves.get(head, 0))
+        Column(
+            head=head,
+            number=head in counts,
+            wraps=head in ("study", "dataset", "objectives", "hosts"),
+            leaves=leaves.get(head, 0),
+        )
         for head in heads
     ]
     return Table(columns=columns, rows=[[str(row[head]) for head in heads] for row in rows])
 
 
-def values_text(values: Mapping[str, float]) -> str:
-    """Objective values in a line."""
-    return ", ".join(f"{name} {format_value(name, value)}" for name, value in values.items())
+def workers_table(workers: Sequence[Worker]) -> Table:
+    """Workers, each with the run that it trains."""
+    columns = [
+        Column(head="study", wraps=True, leaves=4),
+        Column(head="host", wraps=True),
+        Column(head="process", number=True),
+        Column(head="device", wraps=True, leaves=2),
+        Column(head="trial", number=True),
+        Column(head="design", wraps=True, leaves=3),
+        Column(head="seed", number=True, leaves=1),
+        Column(head="epoch", number=True),
+        Column(head="last sign of life"),
+    ]
+    rows = [
+        [
+            *(w.study, w.host, str(w.process), w.device or "-", str(w.trial), w.label, str(w.seed)),
+            *(f"{w.epoch} of {w.epochs}", f"{format_seconds(w.silent)} ago{'' if w.is_alive else ', taken for dead'}"),
+        ]
+        for w in workers
+    ]
+    return Table(columns=columns, rows=rows)
+
+
+def values_text(values: Mapping[str, float], *, estimated: bool = False) -> str:
+    """Objective values in a line; `estimated` marks times."""
+    return ", ".join(f"{name} {format_value(name, value, estimated=estimated)}" for name, value in values.items())
 
 
 def epoch_line(epoch: EpochRow) -> str:
@@ -84,15 +114,18 @@ def designs_table(
 ) -> Table:
     """Designs, rows of `Results.trials`, with the basic objectives and those given, and how sure they are if that is known.
 
-    `wide` writes each design in full. `states` adds whether a design is done, and on the front.
+    `wide` writes each design in full. `states` adds whether a design is done, and on the front, and who trains
+    those that are running.
     """
     measured = with_basic(objectives)
     is_sure = "front_probability" in frame
+    has_workers = states and bool(frame["worker"].notna().any())
     columns = [
         Column(head="trial", number=True),
         Column(head="design", wraps=True),
         *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items()),
         *([Column(head="state")] if states else []),
+        *([Column(head="worker", wraps=True)] if has_workers else []),
         *(Column(head=o.name, number=True) for o in measured),
         Column(head="test acc", number=True, leaves=1),
         Column(head="seeds", number=True, leaves=2),
@@ -103,6 +136,7 @@ def designs_table(
         cells = [str(row["trial"]), _in_full(row) if wide else row["label"], row["lr_policy"], row["batch_schedule"]]
         cells += ["yes" if row["weight_sharing"] else "no", row["decoder"]]
         cells += [row["state"] + (", on the front" if row["on_front"] else "")] if states else []
+        cells += [row["worker"] if isinstance(row["worker"], str) else ""] if has_workers else []
         cells += [_value_text(o.name, row) for o in measured]
         cells += ["-" if _missing(row["test_acc"]) else format_value("acc", row["test_acc"]), str(row["seeds"])]
         rows.append([*cells, *([_chance_text(row)] if is_sure else [])])
@@ -117,7 +151,9 @@ def _in_full(row: Mapping[str, Any]) -> str:
 def _value_text(name: str, row: Mapping[str, Any]) -> str:
     """A value with its standard error; a dash where it is not measured."""
     value = row.get(name)
-    return "-" if _missing(value) else format_value(name, float(value)) + _error_text(row.get(f"{name}_error"))  # type: ignore[arg-type]
+    if value is None or _missing(value):
+        return "-"
+    return format_value(name, float(value), estimated=row["time_estimated"]) + _error_text(row.get(f"{name}_error"))
 
 
 def _chance_text(row: Mapping[str, Any]) -> str:

@@ -1,28 +1,25 @@
-"""`explore`."""
+"""`explore`: the command, and how it ends."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastrcaps_dse.cli.app import app, hint
-from fastrcaps_dse.cli.completing import (
-    complete_pruning,
-    complete_sampler,
-    complete_setting,
-    complete_study,
-    complete_study_file,
-    complete_time,
-)
+from fastrcaps_dse.cli.completing import complete_study_file
 from fastrcaps_dse.cli.designs import print_front
+from fastrcaps_dse.cli.exploring_options import (
+    ReferenceOption,
+    SearchOptions,
+    SpendOptions,
+    WorkersOption,
+    parse_workers,
+    refuse_beside_join,
+)
 from fastrcaps_dse.cli.formats import OutputOptions
 from fastrcaps_dse.cli.options import (
-    SPEND,
-    WHAT,
-    WHERE,
     DataOptions,
     DeviceOptions,
     LimitOptions,
@@ -39,146 +36,7 @@ if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
     from fastrcaps_dse.session import Outcome
 
-MOST_WORKERS = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """How designs are chosen and judged."""
-
-    study: Annotated[
-        str | None,
-        typer.Option(
-            "--study",
-            help="Name of the study; by default that of the file.",
-            metavar="NAME",
-            autocompletion=complete_study,
-            rich_help_panel=WHAT,
-        ),
-    ] = None
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            "--sampler",
-            help="What proposes designs: guided, tpe, nsga2, gp, random or exhaustive.",
-            metavar="NAME",
-            autocompletion=complete_sampler,
-            rich_help_panel=WHAT,
-        ),
-    ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="Seed of the sampler, and first seed of each design's runs.", metavar="NUMBER", rich_help_panel=WHAT
-        ),
-    ] = None
-    time: Annotated[
-        str | None,
-        typer.Option(
-            "--time",
-            help="How training time is counted: steps (their number times the seconds of one, measured alone) or measured (by the clock).",
-            metavar="HOW",
-            autocompletion=complete_time,
-            rich_help_panel=WHAT,
-        ),
-    ] = None
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a key of the study file, e.g. space.fields.lr_max='{low=1e-3, high=5e-3}'; can be repeated.",
-            metavar="KEY=VALUE",
-            autocompletion=complete_setting,
-            rich_help_panel=WHAT,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpendOptions:
-    """How long the exploration goes on, and what it spares."""
-
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            "--trials",
-            help="Number of designs in all; by default that of the file, and as many again each time.",
-            metavar="COUNT",
-            rich_help_panel=SPEND,
-        ),
-    ] = None
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget", help="Stop after this time, e.g. 30m; rerun to continue.", metavar="DURATION", rich_help_panel=SPEND
-        ),
-    ] = None
-    until_exhausted: Annotated[
-        bool,
-        typer.Option("--until-exhausted", help="Train every design of the space, which must be finite.", rich_help_panel=SPEND),
-    ] = False
-    pruning: Annotated[
-        str | None,
-        typer.Option(
-            "--pruning",
-            help="End runs that cannot enter the front: off, safe (whatever they reach) or on (at 95 % confidence).",
-            metavar="HOW",
-            autocompletion=complete_pruning,
-            rich_help_panel=SPEND,
-        ),
-    ] = None
-    max_seeds: Annotated[
-        int,
-        typer.Option(
-            "--max-seeds",
-            help="After the search, train up to this many seeds of each design that may or may not be on the front.",
-            metavar="COUNT",
-            min=0,
-            rich_help_panel=SPEND,
-        ),
-    ] = 0
-    fresh: Annotated[
-        bool,
-        typer.Option("--fresh", help="Train again what an equal run of this database has measured.", rich_help_panel=SPEND),
-    ] = False
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--log",
-            help="Also write each epoch to csv=FOLDER, tensorboard=FOLDER or mlflow=URI; can be repeated.",
-            metavar="KIND=WHERE",
-            rich_help_panel=WHERE,
-        ),
-    ] = None
-    then: Annotated[
-        str | None,
-        typer.Option(
-            "--then",
-            help="Run this command when the study ends, with FASTRCAPS_STUDY and FASTRCAPS_STATUS in its environment.",
-            metavar="COMMAND",
-            rich_help_panel=SPEND,
-        ),
-    ] = None
-    bell: Annotated[
-        bool, typer.Option("--bell", help="Ring the terminal's bell when the study ends.", rich_help_panel=SPEND)
-    ] = False
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print what would be trained and how long it takes; train nothing.", rich_help_panel=SPEND
-        ),
-    ] = False
-
-
-WorkersOption = Annotated[
-    str,
-    typer.Option(
-        "--workers",
-        help="Number of runs side by side, or auto: as many as the GPUs can use; without a GPU, one for each core.",
-        metavar="COUNT",
-        rich_help_panel=WHERE,
-    ),
-]
+DEFAULT_STUDY = "quick"
 
 
 @app.command()
@@ -192,15 +50,18 @@ def explore(
     device: DeviceOptions,
     output: OutputOptions,
     study_file: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A study file, or the name of one in studies/.", metavar="STUDY_FILE", autocompletion=complete_study_file
+            help=f"A study file, or the name of one in studies/; default {DEFAULT_STUDY}.",
+            metavar="STUDY_FILE",
+            autocompletion=complete_study_file,
         ),
-    ] = "quick",
+    ] = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
     runs: RunsOption = None,
     workers: WorkersOption = "auto",
+    reference: ReferenceOption = None,
 ) -> None:
     """Run a study, or continue it."""
     from fastrcaps_dse import store
@@ -210,11 +71,15 @@ def explore(
 
     store.open_url(storage)  # what is no storage is refused before anything is looked at
     store.named_place(runs)
-    spec = _spec(study_file, objectives, data, run, search, spend)
+    if search.join is None:
+        spec = _spec(study_file or DEFAULT_STUDY, objectives, data, run, search, spend)
+    else:
+        refuse_beside_join(study_file, objectives, data, run, search, spend)
+        spec = _joined_spec(search.join, storage, data.dataset, spend.trials)
     if spend.dry_run:
         if output.form not in ("table", "json"):
             raise InputError(f"--dry-run prints text or JSON, not {output.form}", "use --json")
-        print_plan(spec, data.data_dir, device, _parse_workers(workers), spend.max_seeds, output.form == "json")
+        print_plan(spec, data.data_dir, device, parse_workers(workers), spend.max_seeds, output.form == "json")
         return
     how = HowToRun(
         storage=storage,
@@ -222,8 +87,9 @@ def explore(
         data_dir=data.data_dir,
         device=device.device,
         precision=device.precision,
-        workers=_parse_workers(workers),
+        workers=parse_workers(workers),
         fresh=spend.fresh,
+        reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
     )
@@ -248,7 +114,8 @@ def _spec(
     """The study of the file, with what the command line changes. Raises InputError."""
     from fastrcaps_dse.problem.objectives import parse_objectives
     from fastrcaps_dse.problem.settings import with_settings
-    from fastrcaps_dse.problem.study_spec import dataset_label, find_study_file, override, parse_study
+    from fastrcaps_dse.problem.study_file import find_study_file, parse_study
+    from fastrcaps_dse.problem.study_spec import dataset_label, override
 
     spec = find_study_file(study_file)
     if search.settings:
@@ -274,6 +141,14 @@ def _spec(
     )
 
 
+def _joined_spec(name: str, storage: str | None, dataset: str | None, trials: int | None) -> StudySpec:
+    """The study of the storage. Raises InputError."""
+    from fastrcaps_dse.problem.study_spec import override
+    from fastrcaps_dse.session.joining import stored_spec
+
+    return override(stored_spec(name, storage, dataset), trials=trials)
+
+
 def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:
     """How many trials are asked for; None for the study's own number. Raises InputError."""
     if not spend.until_exhausted:
@@ -286,15 +161,6 @@ def _trials(spec: StudySpec, spend: SpendOptions) -> int | None:
             f"the space has {size:,} designs, too many to try all", "use --trials or --budget, or narrow the space"
         )
     return size
-
-
-def _parse_workers(text: str) -> int | None:
-    """How many workers; None for auto. Raises InputError."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
-        raise InputError(f"{text!r} is not a number of workers", "e.g. --workers 2, or auto")
-    return int(text)
 
 
 def _print_end(outcome: Outcome, raced: int) -> None:

@@ -11,7 +11,9 @@ from fastrcaps_dse.analysis.results import front_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, Worker
+
+RUN_FIELDS = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "time_estimated", "weights")
 
 
 def design_record(trial: TrialRow) -> dict[str, Any]:
@@ -21,6 +23,7 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
         "label": trial.design.label,
         "design": design_to_dict(trial.design),
         "values": values_of(trial),
+        "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,
         "test_acc": trial.measurement.test_acc if trial.measurement else None,
         "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
@@ -45,6 +48,7 @@ def front_record(
 
     return {
         "study": study.name,
+        "reference": study.reference,
         "objectives": stated,
         "designs": [record(t) for t in members],
         "tied": [record(t) for t in tied],
@@ -69,15 +73,16 @@ def pick_record(study: StudyRow, limits: Sequence[Limit], result: Pick, trials: 
 def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, Sequence[EpochRow]]]) -> dict[str, Any]:
     """One design in full, with every epoch of its runs."""
     details = [
-        {name: getattr(run, name) for name in ("seed", "state", "reason", "device", "precision", "software", "weights")}
+        {name: getattr(run, name) for name in RUN_FIELDS}
         | {"measurement": asdict(run.measurement) if run.measurement else None, "epochs": [asdict(epoch) for epoch in epochs]}
         for run, epochs in runs
     ]
-    return {"study": study.name, **design_record(trial), "state": trial.state, "runs": details}
+    return {"study": study.name, "reference": study.reference, **design_record(trial), "state": trial.state, "runs": details}
 
 
-def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
-    """A study in a line."""
+def study_record(study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[Worker]) -> dict[str, Any]:
+    """A study in a line; `workers` are those of all studies."""
+    living = [worker for worker in workers if worker.study == study.name and worker.is_alive]
     stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
     return {
         "study": study.name,
@@ -86,4 +91,13 @@ def study_record(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
         "designs": len(trials),
         **{state: sum(t.state == state for t in trials) for state in ("running", "interrupted", "failed")},
         "front": len(front_of(trials, study.objectives)),
+        "workers": len({(worker.host, worker.process) for worker in living}),
+        "hosts": ",".join(sorted({worker.host for worker in living})),
     }
+
+
+def worker_record(worker: Worker) -> dict[str, Any]:
+    """A worker in a line."""
+    plain = asdict(worker)
+    silent, alive = plain.pop("silent"), plain.pop("is_alive")
+    return plain | {"silent_seconds": round(silent, 1), "alive": alive}

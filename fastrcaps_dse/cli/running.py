@@ -28,6 +28,7 @@ class HowToRun:
     precision: str | None = None
     workers: int | None = 1  # None for as many as the GPUs have use for, or as fill the cores of a processor
     fresh: bool = False
+    reference: str | None = None  # the device in whose step times the study is counted; None for the one that it has
     budget: float | None = None  # s
     logs: Sequence[str] = ()  # "csv=DIR", "tensorboard=DIR", "mlflow=URI"
 
@@ -96,7 +97,9 @@ def _run(
         if executor.workers > 1:
             progress.say(f"{executor.workers} workers train side by side")
         tell = stack.enter_context(followed(progress.tell, followers))
-        outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=tell)
+        outcome = session.explore(
+            study, executor, trials=trials, limits=limits, budget=budget, reference=how.reference, tell=tell
+        )
         raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
         return outcome, raced
 

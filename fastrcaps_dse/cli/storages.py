@@ -36,8 +36,11 @@ def studies(
         tuple[str, str] | None, typer.Option("--rename", help="Give a study another name.", metavar="OLD NEW")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="List the processes that work on the studies instead, and what each trains.")
+    ] = False,
 ) -> None:
-    """List the studies of a database; delete or rename one."""
+    """List the studies of a database, or who works on them; delete or rename one."""
     ours = open_store(storage)
     if delete is not None:
         _delete(ours, delete, yes)
@@ -46,7 +49,9 @@ def studies(
 
         rename_study(ours, *rename)
         hint(f"the study {rename[0]!r} is now {rename[1]!r}")
-    if delete is None and rename is None:
+    if workers:
+        _list_workers(ours, how)
+    elif delete is None and rename is None:
         _list(ours, how)
 
 
@@ -54,18 +59,34 @@ def _list(ours: Store, how: OutputOptions) -> None:
     from fastrcaps_dse.analysis.results import frame_of
     from fastrcaps_dse.cli import console
     from fastrcaps_dse.cli.records import study_record
+    from fastrcaps_dse.store import workers_of
 
     stored = ours.studies()
-    rows = [study_record(study, ours.trials(study)) for study in stored]
+    workers = workers_of(ours, stored)
+    rows = [study_record(study, ours.trials(study), workers) for study in stored]
     if not rows and how.form != "json":
         hint("there is no study yet: run `fastrcaps-dse explore`")
         return
     print_data(
         how,
-        lambda: console.studies_table(rows),
+        lambda: console.studies_table(rows, wide=how.wide),
         frame=lambda: frame_of(rows),
         record=lambda: [row | {"study_file": study.spec_text} for row, study in zip(rows, stored, strict=True)],
     )
+
+
+def _list_workers(ours: Store, how: OutputOptions) -> None:
+    from fastrcaps_dse.analysis.results import frame_of
+    from fastrcaps_dse.cli import console
+    from fastrcaps_dse.cli.records import worker_record
+    from fastrcaps_dse.store import workers_of
+
+    workers = workers_of(ours, ours.studies())
+    if not workers and how.form != "json":
+        hint("no process works on a study of this database")
+        return
+    records = [worker_record(worker) for worker in workers]
+    print_data(how, lambda: console.workers_table(workers), frame=lambda: frame_of(records), record=lambda: records)
 
 
 def _delete(ours: Store, name: str, yes: bool) -> None:

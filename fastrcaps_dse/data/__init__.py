@@ -12,7 +12,7 @@ it.
 from fastrcaps_dse.data.bad_files import BadFile, BadFiles
 from fastrcaps_dse.data.idx import read_idx, write_idx
 from fastrcaps_dse.data.names import NAMES, OTHER_SETS, SAMPLES, known_names
-from fastrcaps_dse.data.sets import DEFAULT_DIR, import_torchvision_datasets, load, load_for, same_source
+from fastrcaps_dse.data.sets import DEFAULT_DIR, import_torchvision_datasets, is_here, load, load_for, same_source
 from fastrcaps_dse.data.splits import DataSet, Split, hold_out
 from fastrcaps_dse.data.summary import class_names, class_rows, dataset_record, summary_line
 
@@ -30,6 +30,7 @@ __all__ = [
     "dataset_record",
     "hold_out",
     "import_torchvision_datasets",
+    "is_here",
     "known_names",
     "load",
     "load_for",

@@ -72,6 +72,11 @@ def same_source(one: str, other: str) -> bool:
     return expanded(one).resolve() == expanded(other).resolve()
 
 
+def is_here(name: str) -> bool:
+    """Whether a text of a spec is the name of a data set, or a folder or file of this machine."""
+    return name in ALL_NAMES or (bool(name) and expanded(name).exists())
+
+
 def expanded(path: Path | str) -> Path:
     """A path with the home folder in place of `~`."""
     with contextlib.suppress(RuntimeError):  # nobody's home

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
-from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
+from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.page.panels import facts_of
+from fastrcaps_dse.page.workers import workers_content
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import Note, StudyRow, TrialRow, without_password
+from fastrcaps_dse.store import Note, StudyRow, TrialRow, Worker, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -86,11 +87,12 @@ def study_content(
     *,
     storage: str | None = None,
     notes: Mapping[int, Note] | None = None,
+    workers: Sequence[Worker] = (),
 ) -> dict[str, Any]:
     """What the page shows of a study, without the curves.
 
     `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
-    `notes` maps trials to what people wrote about them.
+    `notes` maps trials to what people wrote about them. `workers` are those of the study now.
     """
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
@@ -102,11 +104,16 @@ def study_content(
         "study": {
             "name": study.name,
             "summary": _summary(study, trials, members),
-            "notes": [*([note] if note else []), PROTOCOLS[protocol], CLOCKS[study.identity.get("time", "steps")]],
+            "notes": [
+                *(line for line in (note, estimated_note(study, trials)) if line),
+                PROTOCOLS[protocol],
+                CLOCKS[study.identity.get("time", "steps")],
+            ],
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
             "facts": facts_of(study, trials),
+            "workers": workers_content(workers),
         },
         "columns": [
             {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
@@ -188,6 +195,7 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Ma
     if measured is not None:
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
         record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
+        record |= {"time_estimated": True} if trial.time_estimated else {}
     if standing is not None and standing.on_front is not None:
         record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}
     if errors:

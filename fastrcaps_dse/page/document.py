@@ -41,6 +41,7 @@ SCRIPTS = (
     "importance.js",
     "slices.js",
     "timeline.js",
+    "workers.js",
     "compare.js",
     "notes.js",
     "studies.js",

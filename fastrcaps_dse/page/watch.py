@@ -14,7 +14,7 @@ from fastrcaps_dse.page.content import study_content
 from fastrcaps_dse.page.curves import curves_content
 from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder
+from fastrcaps_dse.store import Store, StudyRow, notes_of, run_folder, workers_of
 
 WEIGHTS = "weights.safetensors"  # the file of a run
 
@@ -36,9 +36,9 @@ class Source:
         """What the page shows of the study, without the curves."""
         seconds = self.store.train_seconds(self.study.study_id)
         notes = notes_of(self.store, self.study.study_id)
-        return study_content(
-            self.study, self.store.trials(self.study), self.objectives, seconds, storage=self.storage, notes=notes
-        )
+        workers = workers_of(self.store, [self.study])
+        trials = self.store.trials(self.study)
+        return study_content(self.study, trials, self.objectives, seconds, storage=self.storage, notes=notes, workers=workers)
 
     def panel(self, name: str) -> dict[str, Any]:
         """What a panel shows that is worked out when it is opened. Raises KeyError for one that there is not."""

@@ -8,6 +8,7 @@ results(study).front
 from fastrcaps_dse.export.picked import PickedNetwork
 from fastrcaps_dse.session.exploring import Outcome, explore, race, share_budget
 from fastrcaps_dse.session.exporting import export_design, load_exported, load_picked
+from fastrcaps_dse.session.joining import join_study
 from fastrcaps_dse.session.opening import OpenStudy, open_study
 from fastrcaps_dse.session.reading import Picked, load_network, pick_design, plot_front, results
 
@@ -18,6 +19,7 @@ __all__ = [
     "PickedNetwork",
     "explore",
     "export_design",
+    "join_study",
     "load_exported",
     "load_network",
     "load_picked",

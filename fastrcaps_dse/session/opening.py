@@ -15,6 +15,7 @@ from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.estimates import check_designs
 from fastrcaps_dse.runs.place_choice import choose_place
 from fastrcaps_dse.search.optuna_storage import OptunaStudy, open_optuna_study, open_storage
+from fastrcaps_dse.search.outages import patiently
 from fastrcaps_dse.store import URL, Store, StudyRow
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def open_study(
     if named is not None:
         store.check_place(named)  # before the study is made
     rdb = open_storage(url)
-    with store.clear_errors(url):
-        mirror = open_optuna_study(spec, rdb)
+    with store.opening_alone(url), store.clear_errors(url):
+        mirror = patiently(url, lambda: open_optuna_study(spec, rdb))
         ours = Store(url, create=True)
         ours.patience = store.OUTAGE_SECONDS
         row = choose_place(ours, _stored_row(spec, ours, mirror, dataset), named)

@@ -6,11 +6,23 @@ Reading needs no Optuna. This room owns SQLAlchemy and fsspec.
 
 from sqlalchemy.engine import URL
 
-from fastrcaps_dse.store.claims import Superseded, Taken
-from fastrcaps_dse.store.connection import OUTAGE_SECONDS
+from fastrcaps_dse.store.claims import Full, Superseded, Taken
+from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
+from fastrcaps_dse.store.creation import make_tables, opening_alone
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
+from fastrcaps_dse.store.recount import (
+    Recount,
+    apply_recounts,
+    change_reference,
+    estimated_runs,
+    measured_devices,
+    reference_of,
+    revision_of,
+    set_counted_seconds,
+    set_reference,
+)
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.runs import grouped_trials
 from fastrcaps_dse.store.runs_places import RunsPlace, RunsPlaces, check_place, found_folder, named_place
@@ -24,9 +36,11 @@ from fastrcaps_dse.store.url import (
     run_folder,
     runs_folder,
     sqlite_path,
+    translate,
     url_text,
     without_password,
 )
+from fastrcaps_dse.store.workers import Worker, process_of, worker_name, workers_of
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -36,7 +50,9 @@ __all__ = [
     "URL",
     "AlgorithmChoice",
     "EpochRow",
+    "Full",
     "Note",
+    "Recount",
     "RunRow",
     "RunsPlace",
     "RunsPlaces",
@@ -47,25 +63,41 @@ __all__ = [
     "Superseded",
     "Taken",
     "TrialRow",
+    "Worker",
     "any_alive",
+    "apply_recounts",
     "attempt_folder",
     "begin_immediate",
+    "change_reference",
     "check_place",
     "clear_errors",
     "default_url",
+    "estimated_runs",
     "found_folder",
     "grouped_trials",
     "host_name",
     "host_of",
     "is_alive",
+    "is_outage",
+    "make_tables",
+    "measured_devices",
     "named_place",
     "notes_of",
     "open_url",
+    "opening_alone",
     "parse_url",
+    "process_of",
+    "reference_of",
+    "revision_of",
     "run_folder",
     "runs_folder",
+    "set_counted_seconds",
     "set_note",
+    "set_reference",
     "sqlite_path",
+    "translate",
     "url_text",
     "without_password",
+    "worker_name",
+    "workers_of",
 ]

@@ -5,7 +5,7 @@ const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
 
 // The views to draw anew when a part of the state changes. The last two parts are derived from the others.
 const REDRAWN = {
-  study: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
+  study: ['header', 'workers', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
   theme: ['theme', 'parallel', 'plots'],
   view: ['axes', 'scatter'],
   error: ['scatter', 'curves'],
@@ -34,6 +34,7 @@ const REDRAWN = {
 // The parallel view has the axes of the ranges, so it comes before the other views of designs.
 const VIEWS = {
   header: { draw: (app) => app.views.controls.showHeader() },
+  workers: { draw: (app) => showWorkers(app) },
   theme: { draw: (app) => app.views.controls.showTheme() },
   axes: { draw: (app) => app.views.controls.showAxes() },
   preference: { draw: (app) => app.views.controls.showPreference() },

@@ -2,8 +2,8 @@
 class Study {
   // `content` holds the study with all its designs, or only those that changed since `earlier` ones.
   constructor(content, earlier = []) {
-    const { name, summary, notes, objectives, command, facts, export: exportCommand } = content.study;
-    Object.assign(this, { name, summary, notes, command, facts, exportCommand, names: objectives });
+    const { name, summary, notes, objectives, command, facts, workers, export: exportCommand } = content.study;
+    Object.assign(this, { name, summary, notes, command, facts, workers, exportCommand, names: objectives });
     this.columns = content.columns;
     this.hypervolume = content.hypervolume;
     this.revision = content.revision || 0;

@@ -1,4 +1,4 @@
-// The runs by wall clock, a row for each device and for each run beside another.
+// The runs by wall clock, a row for each worker.
 const LANE = 26; // px
 const MOST_BARS = 4000; // drawn; of a larger study the latest
 
@@ -25,7 +25,7 @@ class Timeline extends Panel {
   }
 
   fill() {
-    const { origin, lanes, runs } = this.found;
+    const { origin, lanes, workers, runs } = this.found;
     if (!runs.length) {
       this.say('No run has been started yet.');
       return;
@@ -34,29 +34,34 @@ class Timeline extends Panel {
     const drawn = runs.slice(-MOST_BARS);
     const times = drawn.flatMap(([, , from, to]) => [from, to ?? now]).map((t) => Math.max(0, t));
     const [width, height] = [Math.max(240, this.body.clientWidth), ROOM.top + ROOM.bottom + LANE * lanes.length];
+    const hasHosts = new Set(lanes.map(([, host]) => host)).size > 1;
+    const named = ([device, host]) => (hasHosts && host ? `${host}: ${device}` : device);
     const x = { ...scaleOf(times, { name: 'time', pad: 0 }, ROOM.left + 60, width - ROOM.right) };
     x.text = (t) => (t === 0 ? '0' : valueTick('time', t));
-    const y = { at: (lane) => ROOM.top + LANE * (lane + 0.5), ticks: lanes.map((_, k) => k), text: (k) => shortened(lanes[k]) };
+    const y = { at: (lane) => ROOM.top + LANE * (lane + 0.5), ticks: lanes.map((_, k) => k), text: (k) => shortened(named(lanes[k])) };
     const begun = new Date(1000 * origin).toLocaleString();
     const { node, plot } = chartOf({ width, height, label: 'Runs by wall clock; the table holds the states', x, y, xTitle: `since ${begun}` });
-    for (const [trial, seed, from, to, state, lane] of drawn) {
+    for (const [trial, seed, from, to, state, lane, worker] of drawn) {
       const end = to ?? Math.max(now, from);
       const bar = svg('rect', { x: x.at(from), width: Math.max(1.5, x.at(end) - x.at(from)), y: y.at(lane) - 8, height: 16, class: `run ${state}` });
       bar.dataset.trial = trial;
       const label = this.app.study.byTrial.get(trial)?.label ?? '';
-      plot.append(titled(bar, `trial ${trial}, seed ${seed}: ${state}, ${formatSeconds(Math.max(0, end - from))}${to === null ? ' so far' : ''}; ${label}`));
+      const words = `trial ${trial}, seed ${seed}: ${state}, ${formatSeconds(Math.max(0, end - from))}${to === null ? ' so far' : ''}`;
+      const [host, process] = workers[worker] ?? [];
+      const place = host === undefined ? '' : `; on ${host}, process ${process}, ${lanes[lane][0]}`;
+      plot.append(titled(bar, `${words}${place}; ${label}`));
     }
     this.body.replaceChildren(this.legend(drawn, runs.length), node);
   }
 
   legend(drawn, total) {
     const counts = Map.groupBy(drawn, ([, , , , state]) => state);
-    const parts = ['done', 'pruned', 'failed', 'running'].filter((state) => counts.has(state)).map((state) => {
+    const parts = ['done', 'pruned', 'failed', 'running', 'interrupted'].filter((state) => counts.has(state)).map((state) => {
       const key = svg('svg', { width: 16, height: 12, 'aria-hidden': true });
       key.append(svg('rect', { x: 0.5, y: 0.5, width: 15, height: 11, class: `run ${state}` }));
       return element('span', {}, key, ` ${counts.get(state).length} ${state}`);
     });
-    const text = `A bar is a run, from its start to its end, pauses included.${total > drawn.length ? ` The latest ${thousands(drawn.length)} of ${thousands(total)} runs.` : ''}`;
+    const text = `A row is a worker, a bar a run, from its start to its end, pauses included.${total > drawn.length ? ` The latest ${thousands(drawn.length)} of ${thousands(total)} runs.` : ''}`;
     return element('p', { className: 'legend' }, ...parts, element('span', { textContent: text }));
   }
 }
