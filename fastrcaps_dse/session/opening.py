@@ -81,6 +81,7 @@ def open_study(
     dataset = data.load_for(spec, data_dir)
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
+    store.warn_of_network_disk(url)
     rdb = open_storage(url)
     with store.clear_errors(url):
         mirror = open_optuna_study(spec, rdb)

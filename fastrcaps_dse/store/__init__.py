@@ -6,9 +6,11 @@ Reading needs no Optuna. This room owns SQLAlchemy.
 
 from sqlalchemy.engine import URL
 
+from fastrcaps_dse.store.answer import Answer, answer_of
 from fastrcaps_dse.store.claims import Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS
 from fastrcaps_dse.store.database import Store, StudyState
+from fastrcaps_dse.store.network_disks import network_disk_of, warn_of_network_disk
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
@@ -35,6 +37,7 @@ __all__ = [
     "UNFINISHED",
     "URL",
     "AlgorithmChoice",
+    "Answer",
     "EpochRow",
     "Note",
     "RunRow",
@@ -46,6 +49,7 @@ __all__ = [
     "Taken",
     "TrialRow",
     "Worker",
+    "answer_of",
     "any_alive",
     "attempt_folder",
     "begin_immediate",
@@ -55,6 +59,7 @@ __all__ = [
     "host_name",
     "host_of",
     "is_alive",
+    "network_disk_of",
     "notes_of",
     "open_url",
     "parse_url",
@@ -64,6 +69,7 @@ __all__ = [
     "set_note",
     "sqlite_path",
     "url_text",
+    "warn_of_network_disk",
     "without_password",
     "worker_name",
     "workers_of",
