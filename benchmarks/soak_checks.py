@@ -119,9 +119,9 @@ def double_work(ours: Store, study: StudyRow, designs: int | None) -> Iterator[s
         if numbers != list(range(1, int(study.identity["epochs"]) + 1)):
             yield f"run {run.run_id} has epochs {numbers}"
         if run.measurement is not None and run.measurement.selected_epoch is not None:
-            row = epochs[run.run_id][run.measurement.selected_epoch - 1]
-            if row.acc != run.measurement["acc"]:
-                yield f"run {run.run_id} is said to reach {run.measurement['acc']}, its epoch has {row.acc}"
+            reached = [row.acc for row in epochs.get(run.run_id, []) if row.epoch == run.measurement.selected_epoch]
+            if reached != [run.measurement["acc"]]:
+                yield f"run {run.run_id} is said to reach {run.measurement['acc']}, its epoch has {reached}"
 
 
 def mirror_faults(ours: Store, study: StudyRow) -> Iterator[str]:

@@ -39,7 +39,13 @@ size = [8, 12, 16, 24]
 WRITES = ("pwrite64", "write", "rename", "unlink", "link", "mkdir", "fdatasync", "ftruncate")
 """System calls that change what another process can see."""
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "FASTRCAPS_ALGORITHMS": "default", "FASTRCAPS_STALE": "3", "NO_COLOR": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "FASTRCAPS_ALGORITHMS": "default",
+    "FASTRCAPS_STALE": "3",
+    "NO_COLOR": "1",
+    "FASTRCAPS_DEBUG": "1",
+}
 
 
 def study_text(

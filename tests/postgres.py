@@ -28,7 +28,7 @@ from fastrcaps_dse.store.url import parse_url
 MISSING = "PostgreSQL is not installed: apt install postgresql"
 STOPS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 PATIENCE = 60  # s, to start or to stop
-SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=127.0.0.1", "max_connections=400")
+SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "max_connections=400")  # a crash of the server alone loses no commit
 
 
 class NoServer(Exception):

@@ -32,6 +32,7 @@ OWNERS = {
     "safetensors": {"trainer"},
     "optuna": {"search"},
     "sqlalchemy": {"store"},
+    "fsspec": {"store"},
     "plotly": {"figures", "page"},
     "typer": {"cli"},
     "rich": {"cli"},

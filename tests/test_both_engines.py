@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import delete_optuna_study, open_optuna_study, open_storage
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.store import Store, Superseded, Taken
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from tests.test_store import EPOCH, SHAPE
 
@@ -83,13 +88,83 @@ def test_notes(ours: Store) -> None:
 
 
 def test_foreign_keys_and_reading_alone(ours: Store) -> None:
-    with pytest.raises(MachineError):
+    with pytest.raises(Superseded):
         ours.set_epoch(999, 1, EPOCH)
+    with pytest.raises(MachineError), ours.engine.begin() as connection, store.clear_errors(ours.url):
+        connection.execute(store.tables.epoch.insert().values(run_id=999, **asdict(EPOCH)))
     reading = Store(ours.url, read_only=True)
     assert reading.study().name == "s"
     with pytest.raises(MachineError, match=r"read-?only"):
         reading.set_target(1, 5)
     reading.close()
+
+
+def another(ours: Store, host: str) -> Store:
+    """The same storage, as a process of another machine sees it."""
+    made = Store(ours.url)
+    made.owner = json.dumps([host, 1, ""])
+    return made
+
+
+def claimed(ours: Store, seed: int, trial: int | None = 0, point: DesignPoint = POINT, **how: Any) -> store.RunRow | None:
+    return ours.claim_run(ours.study().study_id, trial, design_to_dict(point), point.key, seed, **how)
+
+
+def test_one_process_has_a_run_until_its_heart_stops(ours: Store) -> None:
+    """The attempt fences: once another has taken a run over, all writes of the earlier process are refused, and change nothing."""
+    first, second = another(ours, "a"), another(ours, "b")
+    run = claimed(first, 1)
+    assert run is not None and run.attempt == 1
+    with pytest.raises(Taken):
+        claimed(second, 1)
+    age = sa.update(store.tables.run).values(heartbeat=store.tables.run.c.heartbeat - 2 * store.STALE_SECONDS)
+    with ours.engine.begin() as connection:
+        connection.execute(age.where(store.tables.run.c.run_id == run.run_id))
+    over = claimed(second, 1)
+    assert over is not None and (over.run_id, over.attempt, over.deaths) == (run.run_id, 2, 1)
+    second.set_epoch(run.run_id, 2, EPOCH)
+    for late in (
+        lambda: first.set_epoch(run.run_id, 1, replace(EPOCH, acc=1.0)),
+        lambda: first.finish_run(run.run_id, 1, MEASURED, 1.0, None),
+        lambda: first.fail_run(run.run_id, 1, "x"),
+        lambda: first.drop_epochs(run.run_id, 1, 0),
+    ):
+        with pytest.raises(Superseded):
+            late()
+    assert not first.beat(run.run_id, 1) and second.beat(run.run_id, 2)
+    assert second.epochs(run.run_id) == [EPOCH]
+    second.finish_run(run.run_id, 2, MEASURED, 1.0, None)
+    for store_ in (first, second):
+        with pytest.raises(Taken):
+            claimed(store_, 1)
+        store_.close()
+
+
+def test_processes_that_claim_at_once_never_share_a_run(ours: Store) -> None:
+    """Six threads with a connection each claim new designs until there are 25: numbered without gaps, each once."""
+    machines = [another(ours, f"m{number}") for number in range(6)]
+    points = [DesignPoint(shift=0, batch_schedule=FixedBatch(size=size)) for size in range(1, 60)]
+
+    def work(machine: Store) -> list[int]:
+        got = []
+        for point in points:
+            try:
+                run = claimed(machine, 0, None, point, most=25)
+            except Taken:
+                continue
+            if run is None:
+                return got
+            got.append(run.trial)
+        return got
+
+    with ThreadPoolExecutor(len(machines)) as threads:
+        got = [*threads.map(work, machines)]
+    numbers = sorted(number for trials in got for number in trials)
+    assert numbers == [*range(1, 25)]  # trial 0 was there
+    runs = ours.runs(ours.study().study_id)
+    assert len({run.design.key for run in runs}) == len(runs) == 25
+    for machine in machines:
+        machine.close()
 
 
 def test_a_deleted_study_leaves_nothing(ours: Store) -> None:

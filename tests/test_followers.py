@@ -15,7 +15,7 @@ from fastrcaps_dse.search.protocols import Event, Failed, Request, RunStarted
 from tests.conftest import Command
 from tests.sessions import Heard, opened, spec_of
 
-REQUEST = Request(trial=3, point=parse_design("fixed"), seed=1)
+REQUEST = Request(trial=3, point=parse_design("fixed"), seed=1, run_id=1, attempt=1)
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fastrcaps_dse.analysis.picks import Pick
+from fastrcaps_dse.analysis.results import estimated_note
 from fastrcaps_dse.store import StudyRow, TrialRow
 
 SIGNIFICANCE = 0.05  # of the test, all evaluations together
@@ -83,6 +84,7 @@ def _compared(guess: Guessing) -> str:
 
 
 def with_note(picked: Pick, study: StudyRow, trials: Sequence[TrialRow]) -> Pick:
-    """A pick whose reasons say if it is not better than guessing."""
+    """A pick whose reasons say if it is not better than guessing, and if times are estimated."""
     note = chance_note(study, trials, next((trial for trial in trials if trial.trial == picked.trial), None))
-    return picked if note is None else replace(picked, why=(*picked.why, note))
+    notes = [line for line in (note, estimated_note(study, trials)) if line is not None]
+    return replace(picked, why=(*picked.why, *notes)) if notes else picked

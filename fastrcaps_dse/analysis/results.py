@@ -11,6 +11,7 @@ from fastrcaps_dse.analysis.picks import Candidate
 from fastrcaps_dse.analysis.uncertainty import Standing, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
+from fastrcaps_dse.problem.quantities import ESTIMATED
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow, worker_name
 
@@ -37,6 +38,14 @@ def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) ->
 def values_of(trial: TrialRow) -> dict[str, float] | None:
     """The values by objective name; None if the trial has no measurement."""
     return None if trial.measurement is None else dict(trial.measurement.values)
+
+
+def estimated_note(study: StudyRow, trials: Sequence[TrialRow]) -> str | None:
+    """A line that says what the mark of an estimated time means; None where no design has one."""
+    if not any(trial.time_estimated for trial in trials):
+        return None
+    device = (study.reference or {}).get("device", "another device")
+    return f"{ESTIMATED} marks an estimated time: the study counts in the step times of {device}, which has not measured all of them yet"
 
 
 def weights_of(trial: TrialRow) -> str | None:
@@ -93,8 +102,9 @@ class Results:
     def trials(self) -> pd.DataFrame:
         """A row for each design: its dimensions and the mean value of each objective (accuracies in percent, times in seconds).
 
-        Further columns are `test_acc` (%), `seeds`, `pruned_after` (epochs), `weights` (a path), `state`, `on_front`, and `worker` (who
-        trains it now, "host:process"). If enough designs have several seeds, there are also `tied` (membership of the front is
+        Further columns are `time_estimated` (the study's reference lacks step times), `test_acc` (%), `seeds`, `pruned_after` (epochs),
+        `weights` (a path), `state`, `on_front`, and `worker` (who trains it now, "host:process"). If enough designs have several seeds,
+        there are also `tied` (membership of the front is
         uncertain), `front_probability`, and the standard error of each objective (`acc_error`, ...).
         """
         objectives = self.objectives or self.study.objectives
@@ -128,15 +138,16 @@ class Results:
     @property
     def runs(self) -> pd.DataFrame:
         """A row for each run: its trial, label and seed, what it measured, and where it was trained."""
-        names = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "weights", "started", "ended")
+        trained = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "time_estimated")
+        names = (*trained, "weights", "started", "ended")
         records = []
         for trial in self.rows:
             for run in trial.runs:
                 measured = asdict(run.measurement) if run.measurement else {"values": {}}
                 values = measured.pop("values")
                 identity = {"run": run.run_id, "trial": trial.trial, "label": trial.design.label}
-                trained = {name: getattr(run, name) for name in names} | {"worker": worker_name(run.owner)}
-                records.append(identity | values | measured | trained)
+                facts = {name: getattr(run, name) for name in names} | {"worker": worker_name(run.owner)}
+                records.append(identity | values | measured | facts)
         return frame_of(records)
 
     @property
@@ -144,6 +155,7 @@ class Results:
         """A row for each epoch of each run: its trial, label and seed, learning rates, losses, accuracy (%) and seconds."""
         records = [
             {"trial": trial.trial, "label": trial.design.label, "seed": run.seed, **asdict(epoch)}
+            | {"time_estimated": run.time_estimated}
             for trial in self.rows
             for run in trial.runs
             for epoch in self.epoch_rows.get(run.run_id, ())
@@ -176,6 +188,7 @@ def _design(trial: TrialRow) -> dict[str, Any]:
         "label": trial.design.label,
         **design_to_dict(trial.design),
         **(values_of(trial) or {}),
+        "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,
         "test_acc": measured.test_acc if measured else None,
         "pruned_after": measured.pruned_after if measured else None,

@@ -73,6 +73,7 @@ def _study(results: Results) -> dict[str, Any]:
     return {
         "study": study.name,
         "objectives": objectives,
+        "reference": study.reference,
         "identity": identity,
         "images": images,
         "study_file": study.spec_text,

@@ -95,9 +95,9 @@ def workers_table(workers: Sequence[Worker]) -> Table:
     return Table(columns=columns, rows=rows)
 
 
-def values_text(values: Mapping[str, float]) -> str:
-    """Objective values in a line."""
-    return ", ".join(f"{name} {format_value(name, value)}" for name, value in values.items())
+def values_text(values: Mapping[str, float], *, estimated: bool = False) -> str:
+    """Objective values in a line; `estimated` marks times."""
+    return ", ".join(f"{name} {format_value(name, value, estimated=estimated)}" for name, value in values.items())
 
 
 def epoch_line(epoch: EpochRow) -> str:
@@ -151,7 +151,9 @@ def _in_full(row: Mapping[str, Any]) -> str:
 def _value_text(name: str, row: Mapping[str, Any]) -> str:
     """A value with its standard error; a dash where it is not measured."""
     value = row.get(name)
-    return "-" if _missing(value) else format_value(name, float(value)) + _error_text(row.get(f"{name}_error"))  # type: ignore[arg-type]
+    if value is None or _missing(value):
+        return "-"
+    return format_value(name, float(value), estimated=row["time_estimated"]) + _error_text(row.get(f"{name}_error"))
 
 
 def _chance_text(row: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from fastrcaps_dse.errors import InputError
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.cli.layout import Table
-    from fastrcaps_dse.store import Store, StudyRow, TrialRow
+    from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 
 
 @app.command()
@@ -50,7 +50,7 @@ def print_front(
 ) -> None:
     """The front of a study, the most accurate design first."""
     from fastrcaps_dse.analysis.chance import chance_note
-    from fastrcaps_dse.analysis.results import Results, front_of, standings_of
+    from fastrcaps_dse.analysis.results import Results, estimated_note, front_of, standings_of
     from fastrcaps_dse.cli.records import front_record
 
     ours = open_store(storage)
@@ -79,8 +79,9 @@ def print_front(
     )
     if not found.front.empty and how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
         hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
-    if note is not None and how.form != "json":
-        hint(note)
+    for line in (note, estimated_note(study, trials)):
+        if line is not None and how.form != "json":
+            hint(line)
 
 
 def _print_plot(found: Results) -> None:
@@ -178,7 +179,8 @@ def _one_line(trial: TrialRow) -> str:
     from fastrcaps_dse.cli.console import values_text
 
     values = values_of(trial)
-    return f"trial {trial.trial}: {trial.design.label}: {trial.state if values is None else values_text(values)}"
+    said = trial.state if values is None else values_text(values, estimated=trial.time_estimated)
+    return f"trial {trial.trial}: {trial.design.label}: {said}"
 
 
 def _print_pick(trial: TrialRow, why: Sequence[str]) -> None:
@@ -209,11 +211,21 @@ def show(
     print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
 
 
+def _count_of_time(study: StudyRow, run: RunRow) -> str:
+    """How the time of a run is counted, in words."""
+    if study.identity.get("time") != "steps":
+        return "by the clock"
+    if study.reference is None or (run.device, run.software) == (study.reference["device"], study.reference["software"]):
+        return "steps times the seconds of a step, measured alone"
+    certain = ", estimated until it has measured them" if run.time_estimated else ""
+    return f"in the step times of {study.reference['device']} in {study.reference['precision']}{certain}"
+
+
 def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
     """One design in full."""
     from fastrcaps_dse.cli.console import epoch_line
     from fastrcaps_dse.cli.records import trial_record
-    from fastrcaps_dse.problem.quantities import format_seconds
+    from fastrcaps_dse.problem.quantities import format_seconds, format_value
     from fastrcaps_dse.problem.space import design_to_dict
     from fastrcaps_dse.store import notes_of
 
@@ -239,5 +251,5 @@ def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) ->
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
             say(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
-            how = "steps times the seconds of a step, measured alone" if by_steps else "by the clock"
-            say(f"  time: {format_seconds(measured['time'])}, {how}{wall if by_steps else ''}")
+            time = format_value("time", measured["time"], estimated=run.time_estimated)
+            say(f"  time: {time}, {_count_of_time(study, run)}{wall if by_steps else ''}")

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,7 +100,9 @@ def _storage(storage: str | None) -> Iterator[Finding]:
         times = ours.step_times()
         if times:
             latest = datetime.fromtimestamp(times[0].measured).strftime("%Y-%m-%d")
-            yield Finding(what="step times", ok=True, finding=f"{len(times)} measured in this storage, the latest on {latest}")
+            devices = Counter(time.device for time in times)
+            on = "; ".join(f"{count} on {device}" for device, count in devices.items())
+            yield Finding(what="step times", ok=True, finding=f"{on} measured in this storage, the latest on {latest}")
         choices = describe_choices(ours)
         if choices:
             yield Finding(what="convolutions", ok=True, finding=choices)

@@ -11,6 +11,7 @@ from fastrcaps_dse.cli.app import app, hint
 from fastrcaps_dse.cli.completing import complete_study_file
 from fastrcaps_dse.cli.designs import print_front
 from fastrcaps_dse.cli.exploring_options import (
+    ReferenceOption,
     SearchOptions,
     SpendOptions,
     WorkersOption,
@@ -24,6 +25,7 @@ from fastrcaps_dse.cli.options import (
     LimitOptions,
     ObjectivesOption,
     RunOptions,
+    RunsOption,
     StorageOption,
     grouped,
 )
@@ -57,7 +59,9 @@ def explore(
     ] = None,
     objectives: ObjectivesOption = None,
     storage: StorageOption = None,
+    runs: RunsOption = None,
     workers: WorkersOption = "auto",
+    reference: ReferenceOption = None,
 ) -> None:
     """Run a study, or continue it."""
     from fastrcaps_dse import store
@@ -66,6 +70,7 @@ def explore(
     from fastrcaps_dse.problem.quantities import parse_quantity
 
     store.open_url(storage)  # what is no storage is refused before anything is looked at
+    store.named_place(runs)
     if search.join is None:
         spec = _spec(study_file or DEFAULT_STUDY, objectives, data, run, search, spend)
     else:
@@ -78,11 +83,13 @@ def explore(
         return
     how = HowToRun(
         storage=storage,
+        runs=runs,
         data_dir=data.data_dir,
         device=device.device,
         precision=device.precision,
         workers=parse_workers(workers),
         fresh=spend.fresh,
+        reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
     )

@@ -202,3 +202,14 @@ def refuse_beside_join(
             f"{named} says what a study is, and --join takes the study {search.join!r} as it is stored",
             f"leave out --join, or {named}",
         )
+
+
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="Count all runs in the step times of this device, named as `doctor` prints it; default the study's first one.",
+        metavar="NAME",
+        rich_help_panel=WHERE,
+    ),
+]

@@ -36,6 +36,15 @@ StorageOption = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+RunsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runs",
+        help="Folder or URL of checkpoints and weights, e.g. s3://BUCKET/FOLDER; default FASTRCAPS_RUNS, or beside the database.",
+        metavar="PLACE",
+        rich_help_panel=WHERE,
+    ),
+]
 StudyOption = Annotated[
     str | None,
     typer.Option("--study", help="Name of the study; default the newest.", metavar="NAME", autocompletion=complete_study),

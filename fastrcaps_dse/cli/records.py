@@ -13,6 +13,8 @@ from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, Worker
 
+RUN_FIELDS = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "time_estimated", "weights")
+
 
 def design_record(trial: TrialRow) -> dict[str, Any]:
     """One design with its values."""
@@ -21,6 +23,7 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
         "label": trial.design.label,
         "design": design_to_dict(trial.design),
         "values": values_of(trial),
+        "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,
         "test_acc": trial.measurement.test_acc if trial.measurement else None,
         "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
@@ -45,6 +48,7 @@ def front_record(
 
     return {
         "study": study.name,
+        "reference": study.reference,
         "objectives": stated,
         "designs": [record(t) for t in members],
         "tied": [record(t) for t in tied],
@@ -69,11 +73,11 @@ def pick_record(study: StudyRow, limits: Sequence[Limit], result: Pick, trials: 
 def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, Sequence[EpochRow]]]) -> dict[str, Any]:
     """One design in full, with every epoch of its runs."""
     details = [
-        {name: getattr(run, name) for name in ("seed", "state", "reason", "device", "precision", "software", "weights")}
+        {name: getattr(run, name) for name in RUN_FIELDS}
         | {"measurement": asdict(run.measurement) if run.measurement else None, "epochs": [asdict(epoch) for epoch in epochs]}
         for run, epochs in runs
     ]
-    return {"study": study.name, **design_record(trial), "state": trial.state, "runs": details}
+    return {"study": study.name, "reference": study.reference, **design_record(trial), "state": trial.state, "runs": details}
 
 
 def study_record(study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[Worker]) -> dict[str, Any]:

@@ -22,11 +22,13 @@ class HowToRun:
     """Where a study runs and how long, as the command line says."""
 
     storage: str | None = None
+    runs: str | None = None  # where the files of the runs are
     data_dir: Path | None = None
     device: str | None = None
     precision: str | None = None
     workers: int | None = 1  # None for as many as the GPUs have use for, or as fill the cores of a processor
     fresh: bool = False
+    reference: str | None = None  # the device in whose step times the study is counted; None for the one that it has
     budget: float | None = None  # s
     logs: Sequence[str] = ()  # "csv=DIR", "tensorboard=DIR", "mlflow=URI"
 
@@ -72,7 +74,9 @@ def _run(
     check_workers(how.workers, trainer.choose_device(how.device), spec)  # before anything is written
     progress.stage(f"reading the data set {visible(spec.dataset)}")
     with (
-        session.open_study(spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision) as study,
+        session.open_study(
+            spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision, runs=how.runs
+        ) as study,
         ExitStack() as stack,
     ):
         if not progress.each_epoch:
@@ -93,7 +97,9 @@ def _run(
         if executor.workers > 1:
             progress.say(f"{executor.workers} workers train side by side")
         tell = stack.enter_context(followed(progress.tell, followers))
-        outcome = session.explore(study, executor, trials=trials, limits=limits, budget=budget, tell=tell)
+        outcome = session.explore(
+            study, executor, trials=trials, limits=limits, budget=budget, reference=how.reference, tell=tell
+        )
         raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
         return outcome, raced
 

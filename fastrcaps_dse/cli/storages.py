@@ -139,10 +139,18 @@ def clean(
     from fastrcaps_dse.session.managing import clean as clean_storage
 
     form, ours = how.form, open_store(storage)
-    held, folder = holdings(ours), str(ours.runs_folder)
+    held, folder = holdings(ours, remote=True), str(ours.runs_folder)
     freed = clean_storage(ours) if free else 0
-    kinds = [{"kind": h.kind, "bytes": h.size, "files": len(h.paths), "freed": free and h.kind in FREED} for h in held]
-    rows = [[h.kind, f"{len(h.paths):,}", format_bytes(h.size)] for h in held if h.paths]
+    kinds = [
+        {"kind": h.kind, "bytes": h.size, "files": len(h.paths), "freed": free and h.kind in FREED}
+        | {"place": h.runs_place.text if h.runs_place else None}
+        for h in held
+    ]
+    rows = [
+        [f"{h.kind}, in {h.runs_place.text}" if h.runs_place else h.kind, f"{len(h.paths):,}", format_bytes(h.size)]
+        for h in held
+        if h.paths
+    ]
     if rows or form in ("json", "csv"):
         print_data(
             how,

@@ -17,6 +17,7 @@ from fastrcaps_dse.cli.options import (
     DeviceOptions,
     JsonOption,
     RunOptions,
+    RunsOption,
     StorageOption,
     StudyOption,
     TrialArgument,
@@ -59,6 +60,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the (first) run.")] = 0,
     study: Annotated[str | None, typer.Option("--study", help="Name of the study that keeps the run.", metavar="NAME")] = None,
     storage: StorageOption = None,
+    runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one design, or continue its training; a line for each epoch."""
@@ -77,7 +79,7 @@ def train(
         protocol=run.protocol,
         seed=seed,
     )
-    how = HowToRun(storage=storage, data_dir=data.data_dir, device=device.device, precision=device.precision)
+    how = HowToRun(storage=storage, runs=runs, data_dir=data.data_dir, device=device.device, precision=device.precision)
     _train(spec, how, as_json)
 
 
@@ -100,11 +102,13 @@ def retrain(
     ] = None,
     data_dir: DataDirOption = None,
     storage: StorageOption = None,
+    runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images."""
     from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.problem.study_spec import single_design_study
+    from fastrcaps_dse.store import named_place
 
     ours = open_store(storage)
     row = ours.study(study)
@@ -121,7 +125,13 @@ def retrain(
         time=identity.get("time"),
         seed=seed,
     )
-    how = HowToRun(storage=storage, data_dir=data_dir, device=device.device, precision=device.precision)
+    how = HowToRun(
+        storage=storage,
+        runs=named_place(runs) or row.runs_place,
+        data_dir=data_dir,
+        device=device.device,
+        precision=device.precision,
+    )
     trained = _train(spec, how, as_json)
     hint(f"next, export it: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
 

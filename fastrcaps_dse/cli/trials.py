@@ -34,7 +34,7 @@ def trials(
     storage: StorageOption = None,
 ) -> None:
     """Print all designs of a study, or every epoch of their runs."""
-    from fastrcaps_dse.analysis.results import Results
+    from fastrcaps_dse.analysis.results import Results, estimated_note
 
     form, ours = how.form, open_store(storage)
     row = ours.study(study)
@@ -53,6 +53,9 @@ def trials(
         return
     table: Callable[[], Table] = lambda: _epochs_table(frame, found) if epochs else _trials_table(frame, found, how.wide)  # noqa: E731
     print_data(how, table, frame=lambda: frame, record=lambda: _record(frame, found, "epochs" if epochs else "trials"))
+    note = estimated_note(row, rows)
+    if note is not None and form != "json":
+        hint(note)
 
 
 def _trials_table(frame: pd.DataFrame, found: Results, wide: bool) -> Table:
@@ -65,7 +68,7 @@ def _trials_table(frame: pd.DataFrame, found: Results, wide: bool) -> Table:
 
 def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
     from fastrcaps_dse.cli.layout import Column, Table
-    from fastrcaps_dse.problem.quantities import counted, format_seconds, format_value
+    from fastrcaps_dse.problem.quantities import counted, format_value
 
     columns = [
         Column(head="trial", number=True),
@@ -93,7 +96,8 @@ def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
             ),
             *(f"{row[name]:.2e}" for name in ("lr_first", "lr_last")),
             *(f"{row[name]:.4f}" for name in ("margin_loss", "reconstruction_loss")),
-            *(format_value("acc", row["acc"]), format_seconds(row["counted_seconds"])),
+            format_value("acc", row["acc"]),
+            format_value("time", row["counted_seconds"], estimated=row["time_estimated"]),
         ]
         for row in frame.to_dict("records")
     ]
@@ -104,4 +108,4 @@ def _record(frame: pd.DataFrame, found: Results, name: str) -> dict[str, Any]:
     """The rows as JSON, with null where a value is missing."""
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in found.objectives]
     rows = json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
-    return {"study": found.study.name, "objectives": stated, name: rows}
+    return {"study": found.study.name, "reference": found.study.reference, "objectives": stated, name: rows}

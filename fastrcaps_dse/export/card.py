@@ -67,6 +67,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "trained_on": {"device": run.device, "precision": run.precision, "software": run.software},
         "accuracy": _accuracy(source, test_accuracy),
         "values": {} if trial.measurement is None else dict(trial.measurement.values),
+        "time_estimated": trial.time_estimated,
         "front": _front_facts(source),
         "tolerance": options.tolerance,
         "license": options.license,
@@ -93,7 +94,11 @@ def _front_facts(source: Source) -> dict[str, Any]:
     """The front that the design was picked from."""
     return {
         "objectives": [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in source.front.objectives],
-        "designs": [{"trial": p.trial, "label": p.label, "values": p.values} for p in source.front.points if p.on_front],
+        "designs": [
+            {"trial": p.trial, "label": p.label, "values": p.values, "time_estimated": p.estimated}
+            for p in source.front.points
+            if p.on_front
+        ],
         "measured": len(source.front.points),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastrcaps_dse.export.files import CLASSES, INPUT, OPSET, SCORES
 from fastrcaps_dse.export.source import UNKNOWN_LICENSE
-from fastrcaps_dse.problem.quantities import counted, format_seconds, format_value
+from fastrcaps_dse.problem.quantities import counted, format_value
 
 FRONT = "front.png"
 HUB_DATASETS = {
@@ -146,17 +146,22 @@ def _data(card: Mapping[str, Any]) -> str:
 
 
 def _results(card: Mapping[str, Any]) -> str:
-    acc, values = card["accuracy"], card["values"]
+    acc, values, estimated = card["accuracy"], card["values"], card["time_estimated"]
     clock = "steps times the seconds of a step, measured alone" if card["time_counted_by"] == "steps" else "by the clock"
+    clock += ", estimated" if estimated else ""
     rows = [
         ["measure", "value"],
         ["test accuracy of these weights", _percent(acc["test"])],
         ["the same, when they were trained", _percent(acc["test_when_trained"])],
         [f"test accuracy, mean over seeds ({acc['seeds']}) and standard error", _percent(acc["test_mean"], acc["test_error"])],
         ["accuracy on the selecting images, mean and standard error", _percent(acc["selecting_mean"], acc["selecting_error"])],
-        [f"training time to the highest accuracy ({clock})", format_seconds(values["time"])],
+        [f"training time to the highest accuracy ({clock})", format_value("time", values["time"], estimated=estimated)],
         ["trainable parameters", f"{int(values['params']):,}"],
-        *([name, format_value(name, value)] for name, value in values.items() if name not in ("acc", "time", "params")),
+        *(
+            [name, format_value(name, values[name], estimated=estimated)]
+            for name in values
+            if name not in ("acc", "time", "params")
+        ),
     ]
     note = "" if acc["seeds"] > 1 else "\n\nOne seed was trained, so no standard error is known of this design alone."
     return f"## Results\n\n{_table(rows)}{note}"
@@ -167,7 +172,8 @@ def _front(card: Mapping[str, Any]) -> str:
     rows = [["trial", "design", "acc", "time", "params"]]
     for design in card["front"]["designs"]:
         mark = " (this one)" if design["trial"] == card["trial"] else ""
-        cells = [format_value(name, design["values"][name]) for name in ("acc", "time", "params")]
+        mean, estimated = design["values"], design["time_estimated"]
+        cells = [format_value(name, mean[name], estimated=estimated) for name in ("acc", "time", "params")]
         rows.append([f"{design['trial']}{mark}", f"`{design['label']}`", *cells])
     return (
         f"## The front that it was picked from\n\nThe Pareto front of the study in {names}: designs that no other dominates. The ring "

@@ -34,6 +34,7 @@ class ParetoPoint(NamedTuple):
     label: str
     values: dict[str, float]  # by objective name
     on_front: bool
+    estimated: bool = False  # its times
 
 
 class ParetoInfo(NamedTuple):
@@ -66,6 +67,7 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
             trial=trial.trial,
             label=trial.design.label,
             values={o.name: trial.measurement[o.name] for o in with_basic(objectives)},
+            estimated=trial.time_estimated,
             on_front=trial.trial in members,
         )
         for trial in trials
@@ -142,8 +144,12 @@ def _layout(**extra: Any) -> dict[str, Any]:
 
 
 def _hover(point: ParetoPoint) -> str:
-    values = "<br>".join(f"{find_objective(name).title}: {format_value(name, value)}" for name, value in point.values.items())
+    values = "<br>".join(f"{find_objective(name).title}: {_hover_value(point, name)}" for name in point.values)
     return f"<b>{escape(point.label)}</b><br>trial {point.trial}<br>{values}"
+
+
+def _hover_value(point: ParetoPoint, name: str) -> str:
+    return format_value(name, point.values[name], estimated=point.estimated)
 
 
 def escape(text: str) -> str:

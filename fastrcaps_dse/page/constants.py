@@ -6,7 +6,7 @@ from typing import Any
 
 from fastrcaps_dse.analysis.picks import SUPERLATIVES
 from fastrcaps_dse.analysis.uncertainty import SURE
-from fastrcaps_dse.problem.quantities import EXAMPLES, FACTORS, NEVER, UNITS
+from fastrcaps_dse.problem.quantities import ESTIMATED, EXAMPLES, FACTORS, NEVER, UNITS
 
 BEAT_SECONDS = 5.0  # between two signs of life to a page
 SILENCE_SECONDS = 12.0  # without a sign of life, after which a page says that it is stale
@@ -18,6 +18,7 @@ def constants() -> dict[str, Any]:
         "SURE": SURE,
         "SUPERLATIVES": SUPERLATIVES,
         "NEVER": NEVER,
+        "ESTIMATED": ESTIMATED,
         "FACTORS": FACTORS,
         "EXAMPLES": EXAMPLES,
         "UNITS": UNITS,

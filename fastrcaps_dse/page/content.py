@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
-from fastrcaps_dse.analysis.results import front_of, standings_of, values_of, weights_of
+from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.page.panels import facts_of
@@ -104,7 +104,11 @@ def study_content(
         "study": {
             "name": study.name,
             "summary": _summary(study, trials, members),
-            "notes": [*([note] if note else []), PROTOCOLS[protocol], CLOCKS[study.identity.get("time", "steps")]],
+            "notes": [
+                *(line for line in (note, estimated_note(study, trials)) if line),
+                PROTOCOLS[protocol],
+                CLOCKS[study.identity.get("time", "steps")],
+            ],
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
@@ -191,6 +195,7 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Ma
     if measured is not None:
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
         record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
+        record |= {"time_estimated": True} if trial.time_estimated else {}
     if standing is not None and standing.on_front is not None:
         record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}
     if errors:

@@ -46,6 +46,7 @@ def facts_of(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
         "epochs": identity["epochs"],
         "protocol": identity["protocol"],
         "count of time": identity.get("time", "steps"),
+        "step times of": (study.reference or {}).get("device", ""),
         "device": ", ".join(sorted({str(run.device) for run in runs})),
         "precision": ", ".join(sorted({str(run.precision) for run in runs if run.precision})),
     }

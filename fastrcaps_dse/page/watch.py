@@ -45,11 +45,16 @@ class Source:
         return PANELS[name](self.store.trials(self.study), self.objectives)
 
     def weights(self, trial: int) -> Path | None:
-        """The file of a design's weights in the storage's own folder, whatever path is stored; None if there is none."""
+        """The file of a design's weights in its run's own folder, whatever path is stored; None if there is none. Raises MachineError."""
+        self.store.runs_places.refresh()  # the page may be older than the name of a place
+        runs_place = self.store.runs_places.of(self.study.study_id)
         for row in self.store.trials(self.study):
             for run in row.runs if row.trial == trial else ():
-                path = run_folder(self.store.runs_folder, run.run_id) / WEIGHTS
-                if run.weights and path.is_file():
+                own = run_folder(runs_place.folder, run.run_id)
+                stored = Path(str(run.weights))
+                is_own = stored.is_relative_to(own) and ".." not in stored.parts and stored.name == WEIGHTS
+                path = stored if is_own else own / WEIGHTS
+                if run.weights and runs_place.bring(path):
                     return path
         return None
 

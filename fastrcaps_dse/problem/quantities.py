@@ -18,6 +18,8 @@ NEVER = 1e9
 The value is 1 % higher for each percent that the run stays below ACC. So it is worse than any time that is reached, and of two
 runs that do not reach ACC the nearer one is better.
 """
+ESTIMATED = "~"
+"""What stands before a time that the device whose step times count has not measured."""
 UNITS = {"time": "s", TIME_TO: "s", "latency": "ms", "memory": "MB"}
 """The unit that a quantity is written with, by what it measures."""
 _NUMBER = r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -74,8 +76,18 @@ def parse_quantity(objective: str, text: str) -> float:
     return value
 
 
-def format_value(objective: str, value: float) -> str:
-    """The value of an objective, in its unit, as people read it: "99.37 %", "12.4 s", "6,708,400"."""
+def is_timed(name: str) -> bool:
+    """Whether an objective counts seconds, so that its values belong to a device."""
+    return _kind(name) in ("time", TIME_TO, "latency")
+
+
+def format_value(objective: str, value: float, *, estimated: bool = False) -> str:
+    """The value of an objective, in its unit, as people read it: "99.37 %", "12.4 s", "6,708,400".
+
+    `estimated` marks what counts seconds: "~ 12.4 s".
+    """
+    if estimated and is_timed(objective) and not (_kind(objective) == TIME_TO and value >= NEVER):
+        return f"{ESTIMATED} {format_value(objective, value)}"
     kind = _kind(objective)
     if kind == "acc":
         return f"{value:.2f} %"

@@ -160,6 +160,14 @@ def keep_only(weights: Path, folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+def drop_superseded(runs: Path, run_id: int, attempt: int) -> None:
+    """Delete the files of an attempt that was taken over, once a later one has its own; else the end of the run deletes them."""
+    later = sorted(run_folder(runs, run_id).glob("attempt-*"))
+    mine = attempt_folder(runs, run_id, attempt)
+    if any((folder / name).exists() for folder in later if folder != mine for name in (LAST, WEIGHTS)):
+        shutil.rmtree(mine, ignore_errors=True)
+
+
 def weights_name(epoch: int) -> str:
     """The name of the file of weights after an epoch, counted from 1."""
     return f"epoch-{epoch:04d}.safetensors"

@@ -12,17 +12,27 @@ from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
 def keep_front_weights(ours: Store, study: StudyRow) -> int:
     """Delete the weights of all runs but the most accurate one of each design on the front; how many designs are on the front.
 
-    A design that comes back to the front keeps those of its later runs, if it has any.
+    A design that comes back to the front keeps those of its later runs, if it has any. While times are estimated, the designs that may
+    be on the front without the estimates keep theirs, too.
     """
     trials = ours.trials(study)
     front = front_of(trials, study.objectives)
-    keep = {run.run_id for trial in front if (run := max(measured_runs(trial), key=_kept_and_accurate, default=None))}
+    estimated = [trial for trial in trials if trial.time_estimated]
+    certain = front_of([trial for trial in trials if not trial.time_estimated], study.objectives) if estimated else []
+    keep = {run.run_id for trial in (*front, *certain, *estimated) if (run := _run_to_keep(trial))}
     for trial in trials:
         for run in measured_runs(trial):
             if run.weights and run.run_id not in keep:
                 ours.forget_weights(run.run_id)
-                shutil.rmtree(store.run_folder(ours.runs_folder, run.run_id), ignore_errors=True)
+                runs_place = ours.runs_places.of(study.study_id)
+                folder = store.run_folder(runs_place.folder, run.run_id)
+                shutil.rmtree(folder, ignore_errors=True)
+                runs_place.drop(folder)
     return len(front)
+
+
+def _run_to_keep(trial: TrialRow) -> RunRow | None:
+    return max(measured_runs(trial), key=_kept_and_accurate, default=None)
 
 
 def _kept_and_accurate(run: RunRow) -> tuple[bool, float]:

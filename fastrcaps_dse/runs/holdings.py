@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastrcaps_dse import store
+from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.runs.prefix_cache import is_entry
 from fastrcaps_dse.runs.runner import PREFIXES
-from fastrcaps_dse.store import UNFINISHED, RunRow, Store
+from fastrcaps_dse.store import UNFINISHED, RunRow, RunsPlace, Store
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_KIND = "weights"
 CHECKPOINTS = "checkpoints of runs that are not finished"
@@ -23,27 +27,44 @@ FREED = (PREFIX_CACHE, LEFT_OVER)
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """Files of one kind in the runs folder."""
+    """Files of one kind: on this machine, or behind a URL."""
 
     kind: str  # of KINDS
-    paths: tuple[Path, ...]  # files; folders in the prefix cache
+    paths: tuple[Path, ...]  # files; folders in the prefix cache; behind a URL, as the working copy has or would have them
     size: int  # bytes; a file with two names counts once for each
+    runs_place: RunsPlace | None = None  # that a study has of its own; None for the storage's folder, and working copies in it
 
 
-def holdings(ours: Store) -> list[Holding]:
-    """What the runs folder holds, by kind, in the order of `KINDS`; nothing for a folder that is not there."""
-    folder = ours.runs_folder
-    runs = [run for study in ours.studies() for run in ours.runs(study.study_id)]
-    found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
-    for kind, path in _classified(folder, runs):
-        found[kind].append(path)
-    return [Holding(kind=kind, paths=tuple(sorted(paths)), size=sum(map(_size, paths))) for kind, paths in found.items()]
+def holdings(ours: Store, *, remote: bool = False) -> list[Holding]:
+    """What the storage's runs folder holds, by kind, in the order of `KINDS`; then what other places hold that studies have.
+
+    `remote`: behind URLs, too, which takes the network; one that is out of reach is told in a warning and left out.
+    """
+    runs = {study.study_id: ours.runs(study.study_id) for study in ours.studies()}
+    runs_places, default = ours.runs_places.all(), ours.runs_places.default
+    copies = {id_: runs_place for id_, runs_place in runs_places.items() if runs_place.remote is not None}
+    shared = [run for id_, runs_place in runs_places.items() if runs_place is default for run in runs[id_]]
+    entries = [*_classified(default.folder, shared, without={runs_place.folder.name for runs_place in copies.values()})]
+    for id_, runs_place in copies.items():
+        entries += _classified(runs_place.folder, runs[id_])
+    found = [Holding(kind=kind, paths=paths, size=sum(map(_size, paths))) for kind, paths in _by_kind(entries)]
+    for id_, runs_place in runs_places.items():
+        if runs_place is not default and runs_place.remote is None:
+            kinds = _by_kind(_classified(runs_place.folder, runs[id_]))
+            found += [Holding(kind=kind, paths=p, size=sum(map(_size, p)), runs_place=runs_place) for kind, p in kinds if p]
+        elif runs_place is not default and remote:
+            found += _behind(runs_place, runs[id_])
+    return found
 
 
 def free(held: Iterable[Holding]) -> int:
-    """Delete the files of these holdings, and folders that are empty then; the bytes that they had."""
+    """Delete the files of these holdings, and folders that are empty then; the bytes that they had. Raises MachineError."""
     freed = 0
     for holding in held:
+        if holding.runs_place is not None and holding.runs_place.remote is not None:
+            holding.runs_place.remove(holding.paths)
+            freed += holding.size
+            continue
         for path in holding.paths:
             size = _size(path)
             if path.is_dir():
@@ -56,23 +77,45 @@ def free(held: Iterable[Holding]) -> int:
     return freed
 
 
-def _classified(folder: Path, runs: Iterable[RunRow]) -> Iterator[tuple[str, Path]]:
-    """(kind, path) of each file of a runs folder."""
+def _behind(runs_place: RunsPlace, runs: Iterable[RunRow]) -> list[Holding]:
+    """What a place holds behind its URL; nothing where that is out of reach."""
+    try:
+        sizes = {runs_place.folder / name: size for name, size in runs_place.files().items()}
+    except MachineError as error:
+        logger.warning("%s", error.message)
+        return []
+    by_folder = {store.run_folder(runs_place.folder, run.run_id).name: run for run in runs}
+    kinds = _by_kind((_kind(path, by_folder.get(path.relative_to(runs_place.folder).parts[0])), path) for path in sizes)
+    return [Holding(kind=kind, paths=p, size=sum(sizes[path] for path in p), runs_place=runs_place) for kind, p in kinds if p]
+
+
+def _by_kind(entries: Iterable[tuple[str, Path]]) -> list[tuple[str, tuple[Path, ...]]]:
+    """The paths of each kind, in the order of `KINDS`."""
+    found: dict[str, list[Path]] = {kind: [] for kind in KINDS}
+    for kind, path in entries:
+        found[kind].append(path)
+    return [(kind, tuple(sorted(paths))) for kind, paths in found.items()]
+
+
+def _classified(folder: Path, runs: Iterable[RunRow], *, without: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
+    """(kind, path) of each file of a folder of runs; `without` are folders in it that belong to others."""
     by_folder = {store.run_folder(folder, run.run_id).name: run for run in runs}
-    kept = {str(Path(run.weights).absolute()) for run in by_folder.values() if run.weights}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if entry.name in without:
+            continue
         if entry.name == PREFIXES and entry.is_dir():
             for prefix in sorted(entry.iterdir()):
                 yield (PREFIX_CACHE if is_entry(prefix) else LEFT_OVER), prefix
             continue
-        run = by_folder.get(entry.name)
         for path in sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]:
-            if str(path.absolute()) in kept:
-                yield WEIGHTS_KIND, path
-            elif run is not None and run.state in UNFINISHED:
-                yield CHECKPOINTS, path
-            else:
-                yield LEFT_OVER, path
+            yield _kind(path, by_folder.get(entry.name)), path
+
+
+def _kind(path: Path, run: RunRow | None) -> str:
+    """What a file in the folder of a run is; of None, in any other folder."""
+    if run is not None and run.weights and Path(run.weights).absolute() == path.absolute():
+        return WEIGHTS_KIND
+    return CHECKPOINTS if run is not None and run.state in UNFINISHED else LEFT_OVER
 
 
 def _size(path: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastrcaps_dse.problem.objectives import costs_of
+from fastrcaps_dse.problem.quantities import is_timed
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
@@ -22,7 +23,7 @@ class Pruner:
     point: DesignPoint
     fixed: Mapping[str, float]  # the objectives that training does not change, by name
     step_seconds: Mapping[int, float] | None  # by batch size; None where the clock tells the time objective
-    costs: Sequence[tuple[float, ...]]  # of the measured designs
+    costs: Sequence[tuple[float, ...]]  # of the measured designs that may dominate it: an estimated time proves nothing
     curves: Sequence[FinishedCurve]
 
     def decide(self, epochs: Sequence[EpochRow]) -> Prune | None:
@@ -49,7 +50,10 @@ def make_pruner(cost_model: CostModel, point: DesignPoint, step_seconds: Mapping
         return None
     trials = context.store.trials(context.study)
     epochs = context.store.epochs_of(context.study.study_id)
-    measured = [trial.measurement for trial in trials if trial.measurement is not None]
+    by_time = any(is_timed(objective.name) for objective in context.study.objectives)
+    measured = [t.measurement for t in trials if t.measurement is not None and not (by_time and t.time_estimated)]
+    if by_time and cost_model.is_estimated(point):
+        measured = []
     curves = [
         FinishedCurve(policy=trial.design.lr_policy.name, accuracies=tuple(epoch.acc for epoch in epochs[run.run_id]))
         for trial in trials

@@ -18,9 +18,10 @@ from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
-from fastrcaps_dse.runs.files import RunFiles
+from fastrcaps_dse.runs.files import RunFiles, drop_superseded
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.pruner import make_pruner
+from fastrcaps_dse.runs.recounting import as_counted_here, counted_again
 from fastrcaps_dse.search.protocols import (
     EpochFinished,
     Failed,
@@ -85,6 +86,7 @@ class Runner:
         logger.warning(
             "another process has taken trial %d over, as this one gave no sign of life; going on with another", request.trial
         )
+        drop_superseded(self.context.store.runs_folder, request.run_id, request.attempt)
         return GivenUp(request=request)
 
     def _is_ours(self, request: Request) -> bool:
@@ -145,9 +147,10 @@ class Runner:
         algorithms = self._algorithms(run)
         training = self._training(request, algorithms)
         files = self._files(run, training, algorithms)
-        begun = {"params": training.params, "algorithms": algorithms.to_dict()}
+        estimated = self.cost_model.is_estimated(request.point)
+        begun = {"params": training.params, "algorithms": algorithms.to_dict(), "time_estimated": int(estimated)}
         here.store.start_run(run.run_id, run.attempt, {**begun, **self._environment(request.point)})
-        rows = files.resume(training)
+        rows = counted_again(here.store, run.run_id, files.resume(training), files.step_seconds)
         keys = [] if self.fresh else training.prefix_keys()
         if not rows and keys:
             rows = files.fork(training, keys[:-1])
@@ -228,19 +231,23 @@ class Runner:
             return None
         if not all(objective.name in equal.measurement.values for objective in spec.objectives):
             return None
+        measurement, rows = as_counted_here(self.cost_model, equal, ours.epochs(equal.run_id))
+        if measurement is None:
+            return None
         kept = None
         if equal.weights and Path(equal.weights).exists():
             folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
             folder.mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, folder / Path(equal.weights).name))
         mine = run.run_id, run.attempt
-        sizes = {"params": int(equal.measurement["params"]), "algorithms": dict(equal.algorithms or {})}
-        ours.start_run(*mine, {**sizes, **environment})
-        for row in ours.epochs(equal.run_id):
+        begun = {"params": int(measurement["params"]), "algorithms": dict(equal.algorithms or {})}
+        estimated = {"time_estimated": int(self.cost_model.is_estimated(run.design))}
+        ours.start_run(*mine, {**begun, **estimated, **environment})
+        for row in rows:
             ours.set_epoch(*mine, row)
-        ours.finish_run(*mine, equal.measurement, equal.wall_time or equal.measurement["time"], kept)
+        ours.finish_run(*mine, measurement, equal.wall_time or equal.measurement["time"], kept)
         logger.info("run %d: taken over from run %d of another study", run.run_id, equal.run_id)
-        return equal.measurement
+        return measurement
 
     def _finish(self, training: Training, files: RunFiles, rows: list[EpochRow], prune: Prune | None) -> Measurement:
         """Select the epoch, test it once, keep its weights, and store the measurement."""

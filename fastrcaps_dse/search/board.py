@@ -7,10 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optuna.exceptions import StorageInternalError
+
+from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.search.optuna_storage import OptunaStudy
-from fastrcaps_dse.store import RunRow, Store, StudyRow, grouped_trials
+from fastrcaps_dse.store import Full, RunRow, Store, StudyRow, grouped_trials
 
 MIRROR_PAUSE = 2.0  # s between two looks of Optuna's tables at ours
 MIRROR_PATIENCE = 60.0  # s to wait for another process that writes them, at the end
@@ -53,7 +56,10 @@ class StoreBoard:
     def claim(self, point: DesignPoint, seed: int, trial: int | None) -> RunRow | None:
         """See `Board`."""
         design = design_to_dict(point)
-        return self.store.claim_run(self.study.study_id, trial, design, point.key, seed, most=self.most)
+        try:
+            return self.store.claim_run(self.study.study_id, trial, design, point.key, seed, most=self.most)
+        except Full:
+            return None
 
     def leave(self, run: RunRow) -> None:
         """See `Board`."""
@@ -65,14 +71,24 @@ class StoreBoard:
         if not last and now < self.mirrored_at + MIRROR_PAUSE:
             return
         self.mirrored_at = now
-        while not self.store.begin_mirroring(self.study.study_id):
+        while not self._mirror_once():
             if not last or time.monotonic() > now + MIRROR_PATIENCE:
                 return
             time.sleep(0.2)
+
+    def _mirror_once(self) -> bool:
+        """Whether Optuna's tables are like ours now: not while another process writes them, or the database is out of reach."""
+        if not self.store.begin_mirroring(self.study.study_id):
+            return False
         try:
             self._mirror()
+        except StorageInternalError as error:
+            if error.__cause__ is None or not store.is_outage(error.__cause__):
+                raise
+            return False  # the next look writes what is lacking
         finally:
             self.store.end_mirroring(self.study.study_id)
+        return True
 
     def _mirror(self) -> None:
         """Write what has changed to Optuna's tables."""

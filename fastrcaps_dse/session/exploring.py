@@ -19,6 +19,7 @@ from fastrcaps_dse.runs.executors import InProcess
 from fastrcaps_dse.runs.front_weights import keep_front_weights
 from fastrcaps_dse.runs.leftovers import sweep
 from fastrcaps_dse.runs.progress import Progress
+from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.board import StoreBoard
 from fastrcaps_dse.search.explorer import Explorer
@@ -49,6 +50,7 @@ def explore(
     trials: int | None = None,
     limits: Sequence[Limit] = (),
     budget: Budget | None = None,
+    reference: str | None = None,
     tell: Tell = ignore,
 ) -> Outcome:
     """Train designs of a study, or go on with it where it was stopped.
@@ -58,6 +60,7 @@ def explore(
         trials: how many the study is to have in all; by default as many as it was on the way to, or as many again as the spec says.
         limits: rule out designs before they are trained.
         budget: `start_budget(seconds)` ends the exploration after so long; without it, it never ends early.
+        reference: the name of the device in whose step times the study is counted; by default the one that it has, else this one.
         tell: is called with each event.
 
     Other processes may explore the same study, on this machine or others: they share its target, its deadline and what was measured,
@@ -66,6 +69,8 @@ def explore(
     with store.clear_errors(study.store.url):
         budget = share_budget(study, budget or Budget())
         sweep(study.store, study.row)
+        agree_on_reference(study.cost_model, reference)
+        catch_up(study.cost_model)
         _warn_of_another_device(study)
         chosen = executor or _in_process(study, budget)
         limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
@@ -78,7 +83,7 @@ def explore(
             proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
             admits=lambda point: limited.admits(point) and memory.admits(point),
             may_start=lambda point: _may_start(study, budget, point),
-            tell=_progress(study, chosen, budget, tell),
+            tell=_progress(study, chosen, budget, _catching_up(study, tell)),
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
@@ -109,9 +114,11 @@ def race(
     """
     budget = budget or Budget()
     with store.clear_errors(study.store.url):
+        agree_on_reference(study.cost_model)
 
         def tell_and_keep(event: Event) -> None:
             if isinstance(event, Measured):
+                catch_up(study.cost_model)
                 keep_front_weights(study.store, study.row)
             tell(event)
 
@@ -198,8 +205,28 @@ def _progress(study: OpenStudy, executor: Executor, budget: Budget, tell: Tell) 
     )
 
 
+def _catching_up(study: OpenStudy, tell: Tell) -> Tell:
+    """Between two runs, count anew what was estimated and is measured by now."""
+
+    def tell_and_catch_up(event: Event) -> None:
+        tell(event)
+        if isinstance(event, Measured):
+            catch_up(study.cost_model)
+
+    return tell_and_catch_up
+
+
 def _warn_of_another_device(study: OpenStudy) -> None:
-    """Times of different devices or precisions are not comparable."""
+    """Times of different devices or precisions are not comparable; steps of another device count as those of the reference."""
+    scale = study.cost_model.scale
+    if scale.elsewhere:
+        logger.warning(
+            "the times of this study are counted in the step times of %s: what it has not measured is estimated until it is; "
+            "--reference NAME counts all runs in those of another device",
+            scale.reference,
+        )
+    if scale.reference is not None:
+        return
     here = (trainer.device_name(study.context.device), study.context.precision)
     there = {(run.device, run.precision) for run in study.store.runs(study.row.study_id) if run.device} - {here}
     for device, precision in sorted(there, key=str):

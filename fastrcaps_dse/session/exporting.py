@@ -89,7 +89,7 @@ def export_design(
     check_target(out)
     run = trained_run(trial)
     shape = ImageShape(**row.image_shape)
-    network = trainer.load_network(weights_path(run), trial.design, shape)
+    network = trainer.load_network(weights_path(ours, row, run), trial.design, shape)
     trials, objectives = ours.trials(row), row.objectives
     source = Source(
         network=network,
@@ -135,18 +135,23 @@ def kept_run(trial: TrialRow) -> RunRow:
     return found
 
 
-def weights_path(run: RunRow) -> Path:
-    """The file of a run's weights. Raises InputError where it is gone."""
-    path = Path(str(run.weights))
-    if path.is_file():
+def weights_path(ours: Store, row: StudyRow, run: RunRow) -> Path:
+    """The file of a run's weights, fetched if the study keeps it behind a URL. Raises InputError where it is gone, MachineError."""
+    path = ours.runs_places.bring(str(run.weights))
+    if path is not None:
         return path
-    raise InputError(f"the weights {path} are gone", "train the design again, with --fresh")
+    if row.runs_place is not None:
+        where = ours.runs_places.of(row.study_id).text
+        raise InputError(
+            f"the weights of trial {run.trial} are not in {where}", "is it mounted here? FASTRCAPS_RUNS names another"
+        )
+    raise InputError(f"the weights {run.weights} are gone", "train the design again, with --fresh")
 
 
 def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
     """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
     run, shape = trained_run(trial), ImageShape(**row.image_shape)
-    network = as_tested(trainer.load_network(weights_path(run), trial.design, shape), run)
+    network = as_tested(trainer.load_network(weights_path(ours, row, run), trial.design, shape), run)
     scaling = row.pixel_scaling or ""
     return PickedNetwork(network, design=trial.design, shape=shape, classes=_classes(row, shape), scaling=scaling)
 

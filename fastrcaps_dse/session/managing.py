@@ -20,7 +20,8 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     """
     study = ours.study(name)
     _refuse_while_explored(ours, study)
-    folders = [store.run_folder(ours.runs_folder, run.run_id) for run in ours.runs(study.study_id)]
+    runs_place = ours.runs_places.of(study.study_id)
+    folders = [store.run_folder(runs_place.folder, run.run_id) for run in ours.runs(study.study_id)]
     optunas = open_storage(ours.url)
     try:
         ours.delete_study(study.study_id)  # before Optuna's, whose ids are used again
@@ -28,6 +29,9 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     finally:
         optunas.remove_session()
         optunas.engine.dispose()
+    if runs_place is not ours.runs_places.default:  # a folder of the study's own
+        runs_place.drop(runs_place.folder)
+        folders = [runs_place.folder]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return study
@@ -42,16 +46,16 @@ def rename_study(ours: Store, old: str, new: str) -> None:
     ours.rename_study(study.study_id, new)
 
 
-def freeable(ours: Store) -> list[Holding]:
-    """What `clean` frees: the prefix cache, and files that no run needs."""
-    return [held for held in holdings(ours) if held.kind in FREED]
+def freeable(ours: Store, *, remote: bool = False) -> list[Holding]:
+    """What `clean` frees: the prefix cache, and files that no run needs. `remote`: behind URLs, too, which takes the network."""
+    return [held for held in holdings(ours, remote=remote) if held.kind in FREED]
 
 
 def clean(ours: Store) -> int:
     """Free what no result and no continued run needs; the bytes that it had. Raises MachineError while a study is being explored."""
     for study in ours.studies():
         _refuse_while_explored(ours, study)
-    return free(freeable(ours))
+    return free(freeable(ours, remote=True))
 
 
 def _refuse_while_explored(ours: Store, study: StudyRow) -> None:

@@ -13,7 +13,9 @@ from fastrcaps_dse.problem.study_spec import StudySpec, differences
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.estimates import check_designs
+from fastrcaps_dse.runs.place_choice import choose_place
 from fastrcaps_dse.search.optuna_storage import OptunaStudy, open_optuna_study, open_storage
+from fastrcaps_dse.search.outages import patiently
 from fastrcaps_dse.store import URL, Store, StudyRow
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def open_study(
     data_dir: Path | str | None = None,
     device: str | None = None,
     precision: str | None = None,
+    runs: str | None = None,
 ) -> OpenStudy:
     """The study of this spec: made in the storage, or found there if it was started in the same way.
 
@@ -72,6 +75,8 @@ def open_study(
         data_dir: where data sets are looked for; by default data/.
         device: "cuda", "mps" or "cpu"; by default the first that this machine has.
         precision: "float32" or "bfloat16", of the convolutions; by default the one that is fast on the device.
+        runs: where checkpoints and weights are kept, a folder or a URL such as s3://BUCKET/FOLDER, so that runs go on on other machines;
+            by default where the study has them, else FASTRCAPS_RUNS, else beside the database.
 
     Raises UserErrors for everything that can be found out before training: InputError for a study of this name that was started in
     another way, MachineError for data or a storage that is out of reach.
@@ -82,12 +87,15 @@ def open_study(
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
     store.warn_of_network_disk(url)
+    named = store.named_place(runs)
+    if named is not None:
+        store.check_place(named)  # before the study is made
     rdb = open_storage(url)
-    with store.clear_errors(url):
-        mirror = open_optuna_study(spec, rdb)
+    with store.opening_alone(url), store.clear_errors(url):
+        mirror = patiently(url, lambda: open_optuna_study(spec, rdb))
         ours = Store(url, create=True)
         ours.patience = store.OUTAGE_SECONDS
-        row = _stored_row(spec, ours, mirror, dataset)
+        row = choose_place(ours, _stored_row(spec, ours, mirror, dataset), named)
     context = Context(spec=spec, study=row, store=ours, dataset=dataset, device=chosen, precision=number_type)
     return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context))
 

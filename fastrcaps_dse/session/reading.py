@@ -73,7 +73,7 @@ def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
     """
     if trial is None:
         raise InputError("there is no design to load", "explore the study first")
-    weights = weights_path(kept_run(trial))
+    weights = weights_path(study.store, study.row, kept_run(trial))
     return trainer.load_network(weights, trial.design, ImageShape(**study.row.image_shape))
 
 

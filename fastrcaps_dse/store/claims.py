@@ -28,6 +28,10 @@ class Taken(Exception):
     """A run is finished, or a living process has it: somebody was faster."""
 
 
+class Full(Exception):
+    """The study has as many designs as it is to have."""
+
+
 class Superseded(Exception):
     """Another process has taken the run over: this one may no longer write."""
 
@@ -39,17 +43,17 @@ class ClaimedRuns(RunTables):
 
     def claim_run(
         self, study_id: int, trial: int | None, design: Mapping[str, Any], key: str, seed: int, *, most: int | None = None
-    ) -> RunRow | None:
+    ) -> RunRow:
         """The run of this design and seed, which this process has from now on: a new one, or one that nobody trains any more.
 
         Arguments:
             trial: the design's number; None for a new design, which gets the next one.
             most: how many designs the study may have; None for the study's own target. Only a new design asks.
 
-        None where the study has so many designs. Raises Taken where the run is finished, or a living process has it.
+        Raises Full where the study has so many designs, Taken where the run is finished or a living process has it.
         """
 
-        def act(connection: sa.Connection) -> RunRow | None:
+        def act(connection: sa.Connection) -> RunRow:
             revision, target = self._change(connection, study_id)
             where = (c.study_id == study_id) & (c.design_key == key) & (c.seed == seed)
             found = self._one(connection, where)
@@ -57,7 +61,7 @@ class ClaimedRuns(RunTables):
                 return self._take_over(connection, found, revision)
             number = trial if trial is not None else self._next_trial(connection, study_id)
             if trial is None and number >= (target if most is None else most):
-                return None
+                raise Full
             now = now_in(connection)
             values = {"design_key": key, "design": dict(design), "seed": seed, "state": "running", "started": now}
             claim = {"owner": self.owner, "heartbeat": now, "attempt": 1, "revision": revision}

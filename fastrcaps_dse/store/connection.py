@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from fastrcaps_dse.store.owner import process_name
+from fastrcaps_dse.store.runs_places import RunsPlaces
 from fastrcaps_dse.store.url import make_engine, runs_folder, translate, url_text
 
 OUTAGE_SECONDS = 600.0  # for which a process that trains waits for a database that is out of reach
@@ -29,11 +30,16 @@ class Database:
     def __init__(self, url: URL, *, read_only: bool = False, runs: Path | None = None) -> None:
         """`runs` is the folder of all runs' files, by default that of the URL."""
         self.url, self.read_only = url, read_only
-        self.runs_folder = runs or runs_folder(url)
         self.engine = make_engine(url, read_only=read_only)
         self._writer = self.engine.execution_options(takes_write_lock=True)
         self.patience = 0.0
         self.owner = process_name()  # as which it owns runs
+        self.runs_places = RunsPlaces(runs or runs_folder(url), self.rows)
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder, on this machine, of the files of the runs that this process trains."""
+        return self.runs_places.here.folder
 
     def close(self) -> None:
         """Close all connections."""

@@ -128,6 +128,11 @@ class TrialRow:
         """How many runs the measurement is the mean of."""
         return sum(run.measurement is not None for run in self.runs)
 
+    @property
+    def time_estimated(self) -> bool:
+        """Whether the seconds of the measurement are estimated, as the reference has not measured some step times."""
+        return any(run.time_estimated for run in self.runs if run.measurement is not None)
+
 
 VALUE_COLUMNS = ("acc", "time", "params")
 """The objectives that have a column of their own; the values of all others are in the column `others`."""

@@ -113,7 +113,7 @@ class RunTables(Database):
     def _run(self, row: Any) -> RunRow:
         """A stored run, with the path of its weights as it is from the current directory."""
         run = run_row(row)
-        return replace(run, weights=weights_from_store(self.runs_folder, run.run_id, run.weights))
+        return replace(run, weights=weights_from_store(self.runs_places.of(row["study_id"]).folder, run.run_id, run.weights))
 
     def _runs(self, where: sa.ColumnElement[bool]) -> list[RunRow]:
         query = sa.select(tables.run, self._now().label("now")).where(where).order_by(c.trial, c.seed)

@@ -170,7 +170,8 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
     """An engine that keeps foreign keys; `read_only`, the database itself refuses to write."""
     arguments: dict[str, Any] = {"timeout": 60} if url.get_backend_name() == "sqlite" else {}
     if read_only and (path := sqlite_path(url)):
-        url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
+        # not "ro": a reader that may not write cannot take back what a killed process has written in part, and reads nothing
+        url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "rw", "uri": "true"})
     elif read_only and url.get_backend_name() == "postgresql":
         arguments["options"] = "-c default_transaction_read_only=on"
     options = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
@@ -181,6 +182,8 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
         def _on_connect(connection: Any, _: object) -> None:
             connection.isolation_level = None  # sqlite3 must not begin transactions of its own
             connection.execute("PRAGMA foreign_keys = ON")
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
 
         @sa.event.listens_for(engine, "begin")
         def _on_begin(connection: sa.Connection) -> None:

@@ -89,6 +89,7 @@ function tipLines(design, columns) {
   if (design.probability !== undefined) {
     lines.push(`P(on the front): ${design.probability.toFixed(2)}, ${counted(design.seeds, 'seed')}`);
   }
+  if (design.time_estimated) lines.push(`${ESTIMATED} estimated time`);
   if (design.pruned_after) lines.push(`pruned after ${counted(design.pruned_after, 'epoch')}`);
   return [design.label, `trial ${design.trial}${design.on_front ? ', on the Pareto front' : ''}`, ...lines];
 }

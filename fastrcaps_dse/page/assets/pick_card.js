@@ -19,7 +19,10 @@ function errorText(design, name) {
 }
 
 // A value as the table and the pick show it.
-const valueText = (design, name) => formatValue(name, design.values[name]) + errorText(design, name);
+const valueText = (design, name) => formatValue(name, design.values[name], design.time_estimated) + errorText(design, name);
+
+// What a reader that does not see the mark of an estimate is told.
+const estimatedWords = (design, name) => (design.time_estimated && isTimed(name) ? ' estimated' : '');
 
 class PickCard {
   constructor(app) {
@@ -47,9 +50,11 @@ class PickCard {
   }
 
   values(design) {
-    const rows = this.app.study.objectives.map((c) => [c.title, valueText(design, c.name)]);
+    const rows = this.app.study.objectives.map((c) => [c.title, valueText(design, c.name), estimatedWords(design, c.name)]);
     if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc) + errorText(design, 'test_acc')]);
-    const nodes = rows.flatMap((row) => ['dt', 'dd'].map((tag, k) => element(tag, { textContent: row[k] })));
+    const nodes = rows.flatMap(([title, text, words = '']) => [
+      element('dt', { textContent: title }), element('dd', {}, text, element('span', { className: 'words', textContent: words })),
+    ]);
     return element('dl', {}, ...nodes);
   }
 

@@ -2,6 +2,9 @@
 // What a quantity of this objective is written like: `time_to:98` like any `time_to`.
 const kindOf = (name) => name.split(':')[0];
 
+// Whether an objective counts seconds, so that its values belong to a device.
+const isTimed = (name) => ['time', 'time_to', 'latency'].includes(kindOf(name));
+
 // toFixed, but exact halves go to the even digit, as Python's do.
 function fixed(value, digits) {
   const scaled = Math.abs(value) * 10 ** digits;
@@ -31,8 +34,10 @@ function formatSeconds(seconds) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
-function formatValue(name, value) {
+// `estimated` marks what counts seconds.
+function formatValue(name, value, estimated = false) {
   const kind = kindOf(name);
+  if (estimated && isTimed(name) && !(kind === 'time_to' && value >= NEVER)) return `${ESTIMATED} ${formatValue(name, value)}`;
   if (kind === 'acc') return `${fixed(value, 2)} %`;
   if (kind === 'time_to' && value >= NEVER) return 'not reached';
   if (kind === 'time' || kind === 'time_to') return formatSeconds(value);

@@ -147,6 +147,7 @@ class Table {
     columns.forEach((c, k) => {
       const [text, cell] = [c.text(d), row.cells[k + 1].firstChild];
       if (cell.data !== text) cell.data = text;
+      if (isTimed(c.key)) cell.nextSibling.textContent = estimatedWords(d, c.key);
     });
     return row;
   }
@@ -157,6 +158,7 @@ class Table {
     const cells = columns.map((c) => {
       const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
       const cell = element('td', { className }, document.createTextNode(''));
+      if (isTimed(c.key)) cell.append(element('span', { className: 'words' }));
       if (c.key === 'state') cell.append(element('span', { className: 'badges' }));
       if (c.key === 'note' && this.app.views.notes.isWritable) cell.append(this.noteButton(d.trial));
       return cell;
@@ -239,10 +241,10 @@ class Table {
     const { study, state } = this.app;
     const chosen = state.selected.map((trial) => study.byTrial.get(trial)).filter(Boolean);
     const names = study.columns.map((c) => c.name);
-    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
+    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'time_estimated', 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
     const lines = (state.selected.length ? chosen : this.rows()).map((d) => [
       d.trial, d.label, d.state, Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
-      ...names.map((name) => d.values?.[name]), d.test_acc, d.seeds, d.probability, Number(Boolean(d.starred)), d.note,
+      ...names.map((name) => d.values?.[name]), Number(Boolean(d.time_estimated)), d.test_acc, d.seeds, d.probability, Number(Boolean(d.starred)), d.note,
     ].map(quoted).join());
     return `${[heads.join(), ...lines].join('\n')}\n`;
   }
