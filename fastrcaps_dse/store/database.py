@@ -274,7 +274,8 @@ class Store:
         c, n, count = tables.run.c, tables.note.c, sa.func.count
         noted = sa.select(sa.func.max(n.changed)).where(n.study_id == study_id).scalar_subquery()
         notes = sa.select(count(n.trial)).where(n.study_id == study_id).scalar_subquery()
-        facts = (count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended), noted, notes)
+        revision = sa.select(tables.study.c.revision).where(tables.study.c.study_id == study_id).scalar_subquery()
+        facts = (count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended), noted, notes, revision)
         query = sa.select(*facts).where(c.study_id == study_id)
         trained = sum(is_trained(row["owner"], row["heartbeat"]) for row in self.owners(study_id))
         with clear_errors(self.url), self.engine.connect() as connection:
