@@ -193,7 +193,7 @@ class Runner:
             self._folder(run.run_id).mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, self._folder(run.run_id) / Path(equal.weights).name))
         begun = {"params": int(measurement["params"]), "algorithms": dict(equal.algorithms or {})}
-        ours.start_run(run.run_id, **begun, time_estimated=int(self.cost_model.is_estimated(run.design)), **environment)
+        ours.start_run(run.run_id, **begun, time_estimated=int(measurement.time_estimated), **environment)
         for row in rows:
             ours.set_epoch(run.run_id, row)
         ours.finish_run(run.run_id, measurement, equal.wall_time or equal.measurement["time"], kept)
@@ -212,6 +212,7 @@ class Runner:
             test_acc=test_acc,
             selected_epoch=selected,
             pruned_after=len(rows) if prune and prune.censored else None,
+            time_estimated=self.cost_model.is_estimated(training.point),
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)

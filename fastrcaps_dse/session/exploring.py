@@ -88,6 +88,8 @@ def explore(
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
+            if not budget.over:
+                catch_up(study.cost_model, most=None)
     return Outcome(study=study.row, trials=len(history.finished), exhausted=explorer.exhausted, spent=explorer.spent)
 
 
