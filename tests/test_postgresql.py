@@ -10,15 +10,19 @@ import pwd
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.study_spec import override
+from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.store import Store
 from tests.sessions import Heard, explored, spec_of
 
@@ -82,3 +86,34 @@ def test_a_study_in_postgresql(tiny: Path, url: store.URL, tmp_path: Path, monke
     with pytest.raises(MachineError, match="read-only"):
         reading.set_target(1, 5)
     reading.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
+def test_the_reference_of_a_study_in_postgresql(
+    tiny: Path, url: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = override(spec_of(tiny), name="scaled")
+    with session.open_study(spec, url, device="cpu", precision="float32") as study:
+        explored(study, None, 1)
+        ours, study_id, model = study.store, study.row.study_id, study.cost_model
+        first = model.scale.reference
+        assert first is not None and ours.study("scaled").reference == first.to_dict()
+        ours.set_study(study_id, {"reference": sa.null()})
+        together = threading.Barrier(4)
+
+        def claim(name: str) -> dict[str, str]:
+            together.wait()
+            return dict(store.set_reference(ours, study_id, {**first.to_dict(), "device": name}))
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [*pool.map(claim, "ABCD")]
+        assert found == [ours.study("scaled").reference] * 4
+        (run,) = ours.runs(study_id)
+        before = run.measurement
+        agree_on_reference(model, first.device)  # back again: all is measured, so that the same numbers come out
+        assert model.scale.reference == first and ours.runs(study_id)[0].measurement == before
+        ours.start_run(run.run_id, time_estimated=1, time=1e9)
+        assert catch_up(model) == [run.run_id] and catch_up(model) == []
+        assert ours.runs(study_id)[0].measurement == before
