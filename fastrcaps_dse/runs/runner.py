@@ -244,8 +244,7 @@ class Runner:
             ours.runs_places.here.push(folder)
         mine = run.run_id, run.attempt
         begun = {"params": int(measurement["params"]), "algorithms": dict(equal.algorithms or {})}
-        estimated = {"time_estimated": int(self.cost_model.is_estimated(run.design))}
-        ours.start_run(*mine, {**begun, **estimated, **environment})
+        ours.start_run(*mine, {**begun, "time_estimated": int(measurement.time_estimated), **environment})
         for row in rows:
             ours.set_epoch(*mine, row)
         ours.finish_run(*mine, measurement, equal.wall_time or equal.measurement["time"], kept)
@@ -264,6 +263,7 @@ class Runner:
             test_acc=test_acc,
             selected_epoch=selected,
             pruned_after=len(rows) if prune and prune.censored else None,
+            time_estimated=self.cost_model.is_estimated(training.point),
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)
