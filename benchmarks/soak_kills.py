@@ -181,7 +181,8 @@ def _trained_again(study: KilledStudy, findings: Findings) -> Iterator[str]:
     path = study.folder / "killed" / "log" / f"{study.name}.epochs.csv"
     if not path.exists():
         return
-    rows = [(row["label"], row["seed"], row["epoch"]) for row in csv.DictReader(path.open(encoding="utf-8"))]
+    with path.open(encoding="utf-8") as file:
+        rows = [(row["label"], row["seed"], row["epoch"]) for row in csv.DictReader(file)]
     again = len(rows) - len(set(rows))
     kills = sum(findings.kills.values())
     findings.trained_again += again

@@ -146,7 +146,7 @@ def test_processes_that_claim_at_once_never_share_a_run(ours: Store) -> None:
     points = [DesignPoint(shift=0, batch_schedule=FixedBatch(size=size)) for size in range(1, 60)]
 
     def work(machine: Store) -> list[int]:
-        got = []
+        got: list[int] = []
         for point in points:
             try:
                 run = claimed(machine, 0, None, point, most=25)

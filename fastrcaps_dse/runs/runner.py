@@ -110,7 +110,9 @@ class Runner:
             self.context.store.fail_run(request.run_id, request.attempt, reason)
         except store.Superseded:
             return False
-        shutil.rmtree(store.run_folder(self.context.store.runs_folder, request.run_id), ignore_errors=True)
+        folder = store.run_folder(self.context.store.runs_folder, request.run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.context.store.runs_places.here.drop(folder)
         return True
 
     def leave(self, request: Request) -> None:
@@ -235,10 +237,11 @@ class Runner:
         if measurement is None:
             return None
         kept = None
-        if equal.weights and Path(equal.weights).exists():
+        if equal.weights and ours.runs_places.bring(equal.weights):
             folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
             folder.mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, folder / Path(equal.weights).name))
+            ours.runs_places.here.push(folder)
         mine = run.run_id, run.attempt
         begun = {"params": int(measurement["params"]), "algorithms": dict(equal.algorithms or {})}
         estimated = {"time_estimated": int(self.cost_model.is_estimated(run.design))}

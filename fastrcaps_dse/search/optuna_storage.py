@@ -22,7 +22,6 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.objectives import Measurement, Objective
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
-from fastrcaps_dse.search.outages import patiently
 from fastrcaps_dse.search.parameters import parameters, point_of
 from fastrcaps_dse.store import EpochRow, TrialRow
 
@@ -40,16 +39,9 @@ def open_storage(url: store.URL) -> RDBStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MachineError(f"the folder {path.parent} cannot be made: {error.strerror}", "name another --storage") from None
-    return patiently(url, lambda: _open_storage(url))
-
-
-def _open_storage(url: store.URL) -> RDBStorage:
-    path = store.sqlite_path(url)
     engine_options = {"connect_args": {"timeout": 60}} if path else {"pool_pre_ping": True}
     with store.opening_alone(url), store.clear_errors(url):
-        store.make_tables(
-            url, models.BaseModel.metadata
-        )  # Optuna makes one after the other: a kill in between would leave some
+        store.make_tables(url, models.BaseModel.metadata)  # at once, as a kill would leave a part of what Optuna makes
         try:
             storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options)
         except RuntimeError as error:

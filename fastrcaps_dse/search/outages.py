@@ -1,4 +1,4 @@
-"""Optuna's errors where the database is out of reach: waited for, then told in clear words."""
+"""A study is opened even where its database is just restarting."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 
 from fastrcaps_dse import store
-
-PATIENCE = 60.0  # s
+from fastrcaps_dse.errors import MachineError
 
 T = TypeVar("T")
 
 
-def patiently(url: store.URL, act: Callable[[], T], patience: float = PATIENCE) -> T:
+def patiently(act: Callable[[], T]) -> T:
     """What `act` gives, tried again while the database restarts; so it is written to change nothing where it already was.
 
-    Raises UserErrors; other errors of Optuna as they are.
+    Raises what `act` raises, once it is certain that waiting does not help.
     """
     begun = time.monotonic()
     while True:
         try:
             return act()
-        except StorageInternalError as error:
-            if error.__cause__ is None or not store.is_outage(error.__cause__):
+        except (
+            StorageInternalError,
+            MachineError,
+        ) as error:  # the error of the database is the cause of the one, the context of the other
+            if time.monotonic() - begun >= store.restart_patience(error.__cause__ or error.__context__):
                 raise
-            if time.monotonic() - begun > patience:
-                raise store.translate(error.__cause__, url) from None
         time.sleep(0.5)

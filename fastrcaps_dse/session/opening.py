@@ -90,14 +90,20 @@ def open_study(
     named = store.named_place(runs)
     if named is not None:
         store.check_place(named)  # before the study is made
-    rdb = open_storage(url)
-    with store.opening_alone(url), store.clear_errors(url):
-        mirror = patiently(url, lambda: open_optuna_study(spec, rdb))
-        ours = Store(url, create=True)
-        ours.patience = store.OUTAGE_SECONDS
-        row = choose_place(ours, _stored_row(spec, ours, mirror, dataset), named)
+    mirror, ours, row = patiently(lambda: _open(spec, url, dataset))
+    row = choose_place(ours, row, named)
     context = Context(spec=spec, study=row, store=ours, dataset=dataset, device=chosen, precision=number_type)
     return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context))
+
+
+def _open(spec: StudySpec, url: URL, dataset: data.DataSet) -> tuple[OptunaStudy, Store, StudyRow]:
+    rdb = open_storage(url)
+    with store.opening_alone(url), store.clear_errors(url):
+        mirror = open_optuna_study(spec, rdb)
+        ours = Store(url, create=True)
+        row = _stored_row(spec, ours, mirror, dataset)
+    ours.patience = store.OUTAGE_SECONDS
+    return mirror, ours, row
 
 
 def _stored_row(spec: StudySpec, ours: Store, mirror: OptunaStudy, dataset: data.DataSet) -> StudyRow:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.store.answer import Answer, answer_of
 from fastrcaps_dse.store.claims import Full, Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
-from fastrcaps_dse.store.creation import make_tables, opening_alone
+from fastrcaps_dse.store.creation import make_tables, opening_alone, restart_patience
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.network_disks import network_disk_of, warn_of_network_disk
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
@@ -38,7 +38,6 @@ from fastrcaps_dse.store.url import (
     run_folder,
     runs_folder,
     sqlite_path,
-    translate,
     url_text,
     without_password,
 )
@@ -93,6 +92,7 @@ __all__ = [
     "parse_url",
     "process_of",
     "reference_of",
+    "restart_patience",
     "revision_of",
     "run_folder",
     "runs_folder",
@@ -100,7 +100,6 @@ __all__ = [
     "set_note",
     "set_reference",
     "sqlite_path",
-    "translate",
     "url_text",
     "warn_of_network_disk",
     "without_password",

@@ -13,12 +13,11 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path
 
 LOCK = 0x46617374  # the number of our lock among the advisory locks of a PostgreSQL database
-RESTARTING = {
-    "starting up": 60.0,
-    "shutting down": 60.0,
-    "in recovery mode": 60.0,
-    "refused": 3.0,
-}  # s to wait, by what is said
+RESTARTING = ("starting up", "shutting down", "in recovery mode", "terminating connection", "closed the connection", "is lost")
+RESTART_SECONDS, REFUSED_SECONDS = (
+    60.0,
+    3.0,
+)  # to wait for a server that says one of these, and for one that may be about to start
 
 
 @contextmanager
@@ -46,6 +45,17 @@ def opening_alone(url: URL) -> Iterator[None]:
             engine.dispose()  # ends the session, and with it the lock
 
 
+def restart_patience(error: BaseException | None) -> float:
+    """For how many seconds it is worth to wait before the same is tried again: 0 unless the error says that the server restarts.
+
+    Not for whatever an exploration waits for that has begun: a host whose name is wrong is told at once.
+    """
+    said = str(getattr(error, "orig", ""))
+    if any(words in said for words in RESTARTING):
+        return RESTART_SECONDS
+    return REFUSED_SECONDS if "refused" in said else 0.0
+
+
 def _connected(engine: sa.Engine) -> sa.Connection:
     """A connection to a server that may be restarting: one that says so is waited for, one that refuses may be about to start."""
     begun = time.monotonic()
@@ -53,9 +63,7 @@ def _connected(engine: sa.Engine) -> sa.Connection:
         try:
             return engine.connect()
         except sa.exc.OperationalError as error:
-            said = str(error.orig)
-            patience = next((seconds for words, seconds in RESTARTING.items() if words in said), 0.0)
-            if time.monotonic() - begun > patience:
+            if time.monotonic() - begun > restart_patience(error):
                 raise
         time.sleep(0.2)
 

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from fastrcaps_dse.store import tables
+from fastrcaps_dse.store.connection import now_in
 from fastrcaps_dse.store.database import Store
 from fastrcaps_dse.store.owner import any_alive
-from fastrcaps_dse.store.url import clear_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,8 @@ class Recount:
 def reference_of(store: Store, study_id: int) -> Mapping[str, str] | None:
     """Device, precision and software whose step times count in a study; None where none is set yet."""
     c = tables.study.c
-    with clear_errors(store.url), store.engine.connect() as connection:
-        stored: Mapping[str, str] | None = connection.scalar(sa.select(c.reference).where(c.study_id == study_id))
-        return stored
+    rows = store.rows(sa.select(c.reference).where(c.study_id == study_id))
+    return rows[0]["reference"] if rows else None
 
 
 def measured_devices(store: Store) -> list[Mapping[str, str]]:
@@ -38,33 +37,33 @@ def measured_devices(store: Store) -> list[Mapping[str, str]]:
     measured = sa.exists().where((t.device == r.device) & (t.software == r.software))
     query = sa.select(r.device, r.precision, r.software, sa.func.max(r.run_id).label("latest")).where(measured)
     query = query.group_by(r.device, r.precision, r.software).order_by(sa.desc("latest"))
-    with clear_errors(store.url), store.engine.connect() as connection:
-        rows = connection.execute(query).mappings().all()
-        return [{name: row[name] for name in ("device", "precision", "software")} for row in rows]
+    return [{name: row[name] for name in ("device", "precision", "software")} for row in store.rows(query)]
 
 
 def set_reference(store: Store, study_id: int, reference: Mapping[str, str]) -> Mapping[str, str]:
     """Give a study its reference if it has none; the one that it has then, which may be that of another process."""
     c = tables.study.c
-    with clear_errors(store.url), store.engine.begin() as connection:
+
+    def act(connection: sa.Connection) -> Mapping[str, str]:
         lacking = (c.study_id == study_id) & c.reference.is_(sa.null())
         connection.execute(tables.study.update().where(lacking).values(reference=dict(reference)))
         stored: Mapping[str, str] = connection.execute(sa.select(c.reference).where(c.study_id == study_id)).scalar_one()
         return stored
 
+    return store.write(act)
+
 
 def revision_of(store: Store, study_id: int) -> int:
     """The revision of a study."""
-    with clear_errors(store.url), store.engine.connect() as connection:
-        return int(connection.scalar(sa.select(tables.study.c.revision).where(tables.study.c.study_id == study_id)) or 0)
+    rows = store.rows(sa.select(tables.study.c.revision).where(tables.study.c.study_id == study_id))
+    return int(rows[0]["revision"]) if rows else 0
 
 
 def estimated_runs(store: Store, study_id: int) -> list[int]:
     """The ids of the runs of a study whose time is estimated."""
     c = tables.run.c
     query = sa.select(c.run_id).where((c.study_id == study_id) & (c.time_estimated == 1))
-    with clear_errors(store.url), store.engine.connect() as connection:
-        return [*connection.scalars(query)]
+    return [row["run_id"] for row in store.rows(query)]
 
 
 def change_reference(
@@ -75,17 +74,21 @@ def change_reference(
     False while a living process trains a run of it, or where it has changed since its revision `seen`.
     """
     r = tables.run.c
-    with clear_errors(store.url), store.engine.begin() as connection:
+
+    def act(connection: sa.Connection) -> bool:
         revision, _ = _lock(connection, study_id)  # first, so that no run is claimed meanwhile
-        running = sa.select(r.owner, r.heartbeat).where((r.study_id == study_id) & (r.state == "running"))
+        running = sa.select(r.owner, r.heartbeat, now_in(connection).label("now")).where(
+            (r.study_id == study_id) & (r.state == "running")
+        )
         if revision != seen or any_alive([dict(row) for row in connection.execute(running).mappings()]):
             return False
-        revision += 1
-        facts = {"reference": dict(reference), "revision": revision}
+        facts = {"reference": dict(reference), "revision": revision + 1}
         connection.execute(tables.study.update().where(tables.study.c.study_id == study_id).values(**facts))
         for count in counts:
-            _apply(connection, count, revision)
+            _apply(connection, count, revision + 1)
         return True
+
+    return store.write(act)
 
 
 def apply_recounts(store: Store, study_id: int, reference: Mapping[str, str], counts: Sequence[Recount]) -> list[int]:
@@ -94,7 +97,8 @@ def apply_recounts(store: Store, study_id: int, reference: Mapping[str, str], co
     Nothing is changed in a study whose reference is another one meanwhile, nor of a run that another process has counted.
     """
     r = tables.run.c
-    with clear_errors(store.url), store.engine.begin() as connection:
+
+    def act(connection: sa.Connection) -> list[int]:
         revision, stored = _lock(connection, study_id)
         waiting = sa.select(r.run_id).where((r.study_id == study_id) & (r.state == "done") & (r.time_estimated == 1))
         due = set(connection.scalars(waiting)) if stored == dict(reference) else set()
@@ -105,11 +109,12 @@ def apply_recounts(store: Store, study_id: int, reference: Mapping[str, str], co
             _apply(connection, count, revision + 1)
         return [count.run_id for count in done]
 
+    return store.write(act)
+
 
 def set_counted_seconds(store: Store, run_id: int, epochs: Mapping[int, float]) -> None:
     """Let stored epochs of a run count other seconds than so far; `epochs` maps each to them."""
-    with clear_errors(store.url), store.engine.begin() as connection:
-        _count_epochs(connection, run_id, epochs)
+    store.write(lambda connection: _count_epochs(connection, run_id, epochs))
 
 
 def _lock(connection: sa.Connection, study_id: int) -> tuple[int, Mapping[str, str] | None]:
