@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from fastrcaps_dse import session, store
 from fastrcaps_dse.cli import doctor
+from fastrcaps_dse.search.optuna_storage import open_storage
 from fastrcaps_dse.store import network_disks
 from fastrcaps_dse.store.network_disks import file_system_of, is_network
 from tests.conftest import Command
@@ -103,8 +105,6 @@ def test_doctor_tells_the_disk_and_the_answer(on_nfs: Path) -> None:
 
 
 def test_both_engines_answer(storage_url: store.URL) -> None:
-    from fastrcaps_dse.search.optuna_storage import open_storage
-
     storage: Any = open_storage(storage_url)
     ours = store.Store(storage_url, create=True)
     answer = store.answer_of(ours)
@@ -131,7 +131,7 @@ def test_another_clock(ahead: float, ok: bool, words: str) -> None:
 def test_the_clock_is_that_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose own clock is 100 s late finds the database 100 s ahead."""
     ours = write_study(tmp_path / "s.db", 1)
-    now = store.answer.time.time
+    now = time.time
     monkeypatch.setattr("fastrcaps_dse.store.answer.time.time", lambda: now() - 100)
     assert store.answer_of(ours).clock_ahead == pytest.approx(100, abs=0.5)
     ours.close()

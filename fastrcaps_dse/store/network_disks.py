@@ -6,7 +6,9 @@ import logging
 import re
 from pathlib import Path
 
-from fastrcaps_dse.store.url import URL, sqlite_path
+from sqlalchemy.engine import URL
+
+from fastrcaps_dse.store.url import sqlite_path
 
 logger = logging.getLogger(__name__)
 
