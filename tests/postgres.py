@@ -102,10 +102,8 @@ def create_database(server: URL, name: str) -> URL:
 
 
 def find_programs() -> Path:
-    """The folder of initdb and postgres: on the path, as pg_config says, or where Debian has them. Raises NoServer."""
+    """The folder of initdb and postgres: on the path, or where Debian has them. Raises NoServer."""
     folders = [Path(found).resolve().parent for found in (shutil.which("initdb"),) if found]
-    if config := shutil.which("pg_config"):
-        folders.append(Path(subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()))
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in folders:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
