@@ -140,7 +140,7 @@ Command = Callable[..., Answer]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """The command line in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
-    for name in ("FASTRCAPS_STORAGE", "COLUMNS"):
+    for name in ("FASTRCAPS_STORAGE", "FASTRCAPS_RUNS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Answer:

@@ -133,7 +133,9 @@ def _run(
 
 
 def _ended(state: str, now: float) -> dict[str, Any]:
-    return {"ended": None, "owner": process_name()} if state == "running" else {"ended": now, "owner": None}
+    if state == "running":
+        return {"ended": None, "owner": process_name(), "heartbeat": time.time()}  # it lives now
+    return {"ended": now, "owner": None}
 
 
 def _epoch(run_id: int, number: int, acc: float, point: DesignPoint) -> dict[str, Any]:

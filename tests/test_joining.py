@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
+import os
 import shutil
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrcaps_dse as fd
+from fastrcaps_dse import store
 from fastrcaps_dse.cli.starting import TEMPLATE
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.ranges import Range
@@ -23,8 +27,9 @@ from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, parse_design
 from fastrcaps_dse.problem.stored_spec import spec_from_identity
 from fastrcaps_dse.problem.study_file import PACKAGE, load_study, parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override, single_design_study
+from fastrcaps_dse.store import Store, process_of
 from tests.conftest import Command, write_tiny
-from tests.sessions import explore, opened, spec_of
+from tests.sessions import explore, opened, small_sizes, spec_of
 from tests.test_earlier_databases import FIXTURES
 from tests.test_earlier_databases import spec as earlier_spec
 
@@ -224,6 +229,46 @@ def test_images_that_are_not_here(started: Path, tiny: Path, tmp_path: Path, mon
         fd.join_study("s", str(started))
     assert error.value.message == f"the images of the study 's', {tiny}, are not on this machine"
     assert error.value.hint.startswith("say with --dataset where they are")
+
+
+EIGHT = """
+epochs = 8
+sampler = "random"
+first = []
+[space]
+lr_policy = ["one-cycle"]
+batch_schedule = [4]
+decoder = ["small"]
+[space.fields]
+lr_max = [1e-3, 2e-3, 3e-3, 4e-3]
+"""
+
+
+def joins(storage: str, ready: Any) -> None:
+    """What a process does that joins the study `s`, once all others are ready."""
+    with small_sizes(), fd.join_study("s", storage, device="cpu", precision="float32") as study:
+        ready.wait()
+        fd.explore(study, trials=8)
+
+
+@pytest.mark.slow
+def test_processes_join_at_once(tmp_path: Path, tiny: Path, small_capsnet: None) -> None:
+    """Each trains designs of its own, until the study has as many as were asked for."""
+    spec = override(parse_study(EIGHT, default_name="s"), dataset=str(tiny))
+    explore(tmp_path, spec, trials=1).close()
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Barrier(2)
+    processes = [spawn.Process(target=joins, args=(str(tmp_path / "s.db"), ready)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(90)
+    assert [process.exitcode for process in processes] == [0, 0]
+    with closing(Store(store.parse_url(str(tmp_path / "s.db")))) as ours:
+        runs = ours.runs(ours.study("s").study_id)
+    assert sorted(run.trial for run in runs) == [*range(8)] and len({run.design.key for run in runs}) == 8
+    assert {(run.state, run.attempt) for run in runs} == {("done", 1)}
+    assert {process_of(str(run.owner))[1] for run in runs} == {os.getpid(), *(process.pid for process in processes)}
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

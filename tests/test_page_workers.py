@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,8 +31,8 @@ def test_runs_that_overlap_have_lanes_of_their_own(tmp_path: Path) -> None:
     times = {1: (100, 160, "cpu"), 2: (110, 150, "cpu"), 3: (155, 170, "cpu"), 4: (100, 200, "cuda:0"), 5: (165, None, "cpu")}
     with ours.engine.begin() as connection:
         for number, (started, ended, device) in times.items():
-            values = {"started": started, "ended": ended, "device": device, "pruned_after": 2 if number == 2 else None}
-            values |= {"heartbeat": time.time()}
+            values: dict[str, Any] = {"started": started, "ended": ended, "device": device, "heartbeat": time.time()}
+            values |= {"pruned_after": 2 if number == 2 else None}
             connection.execute(tables.run.update().where(tables.run.c.run_id == number).values(**values))
     shown = timeline_content(ours.trials(ours.study()))
     assert shown["origin"] == 100
@@ -69,6 +70,13 @@ def test_a_lane_is_a_worker(tmp_path: Path) -> None:
     assert said == {0: ["a", 7], 1: ["a", 8], 2: ["b", 7], 3: ["a", 7], 4: ["a", 9], 5: ["a", 8]}
 
 
+def run_of(number: int, start: float, length: float, owner: str | None) -> RunRow:
+    """A finished run."""
+    nothing: dict[str, Any] = dict.fromkeys(("reason", "precision", "software", "wall_time", "weights", "measurement"))
+    what: dict[str, Any] = {"run_id": number, "trial": number, "design": DesignPoint(), "seed": 0, "state": "done"}
+    return RunRow(**what, **nothing, device="cpu", started=start, ended=start + length, owner=owner)
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 50), st.integers(0, 20), st.sampled_from([None, "a", "b"]), st.integers(1, 3)), max_size=14
@@ -77,20 +85,7 @@ def test_a_lane_is_a_worker(tmp_path: Path) -> None:
 def test_no_two_runs_of_a_lane_overlap(drawn: list[tuple[int, int, str | None, int]]) -> None:
     """Whatever was taken over, and whenever: bars of a lane stand beside each other, and all are of its host."""
     runs = [
-        RunRow(
-            **{
-                "run_id": k,
-                "trial": k,
-                "design": DesignPoint(),
-                "seed": 0,
-                "state": "done",
-                "device": "cpu",
-                "measurement": None,
-            },
-            **dict.fromkeys(("reason", "precision", "software", "wall_time", "weights")),
-            **{"started": start, "ended": start + length, "owner": host and owner_of(host, process)},
-        )
-        for k, (start, length, host, process) in enumerate(drawn)
+        run_of(k, start, length, host and owner_of(host, process)) for k, (start, length, host, process) in enumerate(drawn)
     ]
     trials = [TrialRow(trial=run.trial, design=run.design, state="done", runs=(run,), measurement=None) for run in runs]
     shown = timeline_content(trials)

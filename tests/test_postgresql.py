@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from fastrcaps_dse import session, store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.page.watch import Source, Watched
 from fastrcaps_dse.problem.study_spec import override
+from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.store import Store
 from tests.conftest import Command
 from tests.sessions import STUDY, Heard, explored, spec_of
@@ -74,3 +77,35 @@ def test_the_commands_on_postgresql(command: Command, postgresql: store.URL, tin
     assert not [*tmp_path.rglob("*.safetensors")]
     left = {"fastrcaps_schema", "fastrcaps_step_time", "fastrcaps_algorithm_choice", "version_info", "alembic_version"}
     assert tables_with_rows(postgresql) <= left
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
+def test_the_reference_of_a_study_in_postgresql(
+    tiny: Path, postgresql: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = override(spec_of(tiny), name="scaled")
+    with session.open_study(spec, postgresql, device="cpu", precision="float32") as study:
+        explored(study, None, 1)
+        ours, study_id, model = study.store, study.row.study_id, study.cost_model
+        first = model.scale.reference
+        assert first is not None and ours.study("scaled").reference == first.to_dict()
+        ours.set_study(study_id, {"reference": sa.null()})
+        together = threading.Barrier(4)
+
+        def claim(name: str) -> dict[str, str]:
+            together.wait()
+            return dict(store.set_reference(ours, study_id, {**first.to_dict(), "device": name}))
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [*pool.map(claim, "ABCD")]
+        assert found == [ours.study("scaled").reference] * 4
+        (run,) = ours.runs(study_id)
+        before = run.measurement
+        agree_on_reference(model, first.device)  # back again: all is measured, so that the same numbers come out
+        assert model.scale.reference == first and ours.runs(study_id)[0].measurement == before
+        with ours.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE fastrcaps_run SET time_estimated = 1, time = 1e9"))
+        assert catch_up(model) == [run.run_id] and catch_up(model) == []
+        assert ours.runs(study_id)[0].measurement == before

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from fastrcaps_dse import session, store, trainer
-from fastrcaps_dse.errors import InputError, MachineError
+from fastrcaps_dse.errors import InputError, MachineError, TooLittleMemory
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives, time_to
 from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.problem.study_file import parse_study
@@ -24,11 +24,12 @@ from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs import cost_model, kept_algorithms, runner
 from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.pruner import make_pruner
-from fastrcaps_dse.runs.recounting import catch_up
+from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.runs.reference import Reference
 from fastrcaps_dse.session import OpenStudy
 from fastrcaps_dse.store import RunRow, StepTime, Store, tables
 from fastrcaps_dse.trainer import training
+from tests.conftest import Command
 from tests.sessions import Heard, curves, explored, opened
 
 pytestmark = pytest.mark.usefixtures("small_capsnet")
@@ -322,6 +323,57 @@ def test_the_convolution_algorithm_of_the_reference_counts(tmp_path: Path, tiny:
         assert study.cost_model.step_seconds(point, 16) == 2.0
 
 
+def two_estimated(place: Path, spec: StudySpec, use: Switch, a: Device, b: Device) -> None:
+    """Runs 2 and 3, of batch sizes 16 and 32, are trained on B, and A has not measured their steps."""
+    use(a)
+    explore_on(place, spec, 1)
+    use(b)
+    explore_on(place, spec, 3)
+    assert [run.time_estimated for run in runs_of(place)] == [False, True, True]
+
+
+def test_a_few_are_measured_between_runs_and_all_at_the_end(
+    tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
+) -> None:
+    spec = spec_of(tiny)
+    two_estimated(tmp_path, spec, use, a, b)
+    use(a)
+    with opened(tmp_path, spec) as study:
+        study.cost_model.refresh()
+        assert catch_up(study.cost_model, most=1) == [2] and a.steps == [8, 16]
+    again = Device(name="A", factor=1.0)
+    use(again)
+    explore_on(tmp_path, spec, 3)
+    assert again.steps == [32] and not any(run.time_estimated for run in runs_of(tmp_path))
+
+
+def test_what_does_not_fit_the_memory_of_the_reference_stays_estimated(
+    tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(tiny)
+    two_estimated(tmp_path, spec, use, a, b)
+    use(a)
+
+    def lacks(point: Any, dataset: Any, size: int, *rest: Any, **others: Any) -> trainer.Timing:
+        if size == 16:
+            raise TooLittleMemory("too little")
+        return a.measure_step(point, dataset, size, *rest, **others)
+
+    monkeypatch.setattr(cost_model, "measure_step", lacks)
+    explore_on(tmp_path, spec, 3)
+    assert [run.time_estimated for run in runs_of(tmp_path)] == [False, True, False]
+
+
+def test_the_command_refuses_a_name_that_is_not_known(command: Command, tiny: Path, use: Switch, a: Device) -> None:
+    use(a)
+    Path("study.toml").write_text(spec_of(tiny).text, encoding="utf-8")
+    how = ("explore", "study.toml", "--device", "cpu", "--workers", "1", "--trials", "1")
+    said = command(*how, "--reference", "none")
+    assert said.code == 2 and "no device 'none' has step times in this database" in said.err and "known: A" in said.err
+    assert command(*how, "--reference", "A").code == 0
+    assert "on A measured in this storage" in command("doctor").out
+
+
 # --- what depends on times --------------------------------------------------------------------------------------------------
 
 
@@ -497,8 +549,6 @@ def test_the_reference_stays_while_another_process_trains(
         assert other.stdout is not None and other.stdout.readline() == "claimed\n"
         use(b)
         with opened(tmp_path, spec) as study, pytest.raises(MachineError, match="so its reference stays"):
-            from fastrcaps_dse.runs.recounting import agree_on_reference
-
             agree_on_reference(study.cost_model, "B")
     finally:
         other.communicate()

@@ -18,6 +18,7 @@ from fastrcaps_dse.figures import export
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.runs.kept_algorithms import describe_choices
 
+MOST_AHEAD = 1.0  # s, of the database's clock before or behind that of this machine
 DOWNLOADED = "downloaded when asked for, where the network allows"
 
 
@@ -86,8 +87,11 @@ def _storage(storage: str | None) -> Iterator[Finding]:
     try:
         url = store.open_url(storage)
         if store.sqlite_path(url):
-            yield Finding(what="SQLite", ok=True, finding=sqlite3.sqlite_version)
+            disk = store.network_disk_of(url)
+            where = f", on a network disk ({disk}), where its locks are not reliable" if disk else ""
+            yield Finding(what="SQLite", ok=disk is None, finding=f"{sqlite3.sqlite_version}{where}")
         ours = store.Store(url)
+        yield _answer(store.answer_of(ours))
         folder = ours.runs_folder
         used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         space = f"checkpoints and weights {used / 1e6:,.0f} MB in {folder}"
@@ -104,3 +108,13 @@ def _storage(storage: str | None) -> Iterator[Finding]:
             yield Finding(what="convolutions", ok=True, finding=choices)
     except UserError as error:
         yield Finding(what="storage", ok=False, finding=f"{error.message}; {error.hint}")
+
+
+def _answer(answer: store.Answer) -> Finding:
+    """How the database answers. That its clock is another one harms nothing: processes go by it alone."""
+    ahead = answer.clock_ahead
+    clock = f"its clock is {abs(ahead):.3g} s {'ahead of' if ahead >= 0 else 'behind'} this machine's"
+    is_near = abs(ahead) <= MOST_AHEAD
+    more = "" if is_near else "; all processes of a study go by the database's"
+    text = f"{answer.software}, answers in {1000 * answer.round_trip:.2g} ms; {clock}{more}"
+    return Finding(what="database", ok=is_near, finding=text)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, print_json, say, write_text
-from fastrcaps_dse.cli.options import DataDirOption, JsonOption, ObjectivesOption, StorageOption, StudyOption
+from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, say, write_text
+from fastrcaps_dse.cli.formats import OutputOptions, print_data
+from fastrcaps_dse.cli.options import DataDirOption, ObjectivesOption, StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 
@@ -118,15 +119,22 @@ def report(
 
 
 @app.command()
-def doctor(storage: StorageOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+@grouped
+def doctor(how: OutputOptions, storage: StorageOption = None, data_dir: DataDirOption = None) -> None:
     """What this machine, its torch, its data and its storage can do."""
     from dataclasses import asdict
 
+    from fastrcaps_dse.analysis.results import frame_of
+    from fastrcaps_dse.cli import console
     from fastrcaps_dse.cli.doctor import examine
 
+    form = how.form
     findings = examine(storage, data_dir)
-    if as_json:
-        print_json([asdict(finding) for finding in findings])
+    if form != "table":
+        records = [asdict(finding) for finding in findings]
+        cells = [["yes" if f.ok else "no", f.what, f.finding] for f in findings]
+        table = console.table(["ok", "what", "finding"], cells)
+        print_data(how, lambda: table, frame=lambda: frame_of(records), record=lambda: records)
         return
     for finding in findings:
         say(f"{'ok  ' if finding.ok else '--  '}{finding.what + ':':27} {finding.finding}")

@@ -94,7 +94,10 @@ class ExplorationProgress:
             case Status():
                 self._status(event)
             case TrialFinished():
-                values = values_text({o.name: event.measurement[o.name] for o in with_basic(self.objectives)})
+                values = values_text(
+                    {o.name: event.measurement[o.name] for o in with_basic(self.objectives)},
+                    estimated=event.measurement.time_estimated,
+                )
                 epochs = event.measurement.pruned_after
                 pruned = "" if epochs is None else f", pruned after {counted(epochs, 'epoch')}"
                 self._trial_ended(event.trial, f"{event.point.label}: {values}{pruned}")

@@ -91,6 +91,7 @@ class Measurement:
     test_acc: float | None = None  # %, on the test set at the selected epoch
     selected_epoch: int = 0  # counted from 1; 0 for a mean over seeds
     pruned_after: int | None = None  # epochs
+    time_estimated: bool = False  # the values that count seconds are estimates
 
     def __getitem__(self, objective: str) -> float:
         """The value of an objective by its name. Raises InputError where it was not measured."""
@@ -117,6 +118,7 @@ def mean_measurement(runs: Sequence[Measurement]) -> Measurement:
         test_acc=math.fsum(tests) / len(tests) if len(tests) == len(runs) else None,
         selected_epoch=runs[0].selected_epoch if len(runs) == 1 else 0,
         pruned_after=next((run.pruned_after for run in runs if run.pruned_after is not None), None),
+        time_estimated=any(run.time_estimated for run in runs),
     )
 
 

@@ -62,7 +62,8 @@ def open_executor(
         WorkerSetup(
             spec=here.spec,
             url=here.store.url,
-            runs=here.store.runs_folder,
+            runs=here.store.runs_places.default.folder,
+            runs_place=here.store.runs_places.named,
             data_dir=data_dir,
             device=device,
             precision=here.precision,

@@ -39,11 +39,12 @@ class RunFiles:
     def resume(self, training: Training) -> list[EpochRow]:
         """Load the last checkpoint, or the one before it if that is broken, or begin anew; the epochs that are done."""
         stored = self.store.epochs(self.run_id)
+        self.store.runs_places.here.fetch(run_folder(self.store.runs_folder, self.run_id), LAST)
         self._inherit()
         if stored and not any((self.folder / name).exists() for name in (LAST, PREVIOUS)):
             logger.warning(
                 "run %d begins again: its checkpoints after %d epochs are not in %s; --runs names a place that all machines share",
-                *(self.run_id, len(stored), self.store.runs_folder),
+                *(self.run_id, len(stored), self.store.runs_places.here.text),
             )
         for name in (LAST, PREVIOUS):
             if not (self.folder / name).exists():
@@ -98,6 +99,7 @@ class RunFiles:
         row = self._keep_row(asdict(epoch))  # at last: an epoch that is stored is never trained again
         for path in sorted(self.folder.glob("epoch-*.safetensors"))[:-2]:
             path.unlink()  # the last but one serves a run that falls back to its previous checkpoint
+        self.store.runs_places.here.push(self.folder, without=(PREVIOUS,))
         return row
 
     def keep_prefix(self, key: str, rows: Sequence[EpochRow]) -> None:
@@ -119,11 +121,14 @@ class RunFiles:
         link(self.best_weights(epoch), partial)
         partial.replace(self.folder / WEIGHTS)
         partial.unlink(missing_ok=True)  # it stays where both were the same file already
+        self.store.runs_places.here.push(self.folder, without=(PREVIOUS,))
         return self.folder / WEIGHTS
 
     def tidy(self) -> None:
         """Keep only the weights of the run, which is finished."""
-        keep_only(self.folder / WEIGHTS, run_folder(self.store.runs_folder, self.run_id))
+        folder, weights = run_folder(self.store.runs_folder, self.run_id), self.folder / WEIGHTS
+        keep_only(weights, folder)
+        self.store.runs_places.here.drop(folder, keep=[weights])
 
     def _inherit(self) -> None:
         """Let this attempt have the checkpoints of the latest one before it. No attempt changes a file in place, so links will do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,9 @@ def holdings(ours: Store, *, remote: bool = False) -> list[Holding]:
 
     `remote`: behind URLs, too, which takes the network; one that is out of reach is told in a warning and left out.
     """
-    runs = {study.study_id: ours.runs(study.study_id) for study in ours.studies()}
     runs_places, default = ours.runs_places.all(), ours.runs_places.default
+    behind = {id_: _behind(runs_place) for id_, runs_place in runs_places.items()} if remote else {}  # before the runs are read
+    runs = {study: ours.runs(study) for study in runs_places}
     copies = {id_: runs_place for id_, runs_place in runs_places.items() if runs_place.remote is not None}
     shared = [run for id_, runs_place in runs_places.items() if runs_place is default for run in runs[id_]]
     entries = [*_classified(default.folder, shared, without={runs_place.folder.name for runs_place in copies.values()})]
@@ -53,7 +54,7 @@ def holdings(ours: Store, *, remote: bool = False) -> list[Holding]:
             kinds = _by_kind(_classified(runs_place.folder, runs[id_]))
             found += [Holding(kind=kind, paths=p, size=sum(map(_size, p)), runs_place=runs_place) for kind, p in kinds if p]
         elif runs_place is not default and remote:
-            found += _behind(runs_place, runs[id_])
+            found += classified_behind(runs_place, behind[id_], runs[id_])
     return found
 
 
@@ -77,16 +78,25 @@ def free(held: Iterable[Holding]) -> int:
     return freed
 
 
-def _behind(runs_place: RunsPlace, runs: Iterable[RunRow]) -> list[Holding]:
-    """What a place holds behind its URL; nothing where that is out of reach."""
+def _behind(runs_place: RunsPlace) -> dict[str, int]:
+    """The bytes of each file behind the URL of a place, by name; nothing where that is out of reach."""
     try:
-        sizes = {runs_place.folder / name: size for name, size in runs_place.files().items()}
+        return runs_place.files()
     except MachineError as error:
         logger.warning("%s", error.message)
-        return []
+        return {}
+
+
+def classified_behind(runs_place: RunsPlace, files: Mapping[str, int], runs: Iterable[RunRow]) -> list[Holding]:
+    """What the files behind the URL of a place are, by kind. `runs` have been read after them: a file of none is left over."""
+    sizes = {runs_place.folder / name: size for name, size in files.items()}
     by_folder = {store.run_folder(runs_place.folder, run.run_id).name: run for run in runs}
     kinds = _by_kind((_kind(path, by_folder.get(path.relative_to(runs_place.folder).parts[0])), path) for path in sizes)
-    return [Holding(kind=kind, paths=p, size=sum(sizes[path] for path in p), runs_place=runs_place) for kind, p in kinds if p]
+    return [
+        Holding(kind=kind, paths=paths, size=sum(sizes[path] for path in paths), runs_place=runs_place)
+        for kind, paths in kinds
+        if paths
+    ]
 
 
 def _by_kind(entries: Iterable[tuple[str, Path]]) -> list[tuple[str, tuple[Path, ...]]]:

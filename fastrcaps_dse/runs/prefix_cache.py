@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,12 @@ class PrefixCache:
     def _trim(self) -> None:
         """Drop what was used longest ago until the rest fits."""
         total = 0
-        entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: -p.stat().st_mtime)
-        for entry in entries:
-            total += sum(path.stat().st_size for path in entry.iterdir())
-            if total > self.limit:
-                shutil.rmtree(entry, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has dropped it meanwhile; the next entry comes with another look
+            entries = sorted((p for p in self.folder.iterdir() if p.is_dir()), key=lambda p: -p.stat().st_mtime)
+            for entry in entries:
+                total += sum(path.stat().st_size for path in entry.iterdir())
+                if total > self.limit:
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def is_abandoned(folder: Path) -> bool:

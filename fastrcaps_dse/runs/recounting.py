@@ -30,10 +30,10 @@ Wanted = tuple[DesignPoint, int | None]
 # --- what was estimated -----------------------------------------------------------------------------------------------------
 
 
-def catch_up(cost_model: CostModel, most: int = MOST) -> list[int]:
+def catch_up(cost_model: CostModel, most: int | None = MOST) -> list[int]:
     """Measure what estimated runs wait for, if this device is the reference, and count those anew that wait for nothing more.
 
-    The ids of the runs that were counted. It takes next to nothing where no run waits.
+    At most `most` are measured, or None for all. The ids of the runs that were counted. It takes next to nothing where no run waits.
     """
     context = cost_model.context
     if not store.estimated_runs(context.store, context.study.study_id):
@@ -43,7 +43,7 @@ def catch_up(cost_model: CostModel, most: int = MOST) -> list[int]:
     return recount(cost_model)
 
 
-def measure_wanted(cost_model: CostModel, most: int = MOST) -> int:
+def measure_wanted(cost_model: CostModel, most: int | None = MOST) -> int:
     """Measure what the estimated runs of a study wait for, if this device is its reference; how much was measured, up to `most`."""
     scale, measured = cost_model.scale, 0
     if scale.reference is None or scale.elsewhere:
@@ -54,9 +54,9 @@ def measure_wanted(cost_model: CostModel, most: int = MOST) -> int:
         if scale.stored(scale.reference, point, size) is None:
             try:
                 _ = cost_model.counted_latency(point) if size is None else cost_model.counted_step(point, size)
+                measured += 1
             except TooLittleMemory as error:  # these runs stay estimated
                 logger.info("%s: %s", point.label, error.message)
-            measured += 1
     return measured
 
 
@@ -117,7 +117,8 @@ def as_counted_here(
         values = cost_model.values(run.design, now, measured.selected_epoch)
     except TooLittleMemory:
         return None, rows
-    return replace(measured, values={**measured.values, **values}), now
+    estimated = cost_model.is_estimated(run.design)
+    return replace(measured, values={**measured.values, **values}, time_estimated=estimated), now
 
 
 def _counted(cost_model: CostModel, run: RunRow, rows: Sequence[EpochRow]) -> Recount:

@@ -110,7 +110,9 @@ class Runner:
             self.context.store.fail_run(request.run_id, request.attempt, reason)
         except store.Superseded:
             return False
-        shutil.rmtree(store.run_folder(self.context.store.runs_folder, request.run_id), ignore_errors=True)
+        folder = store.run_folder(self.context.store.runs_folder, request.run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.context.store.runs_places.here.drop(folder)
         return True
 
     def leave(self, request: Request) -> None:
@@ -235,14 +237,14 @@ class Runner:
         if measurement is None:
             return None
         kept = None
-        if equal.weights and Path(equal.weights).exists():
+        if equal.weights and ours.runs_places.bring(equal.weights):
             folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
             folder.mkdir(parents=True, exist_ok=True)
             kept = str(shutil.copyfile(equal.weights, folder / Path(equal.weights).name))
+            ours.runs_places.here.push(folder)
         mine = run.run_id, run.attempt
         begun = {"params": int(measurement["params"]), "algorithms": dict(equal.algorithms or {})}
-        estimated = {"time_estimated": int(self.cost_model.is_estimated(run.design))}
-        ours.start_run(*mine, {**begun, **estimated, **environment})
+        ours.start_run(*mine, {**begun, "time_estimated": int(measurement.time_estimated), **environment})
         for row in rows:
             ours.set_epoch(*mine, row)
         ours.finish_run(*mine, measurement, equal.wall_time or equal.measurement["time"], kept)
@@ -261,6 +263,7 @@ class Runner:
             test_acc=test_acc,
             selected_epoch=selected,
             pruned_after=len(rows) if prune and prune.censored else None,
+            time_estimated=self.cost_model.is_estimated(training.point),
         )
         seconds = sum(row.train_seconds for row in rows[:selected])
         kept = files.select(selected)

@@ -23,6 +23,7 @@ from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.cost_model import CostModel
+from fastrcaps_dse.runs.place_choice import choose_place
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.protocols import LAST_MESSAGES, Message, Request
 from fastrcaps_dse.store import OUTAGE_SECONDS, URL, Store
@@ -37,6 +38,7 @@ class WorkerSetup:
     spec: StudySpec
     url: URL
     runs: Path  # the folder of all runs' files
+    runs_place: str | None  # where they are instead, as the user has named it
     data_dir: Path | None
     device: str
     precision: Precision
@@ -100,7 +102,7 @@ def _runner(setup: WorkerSetup) -> Runner:
     ours.patience = OUTAGE_SECONDS
     context = Context(
         spec=setup.spec,
-        study=ours.study(setup.spec.name),
+        study=choose_place(ours, ours.study(setup.spec.name), setup.runs_place),
         store=ours,
         dataset=data.load_for(setup.spec, setup.data_dir),
         device=trainer.choose_device(setup.device),

@@ -87,6 +87,8 @@ def explore(
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
+            if not budget.over:
+                catch_up(study.cost_model, most=None)
     finished = len(explorer.history.finished)
     return Outcome(study=study.row, trials=finished, exhausted=explorer.exhausted, spent=explorer.spent)
 

@@ -21,17 +21,19 @@ def join_study(
     data_dir: Path | str | None = None,
     device: str | None = None,
     precision: str | None = None,
+    runs: str | None = None,
 ) -> OpenStudy:
     """The study of this name as it is stored, ready to be explored: `explore(join_study("quick", "postgresql://..."))`.
 
     Arguments:
         dataset: where the study's images are on this machine, if not where they were when it was started; they are compared.
-        storage, data_dir, device, precision: as for `open_study`.
+        storage, data_dir, device, precision, runs: as for `open_study`.
 
     Raises UserErrors: InputError for a study that is not there, or other images; MachineError as `open_study`.
     """
     url = storage if isinstance(storage, URL) else store.open_url(storage)
-    return open_study(stored_spec(name, url, dataset), url, data_dir=data_dir, device=device, precision=precision)
+    spec = stored_spec(name, url, dataset)
+    return open_study(spec, url, data_dir=data_dir, device=device, precision=precision, runs=runs)
 
 
 def stored_spec(name: str, storage: URL | str | None = None, dataset: str | None = None) -> StudySpec:

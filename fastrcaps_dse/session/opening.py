@@ -86,6 +86,7 @@ def open_study(
     dataset = data.load_for(spec, data_dir)
     check_designs(spec, dataset.shape)
     url = storage if isinstance(storage, URL) else store.open_url(storage)
+    store.warn_of_network_disk(url)
     named = store.named_place(runs)
     if named is not None:
         store.check_place(named)  # before the study is made

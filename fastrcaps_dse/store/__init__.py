@@ -6,10 +6,12 @@ Reading needs no Optuna. This room owns SQLAlchemy and fsspec.
 
 from sqlalchemy.engine import URL
 
+from fastrcaps_dse.store.answer import Answer, answer_of
 from fastrcaps_dse.store.claims import Full, Superseded, Taken
 from fastrcaps_dse.store.connection import OUTAGE_SECONDS, is_outage
 from fastrcaps_dse.store.creation import make_tables, opening_alone, restart_patience
 from fastrcaps_dse.store.database import Store, StudyState
+from fastrcaps_dse.store.network_disks import network_disk_of, warn_of_network_disk
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
 from fastrcaps_dse.store.recount import (
@@ -48,6 +50,7 @@ __all__ = [
     "UNFINISHED",
     "URL",
     "AlgorithmChoice",
+    "Answer",
     "EpochRow",
     "Full",
     "Note",
@@ -63,6 +66,7 @@ __all__ = [
     "Taken",
     "TrialRow",
     "Worker",
+    "answer_of",
     "any_alive",
     "apply_recounts",
     "attempt_folder",
@@ -81,6 +85,7 @@ __all__ = [
     "make_tables",
     "measured_devices",
     "named_place",
+    "network_disk_of",
     "notes_of",
     "open_url",
     "opening_alone",
@@ -96,6 +101,7 @@ __all__ = [
     "set_reference",
     "sqlite_path",
     "url_text",
+    "warn_of_network_disk",
     "without_password",
     "worker_name",
     "workers_of",

@@ -177,7 +177,16 @@ class Store(ClaimedRuns, MeasuredTables):
         c, n, count = tables.run.c, tables.note.c, sa.func.count
         noted = sa.select(sa.func.max(n.changed)).where(n.study_id == study_id).scalar_subquery()
         notes = sa.select(count(n.trial)).where(n.study_id == study_id).scalar_subquery()
-        facts = (count(), count(c.ended), sa.func.max(c.heartbeat), sa.func.max(c.ended), noted, notes)
+        revision = sa.select(tables.study.c.revision).where(tables.study.c.study_id == study_id).scalar_subquery()
+        facts = (
+            count(),
+            count(c.ended),
+            sa.func.max(c.heartbeat),
+            sa.func.max(c.ended),
+            noted,
+            notes,
+            revision.label("revision"),
+        )
         found = self.rows(sa.select(*facts).where(c.study_id == study_id))[0]
         trained = sum(is_alive(row["owner"], row["heartbeat"], row["now"]) for row in self.owners(study_id))
         return (*found.values(), trained)

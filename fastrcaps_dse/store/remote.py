@@ -21,6 +21,7 @@ TOLD_AFTER = 3.0  # s of waiting
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # s between two tries
 EXAMPLES = "e.g. /mnt/shared/runs or s3://BUCKET/FOLDER"
 PARTIAL = ".partial"  # the end of the name of a file that is not whole yet
+PROBE = ".check-"  # the start of the name of a file that is written to see whether that works
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"}
 """Schemes of object stores, where a file is there once its upload is complete: it needs no name for the meantime."""
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
@@ -168,7 +169,7 @@ class Remote:
 
     def check(self) -> None:
         """Raises MachineError where files cannot be written, read and deleted."""
-        name, text = f".check-{uuid.uuid4().hex[:8]}", b"fastrcaps-dse"
+        name, text = f"{PROBE}{uuid.uuid4().hex[:8]}", b"fastrcaps-dse"
 
         def test() -> None:
             system, root = self._open()

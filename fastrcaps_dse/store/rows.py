@@ -144,6 +144,7 @@ def run_row(row: Any) -> RunRow:
         Measurement(
             values={**{name: float(row[name]) for name in VALUE_COLUMNS}, **(row["others"] or {})},
             **{name: row[name] for name in ("test_acc", "selected_epoch", "pruned_after")},
+            time_estimated=bool(row["time_estimated"]),
         )
         if measured
         else None

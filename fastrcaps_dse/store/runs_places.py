@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.store import tables
-from fastrcaps_dse.store.remote import OUTAGE_SECONDS, PARTIAL, Remote, is_remote, masked, parse_place
+from fastrcaps_dse.store.remote import OUTAGE_SECONDS, PARTIAL, PROBE, Remote, is_remote, masked, parse_place
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,8 @@ class RunsPlace:
 
     def files(self) -> dict[str, int]:
         """The bytes of each file behind the URL, by its path below it; nothing for a place that is a folder. Raises MachineError."""
-        return {} if self.remote is None else self.remote.files()
+        found = {} if self.remote is None else self.remote.files()
+        return {name: size for name, size in found.items() if not name.startswith(PROBE)}  # another process may be checking
 
     def _name(self, path: Path) -> str:
         """The name behind the URL of a path in the working copy."""
@@ -192,11 +193,11 @@ def found_folder(stored: str) -> Path:
 
 
 def _check_folder(folder: Path) -> None:
-    probe = folder / f".check-{uuid.uuid4().hex[:8]}"
+    probe = folder / f"{PROBE}{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(
             f"the runs' files cannot be written to {folder}: {error.strerror}", "name another folder with --runs"

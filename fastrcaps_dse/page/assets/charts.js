@@ -22,13 +22,13 @@ function kindScale(kinds, from, to) {
 
 const scaleText = (scale, tick) => (scale.text ? scale.text(tick) : scale.name === null ? shortened(String(tick)) : valueTick(scale.name, tick));
 
-// An empty chart with its axes. { node, plot }: the drawing, and the group for marks.
-function chartOf({ width, height, label, x, y, xTitle, yTitle }) {
+// An empty chart with its axes. { node, plot }: the drawing, and the group for marks. `left` is where the plot begins, in px.
+function chartOf({ width, height, label, x, y, xTitle, yTitle, left = ROOM.left }) {
   const node = svg('svg', { width, height, viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label, class: 'chart' });
   const bottom = height - ROOM.bottom;
   const texts = x.ticks.map((tick) => scaleText(x, tick));
   const need = LETTER * Math.max(...texts.map((text) => text.length)) + 8;
-  const room = (width - ROOM.left - ROOM.right) / texts.length;
+  const room = (width - left - ROOM.right) / texts.length;
   const every = Math.max(1, Math.ceil(need / (2 * room))); // of two rows of texts, where one has no room for all
   x.ticks.forEach((tick, k) => {
     if (k % every) return;
@@ -40,13 +40,13 @@ function chartOf({ width, height, label, x, y, xTitle, yTitle }) {
   });
   for (const tick of y.ticks) {
     node.append(
-      svg('line', { class: 'grid', x1: ROOM.left, x2: width - ROOM.right, y1: y.at(tick), y2: y.at(tick) }),
-      svg('text', { x: ROOM.left - 6, y: y.at(tick) + 4, 'text-anchor': 'end' }, scaleText(y, tick)),
+      svg('line', { class: 'grid', x1: left, x2: width - ROOM.right, y1: y.at(tick), y2: y.at(tick) }),
+      svg('text', { x: left - 6, y: y.at(tick) + 4, 'text-anchor': 'end' }, scaleText(y, tick)),
     );
   }
   const plot = svg('g', {});
   node.append(
-    svg('text', { class: 'title', x: (ROOM.left + width - ROOM.right) / 2, y: height - 6, 'text-anchor': 'middle' }, xTitle),
+    svg('text', { class: 'title', x: (left + width - ROOM.right) / 2, y: height - 6, 'text-anchor': 'middle' }, xTitle),
     plot,
   );
   if (yTitle) node.append(svg('text', { class: 'title', transform: `translate(12 ${(ROOM.top + bottom) / 2}) rotate(-90)`, 'text-anchor': 'middle' }, yTitle));

@@ -1,5 +1,6 @@
 // The runs by wall clock, a row for each worker.
 const LANE = 26; // px
+const LANE_NAME = 0.3; // of the width, at most
 const MOST_BARS = 4000; // drawn; of a larger study the latest
 
 class Timeline extends Panel {
@@ -35,12 +36,13 @@ class Timeline extends Panel {
     const times = drawn.flatMap(([, , from, to]) => [from, to ?? now]).map((t) => Math.max(0, t));
     const [width, height] = [Math.max(240, this.body.clientWidth), ROOM.top + ROOM.bottom + LANE * lanes.length];
     const hasHosts = new Set(lanes.map(([, host]) => host)).size > 1;
-    const named = ([device, host]) => (hasHosts && host ? `${host}: ${device}` : device);
-    const x = { ...scaleOf(times, { name: 'time', pad: 0 }, ROOM.left + 60, width - ROOM.right) };
+    const names = lanes.map(([device, host]) => (hasHosts && host ? `${host}: ${device}` : device));
+    const left = Math.min(LANE_NAME * width, 10 + Math.max(...names.map((name) => widthOf(name))));
+    const x = { ...scaleOf(times, { name: 'time', pad: 0 }, left + 4, width - ROOM.right - 12) };
     x.text = (t) => (t === 0 ? '0' : valueTick('time', t));
-    const y = { at: (lane) => ROOM.top + LANE * (lane + 0.5), ticks: lanes.map((_, k) => k), text: (k) => shortened(named(lanes[k])) };
+    const y = { at: (lane) => ROOM.top + LANE * (lane + 0.5), ticks: lanes.map((_, k) => k), text: (k) => fitted(names[k], left - 8) };
     const begun = new Date(1000 * origin).toLocaleString();
-    const { node, plot } = chartOf({ width, height, label: 'Runs by wall clock; the table holds the states', x, y, xTitle: `since ${begun}` });
+    const { node, plot } = chartOf({ width, height, label: 'Runs by wall clock; the table holds the states', x, y, left, xTitle: `since ${begun}` });
     for (const [trial, seed, from, to, state, lane, worker] of drawn) {
       const end = to ?? Math.max(now, from);
       const bar = svg('rect', { x: x.at(from), width: Math.max(1.5, x.at(end) - x.at(from)), y: y.at(lane) - 8, height: 16, class: `run ${state}` });
