@@ -102,7 +102,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--designs", type=int, default=120, help="of that study")
     made.add_argument("--engines", default="postgresql,sqlite")
     made.add_argument("--processes", default="1,2,4,8", help="of the throughput")
-    made.add_argument("--workers", default="10,100,1000", help="that the simulation of the throughput has")
     made.add_argument("--window", type=float, default=10.0, help="seconds of each figure of the throughput")
     made.add_argument("--add", action="store_true", help="add to the findings of the record that is there")
     made.add_argument("--no-record", action="store_true")

@@ -81,7 +81,7 @@ def kill_and_continue(study: KilledStudy, findings: Findings) -> None:
         leader = process.pid
         assert leader is not None
         findings.attempts += 1
-        tracer, moment, name = None, None if last else random_.uniform(0.0, seconds), "random"
+        tracer, moment, name = None, None if last else seconds * random_.uniform(0.0, 0.8), "random"
         if at_call:
             name = random_.choice([call for call in WRITES if calls.get(call)])
             tracer = soak_study.trace(leader, study.folder, call=name, number=random_.randint(1, calls[name]))

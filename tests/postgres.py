@@ -102,7 +102,7 @@ def create_database(server: URL, name: str) -> URL:
 
 
 def find_programs() -> Path:
-    """The folder of initdb and postgres: where the shell finds them, or where Debian has them. Raises NoServer."""
+    """The folder of initdb and postgres: on the path, or where Debian has them. Raises NoServer."""
     folders = [Path(found).resolve().parent for found in (shutil.which("initdb"),) if found]
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in folders:
