@@ -89,6 +89,7 @@ def explore(
         precision=device.precision,
         workers=parse_workers(workers),
         fresh=spend.fresh,
+        joins=search.join is not None,
         reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
         logs=spend.log or (),
@@ -171,6 +172,10 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(f"racing: {counted(raced, 'further run')} of designs that may or may not be on the front")
     if outcome.spent:
         hint(f"the time of --budget is over after {counted(outcome.trials, 'trial')}; rerun to continue")
+    if outcome.elsewhere:
+        hint(
+            f"{counted(outcome.elsewhere, 'design')} still under way in other processes: `fastrcaps-dse studies --workers` lists them"
+        )
     if outcome.exhausted:
         hint(f"the design space is exhausted: {_all_measured(outcome.trials)}")
 

@@ -28,6 +28,7 @@ class HowToRun:
     precision: str | None = None
     workers: int | None = 1  # None for as many as the GPUs have use for, or as fill the cores of a processor
     fresh: bool = False
+    joins: bool = False  # the study is not extended
     reference: str | None = None  # the device in whose step times the study is counted; None for the one that it has
     budget: float | None = None  # s
     logs: Sequence[str] = ()  # "csv=DIR", "tensorboard=DIR", "mlflow=URI"
@@ -75,7 +76,13 @@ def _run(
     progress.stage(f"reading the data set {visible(spec.dataset)}")
     with (
         session.open_study(
-            spec, how.storage, data_dir=how.data_dir, device=how.device, precision=how.precision, runs=how.runs
+            spec,
+            how.storage,
+            data_dir=how.data_dir,
+            device=how.device,
+            precision=how.precision,
+            runs=how.runs,
+            joins=how.joins,
         ) as study,
         ExitStack() as stack,
     ):

@@ -120,6 +120,10 @@ class Runner:
         with suppress(UserError):  # a process that cannot write ends, and its runs count as interrupted anyway
             self.context.store.leave_run(request.run_id, request.attempt)
 
+    def left_runs(self) -> set[int]:
+        """The ids of the study's runs that no living process has, as far as is known."""
+        return {run.run_id for run in self.context.store.left_runs(self.context.study.study_id)}
+
     def renew(self, request: Request, code: int | None) -> Request | Message:
         """The request of a worker that has died with an exit code, for another one; how it has ended, if that is too often without a
         new epoch, or if another exploration was faster.

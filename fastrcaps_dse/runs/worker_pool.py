@@ -10,7 +10,8 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -26,7 +27,7 @@ from fastrcaps_dse.runs.cost_model import CostModel
 from fastrcaps_dse.runs.place_choice import choose_place
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.protocols import LAST_MESSAGES, Message, Request
-from fastrcaps_dse.store import OUTAGE_SECONDS, URL, Store
+from fastrcaps_dse.store import HEARTBEAT_SECONDS, OUTAGE_SECONDS, URL, Store
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ class WorkerPool:
         """`runner`, of the exploring process, keeps the failure of a run whose workers have died."""
         self.setups, self.runner = setups, runner
         self.processes: list[_Worker] = []
+        self.looked = time.monotonic()  # when workers were looked at that may be frozen
+        self.silent: set[int] = set()  # ids of their runs that had given no sign of life then
 
     @property
     def workers(self) -> int:
@@ -181,13 +184,23 @@ class WorkerPool:
             busy = {worker.pipe: worker for worker in self.processes if worker.request is not None}
             if not busy:
                 return
-            for pipe in connection.wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                message = self._heard(worker)
+            heard = connection.wait(list(busy), timeout=HEARTBEAT_SECONDS)
+            for worker in [busy[pipe] for pipe in heard] + self._frozen(busy.values()):  # type: ignore[index]
+                message = self._heard(worker) if worker.pipe.poll() else self._replaced(worker)
                 if isinstance(message, LAST_MESSAGES):
                     worker.request = None
                 if message is not None:
                     yield message
+
+    def _frozen(self, busy: Iterable[_Worker]) -> list[_Worker]:
+        """Workers that have given no sign of life for too long: at two looks, as this process may have been frozen with them."""
+        now = time.monotonic()
+        if now < self.looked + HEARTBEAT_SECONDS:
+            return []
+        self.looked = now
+        left = self.runner.left_runs()
+        before, self.silent = self.silent, {w.request.run_id for w in busy if w.request is not None} & left
+        return [w for w in busy if w.request is not None and w.request.run_id in before & self.silent and not w.pipe.poll()]
 
     def _heard(self, worker: _Worker) -> Message | None:
         """The next message of a worker; None for what is none, such as its log. Raises UserErrors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from optuna.exceptions import StorageInternalError
@@ -13,7 +13,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.search.optuna_storage import OptunaStudy
-from fastrcaps_dse.store import Full, RunRow, Store, StudyRow, grouped_trials
+from fastrcaps_dse.store import EpochRow, Full, RunRow, Store, StudyRow, TrialRow, grouped_trials
 
 MIRROR_PAUSE = 2.0  # s between two looks of Optuna's tables at ours
 MIRROR_PATIENCE = 60.0  # s to wait for another process that writes them, at the end
@@ -97,5 +97,14 @@ class StoreBoard:
         running = {row.trial for row in self.store.unfinished_runs(self.study.study_id)}
         runs = self.store.runs_of_trials(self.study.study_id, changed | running)
         trials = grouped_trials(runs, self.study.identity["seeds"])
-        self.optuna.mirror(((trial, self.store.epochs(trial.runs[0].run_id)) for trial in trials), self.limits)
+        self.optuna.mirror(self._with_epochs(trials), self.limits)
         self.mirrored = revision
+
+    def _with_epochs(self, trials: Sequence[TrialRow]) -> Iterator[tuple[TrialRow, Sequence[EpochRow]]]:
+        """Each design with the epochs of its first run; the right to write is extended while there are many."""
+        extended = time.monotonic()
+        for trial in trials:
+            if time.monotonic() > extended + MIRROR_PAUSE:
+                extended = time.monotonic()
+                self.store.go_on_mirroring(self.study.study_id)
+            yield trial, self.store.epochs(trial.runs[0].run_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastrcaps_dse.problem.objectives import Measurement, mean_measurement
 from fastrcaps_dse.problem.space import DesignPoint
@@ -42,13 +42,12 @@ class History:
     open: dict[int, OpenTrial] = field(default_factory=dict)  # by number
     keys: set[str] = field(default_factory=set)  # of the designs that have a trial
     ended: dict[int, FinishedTrial] = field(default_factory=dict)  # those of `finished`, by number
+    closed: dict[int, OpenTrial] = field(default_factory=dict)  # the same, by seeds, which racing may add
 
     def take(self, run: RunRow) -> None:
-        """Take in a run as it is now. A trial that has ended stays as it is."""
+        """Take in a run as it is now. A trial that has ended stays so; its mean follows what is counted anew, and further seeds."""
         self.keys.add(run.design.key)
-        if run.trial in self.ended:
-            return
-        trial = self.open.setdefault(run.trial, OpenTrial(number=run.trial, point=run.design))
+        trial = self.closed.get(run.trial) or self.open.setdefault(run.trial, OpenTrial(number=run.trial, point=run.design))
         trial.left.discard(run.seed)
         trial.under_way.discard(run.seed)
         match run.state:
@@ -60,7 +59,10 @@ class History:
                 trial.is_failed = True
             case "done" if run.measurement is not None:
                 trial.measured[run.seed] = run.measurement
-        self._end_if_complete(trial)
+        if run.trial in self.ended:
+            self._measure_again(trial)
+        else:
+            self._end_if_complete(trial)
 
     def set_left(self, runs: Iterable[RunRow]) -> None:
         """Take in which runs nobody trains: all others that are not finished are under way."""
@@ -90,6 +92,15 @@ class History:
         if is_done or trial.is_failed:
             measurement = mean_measurement(runs) if is_done else None
             ended = FinishedTrial(number=trial.number, point=trial.point, measurement=measurement)
-            del self.open[trial.number]
+            self.closed[trial.number] = self.open.pop(trial.number)
             self.finished.append(ended)
             self.ended[trial.number] = ended
+
+    def _measure_again(self, trial: OpenTrial) -> None:
+        """Let a finished trial have the mean of all its seeds."""
+        was = self.ended[trial.number]
+        mean = mean_measurement([trial.measured[seed] for seed in sorted(trial.measured)]) if trial.measured else None
+        if was.measurement is not None and mean != was.measurement:
+            now = replace(was, measurement=mean)
+            self.finished[self.finished.index(was)] = now
+            self.ended[trial.number] = now

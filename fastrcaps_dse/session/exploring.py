@@ -41,6 +41,7 @@ class Outcome:
     trials: int  # finished ones, of all calls
     exhausted: bool  # the space has no more designs
     spent: bool  # the budget is
+    elsewhere: int = 0  # trials that other processes still train
 
 
 def explore(
@@ -89,15 +90,17 @@ def explore(
             explorer.run(chosen)
             if not budget.over:
                 catch_up(study.cost_model, most=None)
-    finished = len(explorer.history.finished)
-    return Outcome(study=study.row, trials=finished, exhausted=explorer.exhausted, spent=explorer.spent)
+    finished, elsewhere = len(explorer.history.finished), len(explorer.history.under_way)
+    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent}
+    return Outcome(study=study.row, trials=finished, elsewhere=elsewhere, **ended)
 
 
 def share_budget(study: OpenStudy, budget: Budget) -> Budget:
     """The budget of this process in the time that all processes of the study have: the first one sets their deadline, those that join
     it end with it, or earlier if their own budget does.
     """
-    left = study.store.share_deadline(study.row.study_id, budget.left if budget.limited else None)
+    seconds = budget.left if budget.limited else None
+    left = study.store.share_deadline(study.row.study_id, seconds, keeps=study.joins)
     return budget if left is None or left >= budget.left - 1.0 else start_budget(max(0.0, left), budget.clock)
 
 
@@ -162,7 +165,7 @@ def _target(study: OpenStudy, trials: int | None, budget: Budget) -> int:
     row = study.store.study(study.spec.name)
     finished = sum(trial.state in ("done", "failed") for trial in study.store.trials(row))
     others = store.any_alive(study.store.owners(row.study_id))  # a process that joins goes on to their target
-    is_on_the_way = row.target_trials > finished or (others and row.target_trials)
+    is_on_the_way = row.target_trials > finished or ((others or study.joins) and row.target_trials)
     wanted = trials if trials is not None else row.target_trials if is_on_the_way else finished + _within(study, finished)
     study.store.set_target(row.study_id, wanted)
     return wanted

@@ -29,11 +29,12 @@ def join_study(
         dataset: where the study's images are on this machine, if not where they were when it was started; they are compared.
         storage, data_dir, device, precision, runs: as for `open_study`.
 
-    Raises UserErrors: InputError for a study that is not there, or other images; MachineError as `open_study`.
+    It explores what the study is on the way to, and nothing where that is done, unless `explore` is asked for more trials. Raises
+    UserErrors: InputError for a study that is not there, or other images; MachineError as `open_study`.
     """
     url = storage if isinstance(storage, URL) else store.open_url(storage)
     spec = stored_spec(name, url, dataset)
-    return open_study(spec, url, data_dir=data_dir, device=device, precision=precision, runs=runs)
+    return open_study(spec, url, data_dir=data_dir, device=device, precision=precision, runs=runs, joins=True)
 
 
 def stored_spec(name: str, storage: URL | str | None = None, dataset: str | None = None) -> StudySpec:

@@ -31,6 +31,7 @@ class OpenStudy:
     context: Context
     optuna: OptunaStudy
     cost_model: CostModel
+    joins: bool = False  # it explores what the study is on the way to, and does not extend one that is complete
 
     @property
     def spec(self) -> StudySpec:
@@ -67,6 +68,7 @@ def open_study(
     device: str | None = None,
     precision: str | None = None,
     runs: str | None = None,
+    joins: bool = False,
 ) -> OpenStudy:
     """The study of this spec: made in the storage, or found there if it was started in the same way.
 
@@ -77,6 +79,7 @@ def open_study(
         precision: "float32" or "bfloat16", of the convolutions; by default the one that is fast on the device.
         runs: where checkpoints and weights are kept, a folder or a URL such as s3://BUCKET/FOLDER, so that runs go on on other machines;
             by default where the study has them, else FASTRCAPS_RUNS, else beside the database.
+        joins: explore what the study is on the way to, and do not extend one that is complete.
 
     Raises UserErrors for everything that can be found out before training: InputError for a study of this name that was started in
     another way, MachineError for data or a storage that is out of reach.
@@ -93,7 +96,7 @@ def open_study(
     mirror, ours, row = patiently(lambda: _open(spec, url, dataset))
     row = choose_place(ours, row, named)
     context = Context(spec=spec, study=row, store=ours, dataset=dataset, device=chosen, precision=number_type)
-    return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context))
+    return OpenStudy(context=context, optuna=mirror, cost_model=CostModel(context), joins=joins)
 
 
 def _open(spec: StudySpec, url: URL, dataset: data.DataSet) -> tuple[OptunaStudy, Store, StudyRow]:

@@ -21,7 +21,7 @@ from fastrcaps_dse.store.owner import any_alive, is_alive
 from fastrcaps_dse.store.rows import StudyRow
 from fastrcaps_dse.store.url import clear_errors, sqlite_path, url_text
 
-MIRROR_SECONDS = 30.0  # for which a process may write Optuna's trials before another one may
+MIRROR_SECONDS = 10.0  # for which a process may write Optuna's trials before another one may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +137,11 @@ class Store(ClaimedRuns, MeasuredTables):
         query = sa.select(s.revision, s.target_trials.label("target"), s.deadline, now_in(self.engine).label("now"))
         return StudyState(**self.rows(query.where(s.study_id == study_id))[0])
 
-    def share_deadline(self, study_id: int, seconds: float | None) -> float | None:
-        """The seconds until the deadline of a study's processes; None where it has none.
+    def share_deadline(self, study_id: int, seconds: float | None, *, keeps: bool = False) -> float | None:
+        """The seconds until the deadline of a study's processes, negative once it is over; None where it has none.
 
-        The process that begins sets it, `seconds` from now; one that joins others takes over what is set.
+        The process that begins sets it, `seconds` from now; one that joins others takes over what is set. One that `keeps` it does so
+        without others, too, unless it has seconds of its own.
         """
 
         def act(connection: sa.Connection) -> float | None:
@@ -148,7 +149,8 @@ class Store(ClaimedRuns, MeasuredTables):
             connection.execute(tables.study.update().where(s.study_id == study_id).values(revision=s.revision))  # locks the row
             c = tables.run.c
             running = sa.select(c.owner, c.heartbeat, now.label("now")).where((c.study_id == study_id) & (c.state == "running"))
-            if not any_alive([*connection.execute(running).mappings()]):
+            begins = seconds is not None or not keeps
+            if begins and not any_alive([*connection.execute(running).mappings()]):
                 deadline = None if seconds is None else now + seconds
                 connection.execute(tables.study.update().where(s.study_id == study_id).values(deadline=deadline))
             left: float | None = connection.scalar(sa.select(s.deadline - now).where(s.study_id == study_id))
@@ -167,6 +169,15 @@ class Store(ClaimedRuns, MeasuredTables):
             )
 
         return self.write(act)
+
+    def go_on_mirroring(self, study_id: int) -> None:
+        """Have the right to write Optuna's trials for another `MIRROR_SECONDS`."""
+        where = tables.study.c.study_id == study_id
+        self.write(
+            lambda connection: connection.execute(
+                tables.study.update().where(where).values(mirrored_until=now_in(connection) + MIRROR_SECONDS)
+            )
+        )
 
     def end_mirroring(self, study_id: int) -> None:
         """Let other processes write Optuna's trials."""
