@@ -26,8 +26,8 @@ batch_schedule = [8]
 weight_sharing = [false]
 decoder = ["small", "full"]
 """
-ELSEWHERE = ("view", "--workers", "postgresql")
-"""In a browser, in processes, in PostgreSQL: these have tests of their own."""
+ELSEWHERE = ("view", "--workers", "postgresql", "--reference")
+"""In a browser, in processes, in PostgreSQL, on a device of another machine: these have tests of their own."""
 
 
 def command_lines(text: str) -> list[list[str]]:
