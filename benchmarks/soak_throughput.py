@@ -20,14 +20,14 @@ from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.store import EpochRow, Store
 from tests.postgres import running_server
 
 MEASURED = Measurement(values={"acc": 90.0, "time": 1.0, "params": 1e6}, test_acc=90.0, selected_epoch=1)
 LOSSES = {"margin_loss": 0.1, "reconstruction_loss": 0.1, "acc": 90.0, "lr_first": 1e-3, "lr_last": 1e-3}
-SECONDS = {name: 1.0 for name in ("warm_up_seconds", "train_seconds", "eval_seconds", "counted_seconds")}
+SECONDS = dict.fromkeys(("warm_up_seconds", "train_seconds", "eval_seconds", "counted_seconds"), 1.0)
 EPOCH = EpochRow(epoch=1, batch_size=16, steps=3, **LOSSES, **SECONDS)
 SHAPE = {"channels": 1, "height": 28, "width": 28, "classes": 10}
 

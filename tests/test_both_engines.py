@@ -123,12 +123,13 @@ def test_one_process_has_a_run_until_its_heart_stops(ours: Store) -> None:
     over = claimed(second, 1)
     assert over is not None and (over.run_id, over.attempt, over.deaths) == (run.run_id, 2, 1)
     second.set_epoch(run.run_id, 2, EPOCH)
-    for late in (
+    refused: tuple[Callable[[], None], ...] = (
         lambda: first.set_epoch(run.run_id, 1, replace(EPOCH, acc=1.0)),
         lambda: first.finish_run(run.run_id, 1, MEASURED, 1.0, None),
         lambda: first.fail_run(run.run_id, 1, "x"),
         lambda: first.drop_epochs(run.run_id, 1, 0),
-    ):
+    )
+    for late in refused:
         with pytest.raises(Superseded):
             late()
     assert not first.beat(run.run_id, 1) and second.beat(run.run_id, 2)
