@@ -19,6 +19,7 @@ from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import delete_optuna_study, open_optuna_study, open_storage
 from fastrcaps_dse.store import Store, Superseded, Taken
+from fastrcaps_dse.store.claims import Full
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from tests.test_store import EPOCH, SHAPE
 
@@ -106,7 +107,7 @@ def another(ours: Store, host: str) -> Store:
     return made
 
 
-def claimed(ours: Store, seed: int, trial: int | None = 0, point: DesignPoint = POINT, **how: Any) -> store.RunRow | None:
+def claimed(ours: Store, seed: int, trial: int | None = 0, point: DesignPoint = POINT, **how: Any) -> store.RunRow:
     return ours.claim_run(ours.study().study_id, trial, design_to_dict(point), point.key, seed, **how)
 
 
@@ -114,14 +115,14 @@ def test_one_process_has_a_run_until_its_heart_stops(ours: Store) -> None:
     """The attempt fences: once another has taken a run over, all writes of the earlier process are refused, and change nothing."""
     first, second = another(ours, "a"), another(ours, "b")
     run = claimed(first, 1)
-    assert run is not None and run.attempt == 1
+    assert run.attempt == 1
     with pytest.raises(Taken):
         claimed(second, 1)
     age = sa.update(store.tables.run).values(heartbeat=store.tables.run.c.heartbeat - 2 * store.STALE_SECONDS)
     with ours.engine.begin() as connection:
         connection.execute(age.where(store.tables.run.c.run_id == run.run_id))
     over = claimed(second, 1)
-    assert over is not None and (over.run_id, over.attempt, over.deaths) == (run.run_id, 2, 1)
+    assert (over.run_id, over.attempt, over.deaths) == (run.run_id, 2, 1)
     second.set_epoch(run.run_id, 2, EPOCH)
     refused: tuple[Callable[[], None], ...] = (
         lambda: first.set_epoch(run.run_id, 1, replace(EPOCH, acc=1.0)),
@@ -153,7 +154,7 @@ def test_processes_that_claim_at_once_never_share_a_run(ours: Store) -> None:
                 run = claimed(machine, 0, None, point, most=25)
             except Taken:
                 continue
-            if run is None:
+            except Full:
                 return got
             got.append(run.trial)
         return got
