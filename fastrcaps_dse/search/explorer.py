@@ -78,7 +78,7 @@ class Explorer:
     # --- what comes next ----------------------------------------------------------------------------------------------
 
     def next_request(self) -> Request | None:
-        """The next run: a further seed of a trial, a run that nobody trains any more, or a new design.
+        """The next run: a further seed of a trial, one that was left, or a new design.
 
         Where there is none and this process has nothing else to do, it waits until it is certain that all others live.
         """

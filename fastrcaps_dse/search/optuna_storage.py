@@ -98,9 +98,9 @@ class OptunaStudy:
         With each design come the epochs of its first run, whose accuracies become the intermediate values; `limits` become constraints
         of measured trials.
         """
-        known = {trial.user_attrs.get("design"): trial for trial in self.study.get_trials(deepcopy=False)}
+        by_design = {trial.user_attrs.get("design"): trial for trial in self.study.get_trials(deepcopy=False)}
         for trial, epochs in trials:
-            found = known.get(trial.design.key)
+            found = by_design.get(trial.design.key)
             accuracies = {epoch.epoch: epoch.acc for epoch in epochs}
             constraints = constraints_of(limits, trial.measurement) if trial.measurement is not None else {}
             if found is None:

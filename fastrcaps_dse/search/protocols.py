@@ -169,7 +169,7 @@ class Board(Protocol):
         """The runs whose state has changed since the last call, by this process or another, by trial and seed."""
 
     def left(self) -> Sequence[RunRow]:
-        """The runs that are not finished and that nobody trains."""
+        """The runs that were left: they are not finished, and no living process has them."""
 
     def is_doubtful(self) -> bool:
         """Whether a process that trains a run has not been heard of for a while, so that it may have died."""

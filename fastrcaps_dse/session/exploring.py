@@ -147,9 +147,9 @@ def _in_process(study: OpenStudy, budget: Budget) -> Executor:
 
 def _board(study: OpenStudy, limits: Sequence[Limit] = (), target: int | None = None) -> StoreBoard:
     """The board of the study, with the trials that an earlier version had only announced."""
-    known = {run.design.key for run in study.store.runs(study.row.study_id)}
+    tried = {run.design.key for run in study.store.runs(study.row.study_id)}
     for number, point in study.optuna.announced():
-        if point.key in known:
+        if point.key in tried:
             continue
         study.store.adopt_run(study.row.study_id, number, design_to_dict(point), point.key, study.spec.seed)
     most = target if target == UNBOUNDED else None

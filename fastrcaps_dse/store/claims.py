@@ -44,7 +44,7 @@ class ClaimedRuns(RunTables):
     def claim_run(
         self, study_id: int, trial: int | None, design: Mapping[str, Any], key: str, seed: int, *, most: int | None = None
     ) -> RunRow:
-        """The run of this design and seed, which this process has from now on: a new one, or one that nobody trains any more.
+        """The run of this design and seed, which this process has from now on: a new one, or one that was left.
 
         Arguments:
             trial: the design's number; None for a new design, which gets the next one.
@@ -71,7 +71,7 @@ class ClaimedRuns(RunTables):
         return self.write(act)
 
     def _take_over(self, connection: sa.Connection, found: Any, revision: int) -> RunRow:
-        """Begin another attempt of a run that nobody trains. Raises Taken where somebody does, or it is finished."""
+        """Begin another attempt of a run that was left. Raises Taken where a living process has it, or it is finished."""
         abandoned = found["owner"] == self.owner or not is_alive(found["owner"], found["heartbeat"], found["now"])
         if found["state"] != "running" or not abandoned:
             raise Taken
@@ -113,7 +113,7 @@ class ClaimedRuns(RunTables):
         return self.write(act)
 
     def leave_run(self, run_id: int, attempt: int) -> None:
-        """Note that nobody trains this run any more, unless it is finished or another process has it."""
+        """Note that this process leaves a run, unless it is finished or another process has it."""
 
         def act(connection: sa.Connection) -> None:
             found = self._one(connection, (c.run_id == run_id) & (c.attempt == attempt) & (c.state == "running"))

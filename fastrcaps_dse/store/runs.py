@@ -43,7 +43,7 @@ class RunTables(Database):
         return self._runs((c.study_id == study_id) & c.trial.in_(trials))
 
     def left_runs(self, study_id: int) -> list[RunRow]:
-        """The runs that nobody trains although they are not finished, by trial and seed."""
+        """The runs that are not finished, and that no living process has, by trial and seed."""
         here = f'["{host_name()}",%'
         asked = c.owner.is_(None) | (c.heartbeat < self._now() - STALE_SECONDS) | c.owner.like(here)
         found = self._runs((c.study_id == study_id) & (c.state == "running") & asked)
