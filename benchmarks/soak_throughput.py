@@ -20,7 +20,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
-from fastrcaps_dse.problem.study_spec import parse_study
+from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
 from fastrcaps_dse.store import EpochRow, Store
 from tests.postgres import running_server
@@ -60,7 +60,6 @@ def _work(url: store.URL, number: int, start: float, end: float, told: Queue[lis
         begun = time.monotonic()
         run = ours.claim_run(study_id, None, design_to_dict(point), point.key, 0)
         claims.append(time.monotonic() - begun)
-        assert run is not None
         ours.set_epoch(run.run_id, run.attempt, EPOCH)
         ours.finish_run(run.run_id, run.attempt, MEASURED, 1.0, None)
     told.put(claims)

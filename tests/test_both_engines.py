@@ -18,7 +18,8 @@ from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint, design_to_dict
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.search.optuna_storage import delete_optuna_study, open_optuna_study, open_storage
-from fastrcaps_dse.store import Full, Store, Superseded, Taken
+from fastrcaps_dse.store import Store, Superseded, Taken
+from fastrcaps_dse.store.claims import Full
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
 from tests.test_store import EPOCH, SHAPE
 
@@ -123,13 +124,13 @@ def test_one_process_has_a_run_until_its_heart_stops(ours: Store) -> None:
     over = claimed(second, 1)
     assert (over.run_id, over.attempt, over.deaths) == (run.run_id, 2, 1)
     second.set_epoch(run.run_id, 2, EPOCH)
-    writes: list[Callable[[], None]] = [
+    refused: tuple[Callable[[], None], ...] = (
         lambda: first.set_epoch(run.run_id, 1, replace(EPOCH, acc=1.0)),
         lambda: first.finish_run(run.run_id, 1, MEASURED, 1.0, None),
         lambda: first.fail_run(run.run_id, 1, "x"),
         lambda: first.drop_epochs(run.run_id, 1, 0),
-    ]
-    for late in writes:
+    )
+    for late in refused:
         with pytest.raises(Superseded):
             late()
     assert not first.beat(run.run_id, 1) and second.beat(run.run_id, 2)

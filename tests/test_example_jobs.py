@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
+import yaml  # type: ignore[import-untyped]
 
-from fastrcaps_dse.cli import app
+from fastrcaps_dse.cli.app import app
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.sh"))

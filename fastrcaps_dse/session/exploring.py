@@ -70,6 +70,7 @@ def explore(
     with store.clear_errors(study.store.url):
         budget = share_budget(study, budget or Budget())
         sweep(study.store, study.row)
+        keep_front_weights(study.store, study.row)  # a process that was killed may have left those of designs off the front
         agree_on_reference(study.cost_model, reference)
         catch_up(study.cost_model)
         _warn_of_another_device(study)
