@@ -270,3 +270,33 @@ def test_an_error_of_a_worker_is_one_clear_line(tmp_path: Path, tiny: Path) -> N
     with pytest.raises(MachineError, match=r"s\.runs") as error:
         explored(study, None, 2, workers=2)
     assert error.value.hint  # which has come with the error from the other process
+
+
+class Freezer(Heard):
+    """Freezes the worker of a trial after its first epoch."""
+
+    def __init__(self, study: OpenStudy) -> None:
+        super().__init__()
+        self.study, self.frozen = study, 0
+
+    def epoch_finished(self, event: EpochFinished) -> None:
+        if event.request.trial == 0 and not self.frozen:
+            rows = self.study.store.rows(store.tables.run.select())
+            (self.frozen,) = [int(row["owner"].split(",")[1]) for row in rows if row["trial"] == 0]
+            os.kill(self.frozen, signal.SIGSTOP)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_a_frozen_worker_is_replaced(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTRCAPS_STALE", "2")  # in the workers
+    monkeypatch.setattr(worker_pool, "HEARTBEAT_SECONDS", 0.5)
+    for module in (store.owner, store.runs):
+        monkeypatch.setattr(module, "STALE_SECONDS", 2.0)
+    study = study_of(tmp_path, tiny, epochs=40)
+    heard = Freezer(study)
+    assert explored(study, heard, 2, workers=2).trials == 2 and states(study) == ["done", "done"]
+    (run, _) = study.store.runs(study.row.study_id)
+    assert run.attempt == 2 and [e.epoch for e in study.store.epochs(run.run_id)] == [*range(1, 41)]
+    with pytest.raises(ProcessLookupError):
+        os.kill(heard.frozen, 0)

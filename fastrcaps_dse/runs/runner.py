@@ -120,6 +120,11 @@ class Runner:
         with suppress(UserError):  # a process that cannot write ends, and its runs count as interrupted anyway
             self.context.store.leave_run(request.run_id, request.attempt)
 
+    def beat(self, request: Request) -> None:
+        """Say that the run of a request is about to be trained."""
+        with suppress(UserError):
+            self.context.store.beat(request.run_id, request.attempt)
+
     def left_runs(self) -> set[int]:
         """The ids of the study's runs that no living process has, as far as is known."""
         return {run.run_id for run in self.context.store.left_runs(self.context.study.study_id)}

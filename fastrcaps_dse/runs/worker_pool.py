@@ -123,6 +123,7 @@ class _Worker:
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
         self.request: Request | None = None
+        self.is_at_work = False  # it has said something of the request: from then on its own heart beats
         self.start()
 
     def start(self) -> None:
@@ -134,7 +135,7 @@ class _Worker:
         theirs.close()  # the worker alone holds its end, so that its death closes the pipe
 
     def ask(self, request: Request) -> None:
-        self.request = request
+        self.request, self.is_at_work = request, False
         with suppress(OSError):  # a dead worker's pipe will say so when it is heard
             self.pipe.send(request)
 
@@ -198,9 +199,13 @@ class WorkerPool:
         if now < self.looked + HEARTBEAT_SECONDS:
             return []
         self.looked = now
+        requests = {worker: worker.request for worker in busy if worker.request is not None}
+        for worker, request in requests.items():
+            if not worker.is_at_work:  # it still starts
+                self.runner.beat(request)
         left = self.runner.left_runs()
-        before, self.silent = self.silent, {w.request.run_id for w in busy if w.request is not None} & left
-        return [w for w in busy if w.request is not None and w.request.run_id in before & self.silent and not w.pipe.poll()]
+        before, self.silent = self.silent, {request.run_id for request in requests.values()} & left
+        return [w for w, request in requests.items() if request.run_id in before & self.silent and not w.pipe.poll()]
 
     def _heard(self, worker: _Worker) -> Message | None:
         """The next message of a worker; None for what is none, such as its log. Raises UserErrors."""
@@ -215,6 +220,7 @@ class WorkerPool:
             case Broken():
                 raise said.error
             case _:
+                worker.is_at_work = True
                 return said
 
     def _replaced(self, worker: _Worker) -> Message | None:
