@@ -34,6 +34,7 @@ class StoreBoard:
     mirrored: int = -1  # revision up to which this process knows Optuna's tables to be like ours
     mirrored_at: float = -MIRROR_PAUSE  # s, of a monotonic clock
     target: int = 0
+    until: float | None = None  # s since 1970 by the database's clock, to which this process may write Optuna's trials
 
     def changes(self) -> Sequence[RunRow]:
         """See `Board`."""
@@ -78,7 +79,8 @@ class StoreBoard:
 
     def _mirror_once(self) -> bool:
         """Whether Optuna's tables are like ours now: not while another process writes them, or the database is out of reach."""
-        if not self.store.begin_mirroring(self.study.study_id):
+        self.until = self.store.begin_mirroring(self.study.study_id)
+        if self.until is None:
             return False
         try:
             self._mirror()
@@ -87,7 +89,8 @@ class StoreBoard:
                 raise
             return False  # the next look writes what is lacking
         finally:
-            self.store.end_mirroring(self.study.study_id)
+            if self.until is not None:
+                self.store.end_mirroring(self.study.study_id, self.until)
         return True
 
     def _mirror(self) -> None:
@@ -98,13 +101,16 @@ class StoreBoard:
         runs = self.store.runs_of_trials(self.study.study_id, changed | running)
         trials = grouped_trials(runs, self.study.identity["seeds"])
         self.optuna.mirror(self._with_epochs(trials), self.limits)
-        self.mirrored = revision
+        if self.until is not None:
+            self.mirrored = revision
 
     def _with_epochs(self, trials: Sequence[TrialRow]) -> Iterator[tuple[TrialRow, Sequence[EpochRow]]]:
         """Each design with the epochs of its first run; the right to write is extended while there are many."""
         extended = time.monotonic()
         for trial in trials:
-            if time.monotonic() > extended + MIRROR_PAUSE:
+            if time.monotonic() > extended + MIRROR_PAUSE and self.until is not None:
                 extended = time.monotonic()
-                self.store.go_on_mirroring(self.study.study_id)
+                self.until = self.store.go_on_mirroring(self.study.study_id, self.until)
+            if self.until is None:  # another process writes them, as this one was frozen
+                return
             yield trial, self.store.epochs(trial.runs[0].run_id)

@@ -55,20 +55,37 @@ class ClaimedRuns(RunTables):
 
         def act(connection: sa.Connection) -> RunRow:
             revision, target = self._change(connection, study_id)
-            where = (c.study_id == study_id) & (c.design_key == key) & (c.seed == seed)
-            found = self._one(connection, where)
-            if found is not None:
-                return self._take_over(connection, found, revision)
-            number = trial if trial is not None else self._next_trial(connection, study_id)
-            if trial is None and number >= (target if most is None else most):
-                raise Full
             now = now_in(connection)
             values = {"design_key": key, "design": dict(design), "seed": seed, "state": "running", "started": now}
             claim = {"owner": self.owner, "heartbeat": now, "attempt": 1, "revision": revision}
-            connection.execute(tables.run.insert().values(study_id=study_id, trial=number, **values, **claim))
-            return self._run(self._one(connection, where))
+            facts = {"study_id": study_id, **values, **claim}
+            added = self._added(connection, facts, trial, target if most is None else most)
+            if added is not None:
+                return self._run(added)
+            found = self._one(connection, (c.study_id == study_id) & (c.design_key == key) & (c.seed == seed))
+            if found is None:
+                raise Full
+            return self._take_over(connection, found, revision)
 
         return self.write(act)
+
+    def _added(self, connection: sa.Connection, facts: Mapping[str, Any], trial: int | None, most: int) -> Any:
+        """The row of a new run, if its design and seed have none yet; a design without a number gets the next one, below `most`.
+
+        The study's row is locked, so few statements matter.
+        """
+        of_study = c.study_id == facts["study_id"]
+        following = sa.select(sa.func.coalesce(sa.func.max(c.trial) + 1, 0).label("trial")).where(of_study).subquery()
+        number = following.c.trial if trial is None else sa.literal(trial)
+        same = of_study & (c.design_key == facts["design_key"]) & (c.seed == facts["seed"])
+        is_new = ~sa.exists(sa.select(c.run_id).where(same))
+        columns = {name: v if isinstance(v, sa.ColumnElement) else sa.literal(v, c[name].type) for name, v in facts.items()}
+        row = sa.select(number, *columns.values()).select_from(following).where(is_new)
+        row = row.where(following.c.trial < most) if trial is None else row
+        insert = tables.run.insert().from_select(["trial", *columns], row)
+        if connection.dialect.insert_returning:
+            return connection.execute(insert.returning(*c, self._now().label("now"))).mappings().first()
+        return self._one(connection, same) if connection.execute(insert).rowcount == 1 else None
 
     def _take_over(self, connection: sa.Connection, found: Any, revision: int) -> RunRow:
         """Begin another attempt of a run that was left. Raises Taken where a living process has it, or it is finished."""
@@ -148,9 +165,10 @@ class ClaimedRuns(RunTables):
         def act(connection: sa.Connection) -> None:
             values = {"owner": self.owner, "heartbeat": now_in(connection), "deaths": 0}
             self._write_run(connection, run_id, attempt, **values)
+            row = asdict(epoch)
             where = (tables.epoch.c.run_id == run_id) & (tables.epoch.c.epoch == epoch.epoch)
-            connection.execute(tables.epoch.delete().where(where))
-            connection.execute(tables.epoch.insert().values(run_id=run_id, **asdict(epoch)))
+            if connection.execute(tables.epoch.update().where(where).values(**row)).rowcount == 0:
+                connection.execute(tables.epoch.insert().values(run_id=run_id, **row))
 
         self.write(act)
 
@@ -187,12 +205,12 @@ class ClaimedRuns(RunTables):
 
     def _end(self, run_id: int, attempt: int, state: str, **values: Any) -> None:
         def act(connection: sa.Connection) -> None:
-            found = self._one(connection, (c.run_id == run_id) & (c.attempt == attempt))
-            if found is not None and found["state"] == state:
-                return  # an earlier try had been carried out
-            revision, _ = self._change(connection, self._held(connection, run_id, attempt)["study_id"])
+            revision, _ = self._change(connection, sa.select(c.study_id).where(c.run_id == run_id).scalar_subquery())
             ended = {"state": state, "ended": now_in(connection), "revision": revision}
-            self._write_run(connection, run_id, attempt, **values, **ended)
+            if connection.execute(_fenced(run_id, attempt).values(**values, **ended)).rowcount == 0:
+                found = self._one(connection, (c.run_id == run_id) & (c.attempt == attempt))
+                if found is None or found["state"] != state:  # else an earlier try had been carried out
+                    raise Superseded
 
         self.write(act)
 
@@ -216,17 +234,18 @@ class ClaimedRuns(RunTables):
             raise Superseded
 
     @staticmethod
-    def _change(connection: sa.Connection, study_id: int) -> tuple[int, int]:
-        """Lock a study's row and raise its revision: (revision, how many designs it is to have)."""
+    def _change(connection: sa.Connection, study_id: int | sa.ScalarSelect[Any]) -> tuple[int, int]:
+        """Lock a study's row and raise its revision: (revision, how many designs it is to have). Raises Superseded for one that is gone."""
         s = tables.study.c
-        connection.execute(tables.study.update().where(s.study_id == study_id).values(revision=s.revision + 1))
-        row = connection.execute(sa.select(s.revision, s.target_trials).where(s.study_id == study_id)).one()
+        raised = tables.study.update().where(s.study_id == study_id).values(revision=s.revision + 1)
+        if connection.dialect.update_returning:
+            row = connection.execute(raised.returning(s.revision, s.target_trials)).first()
+        else:
+            connection.execute(raised)
+            row = connection.execute(sa.select(s.revision, s.target_trials).where(s.study_id == study_id)).first()
+        if row is None:
+            raise Superseded
         return row.revision, row.target_trials
-
-    @staticmethod
-    def _next_trial(connection: sa.Connection, study_id: int) -> int:
-        last = connection.scalar(sa.select(sa.func.max(c.trial)).where(c.study_id == study_id))
-        return 0 if last is None else last + 1
 
 
 def _fenced(run_id: int, attempt: int) -> sa.Update:

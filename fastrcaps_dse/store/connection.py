@@ -31,6 +31,8 @@ class Database:
         """`runs` is the folder of all runs' files, by default that of the URL."""
         self.url, self.read_only = url, read_only
         self.engine = make_engine(url, read_only=read_only)
+        alone = {"isolation_level": "AUTOCOMMIT"} if self.engine.dialect.name == "postgresql" else {}
+        self._reader = self.engine.execution_options(**alone)  # a query needs no transaction
         self._writer = self.engine.execution_options(takes_write_lock=True)
         self.patience = 0.0
         self.owner = process_name()  # as which it owns runs
@@ -60,16 +62,19 @@ class Database:
             return act(connection)
 
     def _fetched(self, query: sa.Select[Any]) -> list[Any]:
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             return list(connection.execute(query).mappings())
 
     def _patiently(self, act: Callable[[], T]) -> T:
         """Try until the database answers, for so long as patience lasts."""
-        start, pause, is_told = time.monotonic(), FIRST_PAUSE, False
+        start, pause, is_told, is_lost = time.monotonic(), FIRST_PAUSE, False, False
         while True:
             try:
                 found = act()
             except (sa.exc.DBAPIError, ImportError) as error:
+                if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated and not is_lost:
+                    is_lost = True  # a connection that was kept from before a restart
+                    continue
                 waited = time.monotonic() - start
                 if not is_outage(error) or waited > self.patience:
                     raise translate(error, self.url) from None

@@ -158,30 +158,31 @@ class Store(ClaimedRuns, MeasuredTables):
 
         return self.write(act)
 
-    def begin_mirroring(self, study_id: int) -> bool:
-        """Whether this process may write Optuna's trials, for `MIRROR_SECONDS`, as no other does."""
+    def begin_mirroring(self, study_id: int) -> float | None:
+        """The right of this process to write Optuna's trials, for `MIRROR_SECONDS`: when it ends; None while another process has it."""
+        until = tables.study.c.mirrored_until
+        return self._mirroring_until(study_id, until.is_(None) | (until < now_in(self.engine)))
 
-        def act(connection: sa.Connection) -> bool:
-            s, now = tables.study.c, now_in(connection)
-            free = (s.study_id == study_id) & (s.mirrored_until.is_(None) | (s.mirrored_until < now))
-            return bool(
-                connection.execute(tables.study.update().where(free).values(mirrored_until=now + MIRROR_SECONDS)).rowcount
-            )
+    def go_on_mirroring(self, study_id: int, until: float) -> float | None:
+        """Another `MIRROR_SECONDS` of a right that ends then; None where another process has it by now."""
+        return self._mirroring_until(study_id, tables.study.c.mirrored_until == until)
+
+    def _mirroring_until(self, study_id: int, condition: sa.ColumnElement[bool]) -> float | None:
+        def act(connection: sa.Connection) -> float | None:
+            s, where = tables.study.c, tables.study.c.study_id == study_id
+            until = now_in(connection) + MIRROR_SECONDS
+            if connection.execute(tables.study.update().where(where & condition).values(mirrored_until=until)).rowcount == 0:
+                return None
+            got: float | None = connection.scalar(sa.select(s.mirrored_until).where(where))
+            return got
 
         return self.write(act)
 
-    def go_on_mirroring(self, study_id: int) -> None:
-        """Have the right to write Optuna's trials for another `MIRROR_SECONDS`."""
-        where = tables.study.c.study_id == study_id
-        self.write(
-            lambda connection: connection.execute(
-                tables.study.update().where(where).values(mirrored_until=now_in(connection) + MIRROR_SECONDS)
-            )
-        )
-
-    def end_mirroring(self, study_id: int) -> None:
-        """Let other processes write Optuna's trials."""
-        self.set_study(study_id, {"mirrored_until": None})
+    def end_mirroring(self, study_id: int, until: float) -> None:
+        """Let other processes write Optuna's trials, unless another one has the right already."""
+        s = tables.study.c
+        mine = tables.study.update().where((s.study_id == study_id) & (s.mirrored_until == until))
+        self.write(lambda connection: connection.execute(mine.values(mirrored_until=None)))
 
     def pulse(self, study_id: int) -> tuple[Any, ...]:
         """What changes whenever something of a study does: asked often, it reads the runs and the notes alone."""

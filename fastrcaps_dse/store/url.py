@@ -174,8 +174,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
         url = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "rw", "uri": "true"})
     elif read_only and url.get_backend_name() == "postgresql":
         arguments["options"] = "-c default_transaction_read_only=on"
-    options = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
-    engine = sa.create_engine(url, connect_args=arguments, **options)
+    engine = sa.create_engine(url, connect_args=arguments)
     if url.get_backend_name() == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
