@@ -97,6 +97,8 @@ def is_outage(error: BaseException) -> bool:
     if code is not None:  # classes of the SQL standard: connection, rollback, insufficient resources, operator intervention
         return str(code)[:2] in ("08", "40", "57") or str(code) == "53300"
     text = str(error.orig)
+    if "database is locked" in text:  # by a process that is frozen while it writes
+        return True
     return "sqlite" not in type(error.orig).__module__ and "password" not in text and "does not exist" not in text
 
 
