@@ -93,7 +93,8 @@ def explore(
                 catch_up(study.cost_model, most=None)
     finished, elsewhere = len(explorer.history.finished), len(explorer.history.under_way)
     ended = {"exhausted": explorer.exhausted, "spent": explorer.spent}
-    return Outcome(study=study.row, trials=finished, elsewhere=elsewhere, **ended)
+    row = study.store.study(study.spec.name)  # with the reference that it has by now
+    return Outcome(study=row, trials=finished, elsewhere=elsewhere, **ended)
 
 
 def share_budget(study: OpenStudy, budget: Budget) -> Budget:
