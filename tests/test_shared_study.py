@@ -292,3 +292,69 @@ def test_a_request_of_another_attempt_is_given_up(tmp_path: Path, tiny: Path) ->
         executor = InProcess(runner=Runner(context=study.context, cost_model=study.cost_model))
         requests = iter([request])
         assert [type(message) for message in executor.run(lambda: next(requests, None))] == [GivenUp]
+
+
+# --- joining ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_joins_a_complete_study_trains_nothing(tmp_path: Path, tiny: Path) -> None:
+    """A job of an array that starts when the others have ended does not extend the study, nor after its deadline."""
+    with opened(tmp_path, spec_of(tiny, time="measured")) as study:
+        explored(study, None, 1)
+    with session.join_study("s", str(tmp_path / "s.db"), device="cpu", precision="float32") as joined:
+        heard = Heard()
+        outcome = explored(joined, heard, None)
+        assert outcome.trials == 1 and not heard.begun and joined.store.state(joined.row.study_id).target == 1
+        with joined.store.engine.begin() as connection:  # a deadline that is over
+            connection.execute(sa.text("UPDATE fastrcaps_study SET deadline = 1.0, target_trials = 2"))
+        outcome = explored(joined, heard, None)
+        assert outcome.spent and outcome.trials == 1 and not heard.begun
+        assert explored(joined, heard, 2, budget=start_budget(1000.0)).trials == 2  # unless it is asked for
+
+
+def test_designs_of_others_are_told_at_the_end(tmp_path: Path, tiny: Path) -> None:
+    with opened(tmp_path, spec_of(tiny, time="measured")) as study:
+        point = next(p for p in study.spec.space.designs() if p not in study.spec.first_designs)
+        another(study.store).claim_run(study.row.study_id, None, design_to_dict(point), point.key, 0, most=9)
+        outcome = explored(study, None, 2)
+        assert (outcome.trials, outcome.elsewhere) == (1, 1)
+
+
+# --- Optuna's tables --------------------------------------------------------------------------------------------------
+
+
+def test_one_process_at_a_time_writes_optunas_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = open_board(fake_spec(FINITE), store.parse_url(str(tmp_path / "s.db")), 3)
+    ours, study_id = board.store, board.study.study_id
+    until = ours.begin_mirroring(study_id)
+    assert until is not None and ours.begin_mirroring(study_id) is None
+    longer = ours.go_on_mirroring(study_id, until)
+    assert longer is not None and longer >= until
+    if longer > until:
+        assert ours.go_on_mirroring(study_id, until) is None
+        ours.end_mirroring(study_id, until)  # not its right any more
+    assert ours.begin_mirroring(study_id) is None
+    ours.set_study(study_id, {"mirrored_until": 1.0})  # its process was killed, or froze
+    again = ours.begin_mirroring(study_id)
+    assert again is not None and ours.go_on_mirroring(study_id, longer) is None
+    ours.end_mirroring(study_id, longer)
+    assert ours.begin_mirroring(study_id) is None
+    ours.end_mirroring(study_id, again)
+    assert ours.begin_mirroring(study_id) is not None
+
+
+def test_a_finished_trial_follows_further_seeds_of_others(tmp_path: Path) -> None:
+    spec = fake_spec(FINITE)
+    board = open_board(spec, store.parse_url(str(tmp_path / "s.db")), 1)
+    fake = Fake()
+    fake.ours = board.store
+    explorer = Explorer(spec=spec, board=board, proposers=make_proposers(spec, forecast))
+    explorer.run(fake)
+    (ended,) = explorer.history.finished
+    theirs = another(board.store)
+    run = theirs.claim_run(board.study.study_id, ended.number, design_to_dict(ended.point), ended.point.key, 7)
+    theirs.finish_run(run.run_id, run.attempt, study_measurement(), 1.0, None)
+    assert explorer.next_request() is None
+    (again,) = explorer.history.finished
+    assert again.measurement is not None and ended.measurement is not None
+    assert again.measurement["acc"] == pytest.approx((ended.measurement["acc"] + 90.0) / 2)
