@@ -123,7 +123,7 @@ class Runner:
     def beat(self, request: Request) -> None:
         """Say that the run of a request is about to be trained."""
         with suppress(UserError):
-            self.context.store.beat(request.run_id, request.attempt)
+            self.context.store.beat_while_mine(request.run_id, request.attempt)
 
     def left_runs(self) -> set[int]:
         """The ids of the study's runs that no living process has, as far as is known."""

@@ -129,6 +129,11 @@ class ClaimedRuns(RunTables):
 
         return self.write(act)
 
+    def beat_while_mine(self, run_id: int, attempt: int) -> None:
+        """Say that a run that this process has claimed, and that another process of its exploration may have taken by now, is alive."""
+        mine = _fenced(run_id, attempt).where(c.owner == self.owner)
+        self.write(lambda connection: connection.execute(mine.values(heartbeat=now_in(connection))))
+
     def leave_run(self, run_id: int, attempt: int) -> None:
         """Note that this process leaves a run, unless it is finished or another process has it."""
 

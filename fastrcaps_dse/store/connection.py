@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from fastrcaps_dse.store.creation import restart_patience
 from fastrcaps_dse.store.owner import process_name
 from fastrcaps_dse.store.runs_places import RunsPlaces
 from fastrcaps_dse.store.url import make_engine, runs_folder, translate, url_text
@@ -76,11 +77,12 @@ class Database:
                     is_lost = True  # a connection that was kept from before a restart
                     continue
                 waited = time.monotonic() - start
-                if not is_outage(error) or waited > self.patience:
+                patience = max(self.patience, restart_patience(error))  # who only reads waits for a restart, too
+                if not is_outage(error) or waited > patience:
                     raise translate(error, self.url) from None
                 if waited > TOLD_AFTER and not is_told:
                     is_told = True
-                    logger.warning("%s does not answer: waiting, for %.0f s at most", url_text(self.url), self.patience)
+                    logger.warning("%s does not answer: waiting, for %.0f s at most", url_text(self.url), patience)
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue

@@ -13,7 +13,15 @@ from sqlalchemy.engine import URL
 from fastrcaps_dse.store.url import clear_errors, make_engine, sqlite_path
 
 LOCK = 0x46617374  # the number of our lock among the advisory locks of a PostgreSQL database
-RESTARTING = ("starting up", "shutting down", "in recovery mode", "terminating connection", "closed the connection", "is lost")
+RESTARTING = (
+    "starting up",
+    "not yet accepting connections",
+    "shutting down",
+    "in recovery mode",
+    "terminating connection",
+    "closed the connection",
+    "is lost",
+)
 RESTART_SECONDS, REFUSED_SECONDS = (
     60.0,
     3.0,

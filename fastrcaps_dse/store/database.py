@@ -53,7 +53,7 @@ class Store(ClaimedRuns, MeasuredTables):
                     tables.metadata.create_all(connection, tables=tables.OURS)
                     if connection.scalar(sa.select(tables.schema.c.version)) is None:
                         connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
-            self._check_version()
+        self._patiently(self._check_version)
 
     def _check_version(self) -> None:
         if not sa.inspect(self.engine).has_table(tables.schema.name):

@@ -31,7 +31,7 @@ def parse_url(text: str) -> URL:
     """The URL of a storage; a plain path is an SQLite file. Raises InputError, whose message tells no password."""
     if "://" not in text:
         # a URL with a slash too few would make a folder whose name has the password in it
-        if re.match(r"[A-Za-z][\w+.-]+:", text) or re.search(r":[^/]*@", text):
+        if re.match(r"[A-Za-z][\w+.-]+:", text) or re.search(r":.*@", text):
             raise InputError("the database is neither a path nor a URL: a URL has :// after its first word", EXAMPLES)
         text = f"sqlite:///{text}"
     try:
@@ -43,6 +43,10 @@ def parse_url(text: str) -> URL:
         raise InputError(f"{_scheme(text)} is not the URL of a database", EXAMPLES) from None
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
+    elif not url.password and re.search(r":.*@", text.partition("://")[2]):  # it would be told as the name of a host or a database
+        raise InputError(
+            f"the user and the password of {_scheme(text)} are not where they are read", f"write / as %2F and @ as %40; {EXAMPLES}"
+        )
     return url
 
 
