@@ -107,7 +107,7 @@ def run(arguments: Sequence[str]) -> Said:
     texts = []
     for stream in (out, err):
         stream.flush()
-        texts.append(stream.buffer.getvalue().decode(errors="replace"))  # type: ignore[attr-defined]
+        texts.append(stream.buffer.getvalue().decode(errors="replace"))
     return Said(code=code, out=texts[0], err=texts[1])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from fastrcaps_dse.cli import app
+from fastrcaps_dse.cli.app import app
 from fastrcaps_dse.cli.starting import TEMPLATE
 from tests.test_study_inputs import DIMENSIONS, FIELDS, TOP, lines
 
@@ -63,6 +63,8 @@ READS = words("front pick show trials studies clean report export-study")
 
 def command_line(seeded: random.Random) -> list[str]:
     """Arguments that end before any training: a real command with real values and hostile ones."""
+    import fastrcaps_dse.cli  # noqa: F401  (registers the commands)
+
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     if seeded.random() < 0.03:
         return seeded.choices(HOSTILE, k=seeded.randint(0, 3))
@@ -136,7 +138,18 @@ def study_file(seeded: random.Random) -> bytes:
         first = seeded.randrange(len(text) + 1)
         last = min(len(text), first + seeded.choice((0, 1, 1, 5, 60)))
         put = seeded.choice(
-            (b"", text[first:last] * 2, seeded.randbytes(3), b"\x00", b"\xff", b'"""', b"[", b"9" * 5000, b"[" * 3000)
+            (
+                b"",
+                text[first:last] * 2,
+                seeded.randbytes(3),
+                b"\x00",
+                b"\xff",
+                b'"""',
+                b"[",
+                b"9" * 5000,
+                b"0x" + b"f" * 5000,
+                b"[" * 3000,
+            )
         )
         text[first:last] = put
     return bytes(text)
