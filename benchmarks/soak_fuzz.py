@@ -64,9 +64,6 @@ class Found:
         return {"inputs": dict(self.inputs), "answers": dict(self.answers), "longest": longest, "wrong": self.wrong}
 
 
-# --- the command line -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class Said:
     """What a command has said, and how it ended."""
@@ -158,9 +155,6 @@ def _try_command(kind: str, number: int, folder: Path, prepared: Path, found: Fo
     found.wrong += [f"input {number} ({kind}): {fault}; given {(arguments, environment)!r:.500}" for fault in faults]
 
 
-# --- the page -------------------------------------------------------------------------------------------------------------
-
-
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -247,9 +241,6 @@ def _try_request(number: int, page: Page, found: Found) -> None:
     found.took("request", number, time.monotonic() - begun)
     found.answers[f"status {page.last}"] += 1
     found.wrong += [f"input {number} (request): {fault}; given {given!r:.400}" for fault in faults]
-
-
-# --- all ------------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
