@@ -1,4 +1,4 @@
-"""Explorations under bad conditions, and what holds afterwards: `kills` and `machines` (see `soak_kills`, `soak_machines`), `throughput`.
+"""Explorations under bad conditions, and what holds afterwards: see `soak_kills`, `soak_machines`, `soak_throughput`, `soak_fuzz`.
 
 Everything is seeded, bounded and on this computer alone. The record is reports/benchmarks/soak-PART.json; the exit code is 1 if anything
 was lost, done twice or left behind.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PARTS = ("kills", "machines", "throughput")
+PARTS = ("kills", "machines", "throughput", "fuzz")
 WORKERS_EVERY = 8  # of the studies that are killed, each so manieth has two workers; they take longest
 
 
@@ -78,6 +78,13 @@ def throughput(asked: argparse.Namespace, folder: Path, dataset: Path) -> dict[s
     return measure(folder, asked)
 
 
+def fuzz(asked: argparse.Namespace, folder: Path, dataset: Path) -> dict[str, Any]:
+    """See `soak_fuzz`."""
+    from benchmarks.soak_fuzz import fuzz as try_inputs
+
+    return try_inputs(folder, first=asked.first, inputs=asked.inputs, seconds=asked.seconds)
+
+
 def added(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """Findings beside those of an earlier call: numbers are summed, by name where they have names, and lists are joined."""
     total: dict[str, Any] = {}
@@ -93,7 +100,7 @@ def added(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--parts", default="kills,machines,throughput", help="some of kills, machines, throughput")
+    made.add_argument("--parts", default="kills,machines,throughput", help=f"some of {', '.join(PARTS)}")
     made.add_argument("--studies", type=int, default=48, help="that are killed")
     made.add_argument("--kills", type=int, default=5, help="at most, of each study")
     made.add_argument("--first", type=int, default=0, help="the seed: the number of the first study")
@@ -102,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--designs", type=int, default=120, help="of that study")
     made.add_argument("--engines", default="postgresql,sqlite")
     made.add_argument("--processes", default="1,2,4,8", help="of the throughput")
+    made.add_argument("--inputs", type=int, default=5000, help="that are fuzzed; the first has the number --first")
     made.add_argument("--window", type=float, default=10.0, help="seconds of each figure of the throughput")
     made.add_argument("--add", action="store_true", help="add to the findings of the record that is there")
     made.add_argument("--no-record", action="store_true")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import soak, soak_checks, soak_study
+from benchmarks import soak, soak_checks, soak_fuzz, soak_fuzz_inputs, soak_study
 from benchmarks.soak_kills import Findings, KilledStudy, kill_and_continue
 from benchmarks.soak_machines import Farm, work_together
 from fastrcaps_dse import store
@@ -68,6 +68,15 @@ def test_machines_in_postgresql_that_restarts(tiny: Path, tmp_path: Path, postgr
     found = work_together(Farm(folder=tmp_path / "farm", dataset=tiny, url=url, server=postgres_server, **how), findings)  # type: ignore[arg-type]
     assert not findings.wrong and found["designs"] == 6
     assert {"restart immediate", "restart fast"} <= set(found["happened"])
+
+
+def test_fuzzed_inputs_end_in_order(tmp_path: Path) -> None:
+    found = soak_fuzz.fuzz(tmp_path, first=0, inputs=60, seconds=60.0)
+    assert not found["wrong"] and found["numbers"] == ["0 to 59"]
+    assert found["inputs"] == dict.fromkeys(("command line", "study file", "storage URL", "request"), 15)
+    assert not [*(tmp_path / "cases").iterdir()]
+    said = soak_fuzz.Said(code=1, out="", err=f"Traceback (most recent call last):\n {soak_fuzz_inputs.SECRET}\x1b")
+    assert len([*said.faults()]) == 4  # a traceback, the secret, no line that says what is wrong, a control character
 
 
 def test_findings_add_up() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -57,8 +56,10 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} is not valid TOML: {error}", "see studies/quick.toml for an example") from None
+        repr(document)  # a number that is too long to be told is refused here, not where it is told
+    except (ValueError, RecursionError) as error:
+        why = str(error).partition(";")[0] if isinstance(error, ValueError) else "too many brackets"
+        raise InputError(f"{source} is not valid TOML: {why}", "see studies/quick.toml for an example") from None
     allowed = [f.name for f in fields(StudySpec) if f.name != "text"]
     _refuse_unknown(document, allowed, source)
     given = dict(document)
@@ -155,7 +156,7 @@ def _parse_values(name: str, value: object, source: str) -> tuple[float | str, .
     values = _choices(value, name)
     owners = [cls for cls in (*LR_POLICIES, *BATCH_SCHEDULES) if any(f.name == name for f in fields(cls))]
     for each in values:
-        is_number = type(each) in (int, float) and math.isfinite(each) and abs(each) <= MOST
+        is_number = type(each) in (int, float) and abs(each) <= MOST  # which no nan is
         if not is_number and not isinstance(each, str):
             raise InputError(f"{source}: {name} lists {each!r}", f"list numbers, e.g. {name} = [{_example(name)}]")
         convert_field(owners[0], name, each)
@@ -173,7 +174,7 @@ def _parse_range(name: str, table: Mapping[str, Any], source: str) -> Range:
     if not {"low", "high"} <= set(table):
         raise InputError(f"{source}: the range of {name} needs low and high", example)
     numbers = {key: value for key, value in table.items() if key != "log"}
-    if not all(type(n) in (int, float) and math.isfinite(n) and abs(n) <= MOST for n in numbers.values()):
+    if not all(type(n) in (int, float) and abs(n) <= MOST for n in numbers.values()):
         raise InputError(f"{source}: low, high and step of {name} must be numbers", example)
     if type(table.get("log", False)) is not bool:
         raise InputError(f"{source}: log of {name} must be true or false, got {table['log']!r}", example)

@@ -52,7 +52,7 @@ class StudySpec:
         if self.within is not None and not 0 < self.within < math.inf:
             raise InputError(f"within must be a positive duration, got {self.within:g} s", 'e.g. within = "3m"')
         if self.test_share is not None and not 0 < self.test_share <= 0.9:
-            raise InputError(f"test_share must be above 0 and at most 0.9, got {self.test_share:g}", "e.g. test_share = 0.2")
+            raise InputError(f"test_share must be above 0 and at most 0.9, got {self.test_share}", "e.g. test_share = 0.2")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
         for name, kinds in (
