@@ -43,9 +43,12 @@ def parse_url(text: str) -> URL:
         raise InputError(f"{_scheme(text)} is not the URL of a database", EXAMPLES) from None
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
-    elif not url.password and re.search(r":.*@", text.partition("://")[2]):  # it would be told as the name of a host or a database
+    elif not url.password and re.search(
+        r":.*@", text.partition("://")[2]
+    ):  # it would be told as the name of a host or a database
         raise InputError(
-            f"the user and the password of {_scheme(text)} are not where they are read", f"write / as %2F and @ as %40; {EXAMPLES}"
+            f"the user and the password of {_scheme(text)} are not where they are read",
+            f"write / as %2F and @ as %40; {EXAMPLES}",
         )
     return url
 
