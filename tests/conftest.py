@@ -64,6 +64,9 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
 
 LONGEST = (
     "memory",
+    "soak",
+    "reference",
+    "shared_study",
     "gpu_benchmark",
     "documented_commands",
     "export",

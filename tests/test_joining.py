@@ -252,6 +252,7 @@ def joins(storage: str, ready: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_processes_join_at_once(tmp_path: Path, tiny: Path, small_capsnet: None) -> None:
     """Each trains designs of its own, until the study has as many as were asked for."""
     spec = override(parse_study(EIGHT, default_name="s"), dataset=str(tiny))

@@ -152,6 +152,7 @@ def test_a_network_that_stays_away_ends_the_exploration(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_that_is_killed_goes_on_elsewhere(command: Command, tiny: Path, tmp_path: Path) -> None:
     """With workers, at the URL of a folder; killed while files arrive there."""
     space = 'network = ["lenet5"]\nlr_policy = ["fixed"]\nbatch_schedule = [16]'

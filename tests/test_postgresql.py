@@ -81,6 +81,7 @@ def test_the_commands_on_postgresql(command: Command, postgresql: store.URL, tin
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_capsnet")
+@pytest.mark.thorough
 def test_the_reference_of_a_study_in_postgresql(
     tiny: Path, postgresql: store.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,7 @@ def test_what_the_reference_lacks_is_estimated_and_then_exactly_as_a_run_on_it(
     assert exact.wall_time == estimated.wall_time and curves(ours) == curves(stored(alone))
 
 
+@pytest.mark.thorough
 def test_the_exploration_of_another_device_takes_over_what_was_measured_meanwhile(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:
@@ -237,6 +238,7 @@ def test_the_ratio_is_the_median_over_what_both_have(tmp_path: Path, tiny: Path,
         assert costs.step_seconds(other, 16) == b.step(16) * (a.step(16) / b.step(16))
 
 
+@pytest.mark.thorough
 def test_without_anything_in_common_the_seconds_of_the_own_device_count(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:
@@ -270,6 +272,7 @@ def test_forecasts_and_bounds_count_in_the_reference_and_budgets_on_this_device(
         assert costs.bounds(large, "time") is None  # an estimate rules nothing out
 
 
+@pytest.mark.thorough
 def test_a_run_that_goes_on_elsewhere_counts_all_its_epochs_alike(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:
@@ -306,6 +309,7 @@ def test_the_precision_of_the_reference_counts_and_other_software_is_another_dev
         assert study.cost_model.step_seconds(point, 16) == a.step(16, "bfloat16") and later.steps == []
 
 
+@pytest.mark.thorough
 def test_the_convolution_algorithm_of_the_reference_counts(tmp_path: Path, tiny: Path, use: Switch, b: Device) -> None:
     use(b)
     with opened(tmp_path, spec_of(tiny)) as study:
@@ -332,6 +336,7 @@ def two_estimated(place: Path, spec: StudySpec, use: Switch, a: Device, b: Devic
     assert [run.time_estimated for run in runs_of(place)] == [False, True, True]
 
 
+@pytest.mark.thorough
 def test_a_few_are_measured_between_runs_and_all_at_the_end(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:
@@ -347,6 +352,7 @@ def test_a_few_are_measured_between_runs_and_all_at_the_end(
     assert again.steps == [32] and not any(run.time_estimated for run in runs_of(tmp_path))
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_the_memory_of_the_reference_stays_estimated(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +398,7 @@ def test_a_reused_run_counts_as_its_study_counts(tmp_path: Path, tiny: Path, use
     assert measured(run)["time"] == expected_time(tmp_path, run, b.step(16))
 
 
+@pytest.mark.thorough
 def test_a_reused_run_is_estimated_where_the_reference_lacks_its_times(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:
@@ -415,6 +422,7 @@ def pruned(ours: Store, run: RunRow) -> None:
         connection.execute(tables.run.update().where(tables.run.c.run_id == run.run_id).values(**values))
 
 
+@pytest.mark.thorough
 def test_a_pruned_run_is_counted_anew_like_others(tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device) -> None:
     spec = spec_of(tiny)
     use(a)
@@ -429,6 +437,7 @@ def test_a_pruned_run_is_counted_anew_like_others(tmp_path: Path, tiny: Path, us
     assert run.reason == "dominated, whatever it reaches"
 
 
+@pytest.mark.thorough
 def test_an_estimate_neither_prunes_nor_is_pruned(tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device) -> None:
     spec = spec_of(tiny, pruning="safe")
     use(a)
@@ -452,6 +461,7 @@ def test_an_estimate_neither_prunes_nor_is_pruned(tmp_path: Path, tiny: Path, us
         assert costs(study, 8) == costs(study, 16) == 2 and costs(study, 32) == 0
 
 
+@pytest.mark.thorough
 def test_weights_that_an_estimate_may_bring_to_the_front_are_kept(
     tmp_path: Path, tiny: Path, use: Switch, a: Device, b: Device
 ) -> None:

@@ -87,6 +87,7 @@ t.explore(Path({place!r}), t.spec_of(Path({tiny!r})), Killer())
 """
 
 
+@pytest.mark.thorough
 def test_killed_at_a_random_moment_and_continued(tmp_path: Path, tiny: Path, full_size: Path) -> None:
     """SIGKILL after a random epoch, a random moment later; the continued study is the uninterrupted one, bit for bit."""
     code = KILLED.format(tests=str(Path(__file__).parent.parent), place=str(tmp_path), tiny=str(tiny))
@@ -115,7 +116,7 @@ def same_weights(a: Path, b: Path) -> bool:
     return all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("cut", ["last", "both"])
+@pytest.mark.parametrize("cut", ["last", pytest.param("both", marks=pytest.mark.thorough)])
 @pytest.mark.usefixtures("small_capsnet")
 def test_a_checkpoint_cut_short(tmp_path: Path, tiny: Path, whole: Path, cut: str) -> None:
     with pytest.raises(KeyboardInterrupt):

@@ -54,7 +54,7 @@ def claim_again(ours: Store) -> store.RunRow:
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["guided", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["guided", "tpe", pytest.param("random", marks=pytest.mark.thorough)])
 def test_processes_at_once_train_every_design_once(tmp_path: Path, sampler: str) -> None:
     spec = fake_spec(FINITE, sampler=sampler, seeds=2)
     fakes = [Fake() for _ in range(4)]
@@ -188,7 +188,7 @@ class Frozen(Heard):
             self.study.store.set_target(self.study.row.study_id, 2)
 
 
-@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_a_frozen_process_learns_that_its_run_is_taken_over_and_goes_on_with_another(
     tmp_path: Path, tiny: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_killed_at_system_calls(tiny: Path, tmp_path: Path, workers: int) -> Non
     assert not findings.wrong and findings.studies == 2 and sum(findings.kills.values()) > 1
 
 
+@pytest.mark.thorough
 def test_machines_in_sqlite(tiny: Path, tmp_path: Path) -> None:
     """Three machines, of which one is killed and replaced and one freezes; then the checks see what is broken by hand."""
     findings, url = Findings(), store.parse_url(str(tmp_path / "s.db"))

@@ -41,11 +41,11 @@ def parse_url(text: str) -> URL:
         url.get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ValueError):
         raise InputError(f"{_scheme(text)} is not the URL of a database", EXAMPLES) from None
-    if url.get_backend_name() == "sqlite":
-        _check_sqlite(url)
-    elif not url.password and re.search(
-        r":.*@", text.partition("://")[2]
-    ):  # it would be told as the name of a host or a database
+    # a password that stands where none is read would be told, as the name of a host, of a database or of a file
+    is_file, rest = url.get_backend_name() == "sqlite", text.partition("://")[2]
+    if is_file:
+        _check_sqlite(url, may_tell=not re.search(r":[^/]*@", rest))
+    elif not url.password and re.search(r":.*@", rest):
         raise InputError(
             f"the user and the password of {_scheme(text)} are not where they are read",
             f"write / as %2F and @ as %40; {EXAMPLES}",
@@ -59,12 +59,14 @@ def _scheme(text: str) -> str:
     return f"{word}://..." if re.fullmatch(r"[\w+.-]+", word) else "the text"
 
 
-def _check_sqlite(url: URL) -> None:
-    """Raises InputError for an SQLite URL that names no file, or has options that would fail later."""
+def _check_sqlite(url: URL, *, may_tell: bool) -> None:
+    """Raises InputError for an SQLite URL that names no file, or has options that would fail later; `may_tell` its file's name."""
     if url.host or url.username or url.password or url.port:
         raise InputError("an SQLite URL names a file, no user and no host", "three slashes: sqlite:///studies/fastrcaps.db")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise InputError("the database is a file, so that a study can be continued", "e.g. sqlite:///studies/fastrcaps.db")
+    if not may_tell:
+        raise InputError("the name of the SQLite file has a : before an @, as a password has", "name a file without them")
     if not url.database.isprintable():
         raise InputError(f"the database {url.database!r} has characters that no file name has", "name a file")
     if url.query:
