@@ -104,6 +104,7 @@ def test_while_it_trains(tmp_path: Path, study: Path, signals: tuple[signal.Sign
     check(*interrupted(tmp_path, study, None, *signals, workers=2 if signals == (signal.SIGHUP,) else 1))
 
 
+@pytest.mark.thorough
 def test_what_follows_a_study_is_not_cut_short(tmp_path: Path, study: Path) -> None:
     """The command of --then runs to its end, although it takes longer than the end of the program may."""
     arguments = [

@@ -175,6 +175,7 @@ class Killer(Heard):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.thorough
 def test_a_run_goes_on_where_a_worker_dies_and_fails_where_several_die_without_an_epoch(tmp_path: Path, tiny: Path) -> None:
     study = study_of(tmp_path, tiny, epochs=40)
     heard = Killer({0: 2, 1: 3}, study)
