@@ -14,6 +14,7 @@ from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
+from tests.synthetic import epoch_row
 
 OBJECTIVES = parse_objectives("acc,time,params")
 
@@ -60,23 +61,7 @@ TRIALS = [
 
 
 def epochs_of(accuracies: list[float]) -> list[EpochRow]:
-    return [
-        EpochRow(
-            epoch=k + 1,
-            acc=acc,
-            batch_size=16,
-            steps=3,
-            lr_first=1e-3,
-            lr_last=1e-4,
-            margin_loss=0.1,
-            reconstruction_loss=0.1,
-            warm_up_seconds=0.0,
-            train_seconds=1.0,
-            eval_seconds=0.1,
-            counted_seconds=1.0,
-        )
-        for k, acc in enumerate(accuracies)
-    ]
+    return [epoch_row(k + 1, acc, 1.0) for k, acc in enumerate(accuracies)]
 
 
 EPOCHS = {0: epochs_of([90.0, 99.0]), 1: epochs_of([95.0, 99.2]), 2: epochs_of([80.0, 98.0])}

@@ -104,7 +104,6 @@ def test_while_it_trains(tmp_path: Path, study: Path, signals: tuple[signal.Sign
     check(*interrupted(tmp_path, study, None, *signals, workers=2 if signals == (signal.SIGHUP,) else 1))
 
 
-@pytest.mark.thorough
 def test_what_follows_a_study_is_not_cut_short(tmp_path: Path, study: Path) -> None:
     """The command of --then runs to its end, although it takes longer than the end of the program may."""
     arguments = [
@@ -117,7 +116,9 @@ def test_what_follows_a_study_is_not_cut_short(tmp_path: Path, study: Path) -> N
         "sleep 3; echo $FASTRCAPS_STATUS > told",
     ]
     with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
-        time.sleep(4)
+        assert child.stderr is not None
+        while not child.stderr.readline().startswith("study "):  # --then is in force from here on
+            assert child.poll() is None
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=60)
     check(child.returncode, err)

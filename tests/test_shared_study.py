@@ -148,6 +148,7 @@ def test_only_the_latest_attempt_may_write(tmp_path: Path, tiny: Path) -> None:
         for write in (
             lambda: ours.start_run(*mine, {"params": 1}),
             lambda: ours.drop_epochs(*mine, 0),
+            lambda: ours.count_epochs(*mine, {1: 2.0}),
             lambda: ours.finish_run(*mine, measured, 1.0, None),
             lambda: ours.fail_run(*mine, "x"),
             lambda: ours.take_run(*mine),

@@ -85,18 +85,18 @@ def recount(cost_model: CostModel) -> list[int]:
 
 
 def counted_again(
-    ours: store.Store, run_id: int, rows: Sequence[EpochRow], step_seconds: Mapping[int, float] | None
+    ours: store.Store, run: RunRow, rows: Sequence[EpochRow], step_seconds: Mapping[int, float] | None
 ) -> list[EpochRow]:
     """The stored epochs of a run that goes on, with the seconds that they count by now; those that differ are stored.
 
-    `step_seconds` are those of a step by batch size; None where the clock tells the time.
+    `step_seconds` are those of a step by batch size; None where the clock tells the time. Raises Superseded.
     """
     if step_seconds is None:
         return [*rows]
     now = [replace(row, counted_seconds=row.steps * step_seconds[row.batch_size]) for row in rows]
     changed = {row.epoch: row.counted_seconds for row, was in zip(now, rows, strict=True) if row != was}
     if changed:
-        store.set_counted_seconds(ours, run_id, changed)
+        ours.count_epochs(run.run_id, run.attempt, changed)
     return now
 
 
@@ -199,7 +199,8 @@ def _of_the_first_run(context: Context) -> Reference | None:
 
 def _change(cost_model: CostModel, wanted: Reference) -> None:
     """Make another device the reference of a study, and count all its runs anew. Raises UserErrors."""
-    context, seen = cost_model.context, store.revision_of(cost_model.context.store, cost_model.context.study.study_id)
+    context = cost_model.context
+    seen = context.store.state(context.study.study_id).revision
     there = CostModel(context)
     there.memory = cost_model.memory
     there.scale = Scale.of(context, wanted)

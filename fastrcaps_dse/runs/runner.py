@@ -70,9 +70,8 @@ class Runner:
             reason = str(failure)
         except Exception as error:
             if self._is_ours(request):  # else its files may be gone
-                reason = self._lack_of_memory(
-                    error, request
-                )  # keep no error in a variable: it refers to all that was allocated
+                # keep no error in a variable: it refers to all that was allocated
+                reason = self._lack_of_memory(error, request)
         except BaseException:
             self.leave(request)
             raise
@@ -161,7 +160,7 @@ class Runner:
         estimated = self.cost_model.is_estimated(request.point)
         begun = {"params": training.params, "algorithms": algorithms.to_dict(), "time_estimated": int(estimated)}
         here.store.start_run(run.run_id, run.attempt, {**begun, **self._environment(request.point)})
-        rows = counted_again(here.store, run.run_id, files.resume(training), files.step_seconds)
+        rows = counted_again(here.store, run, files.resume(training), files.step_seconds)
         keys = [] if self.fresh else training.prefix_keys()
         if not rows and keys:
             rows = files.fork(training, keys[:-1])

@@ -13,7 +13,7 @@ from fastrcaps_dse.store.creation import make_tables, opening_alone, restart_pat
 from fastrcaps_dse.store.database import Store, StudyState
 from fastrcaps_dse.store.network_disks import network_disk_of, warn_of_network_disk
 from fastrcaps_dse.store.notes import Note, notes_of, set_note
-from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, host_of, is_alive
+from fastrcaps_dse.store.owner import HEARTBEAT_SECONDS, STALE_SECONDS, any_alive, host_name, is_alive
 from fastrcaps_dse.store.recount import (
     Recount,
     apply_recounts,
@@ -21,8 +21,6 @@ from fastrcaps_dse.store.recount import (
     estimated_runs,
     measured_devices,
     reference_of,
-    revision_of,
-    set_counted_seconds,
     set_reference,
 )
 from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
@@ -79,7 +77,6 @@ __all__ = [
     "found_folder",
     "grouped_trials",
     "host_name",
-    "host_of",
     "is_alive",
     "is_outage",
     "make_tables",
@@ -93,10 +90,8 @@ __all__ = [
     "process_of",
     "reference_of",
     "restart_patience",
-    "revision_of",
     "run_folder",
     "runs_folder",
-    "set_counted_seconds",
     "set_note",
     "set_reference",
     "sqlite_path",

@@ -177,6 +177,15 @@ class ClaimedRuns(RunTables):
 
         self.write(act)
 
+    def count_epochs(self, run_id: int, attempt: int, seconds: Mapping[int, float]) -> None:
+        """Let stored epochs of a run that goes on count other seconds; `seconds` maps each epoch to them. Raises Superseded."""
+
+        def act(connection: sa.Connection) -> None:
+            self._write_run(connection, run_id, attempt, heartbeat=now_in(connection))
+            count_epochs(connection, run_id, seconds)
+
+        self.write(act)
+
     def drop_epochs(self, run_id: int, attempt: int, after: int) -> None:
         """Drop the epochs past `after`: they will be trained again. Raises Superseded."""
 
@@ -255,3 +264,10 @@ class ClaimedRuns(RunTables):
 
 def _fenced(run_id: int, attempt: int) -> sa.Update:
     return tables.run.update().where((c.run_id == run_id) & (c.attempt == attempt) & (c.state == "running"))
+
+
+def count_epochs(connection: sa.Connection, run_id: int, epochs: Mapping[int, float]) -> None:
+    c = tables.epoch.c
+    for epoch, seconds in epochs.items():
+        of_epoch = (c.run_id == run_id) & (c.epoch == epoch)
+        connection.execute(tables.epoch.update().where(of_epoch).values(counted_seconds=seconds))

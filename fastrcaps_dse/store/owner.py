@@ -38,11 +38,6 @@ def process_name() -> str:
     return json.dumps([host_name(), os.getpid(), _started(os.getpid())])
 
 
-def host_of(owner: str) -> str:
-    """The machine of an owner."""
-    return str(json.loads(owner)[0])
-
-
 @functools.cache
 def _here() -> str:
     """What a process number means something in: the boot of this machine, and the name space (Linux); empty where they are unknown."""

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fastrcaps_dse.store import tables
+from fastrcaps_dse.store.claims import count_epochs
 from fastrcaps_dse.store.connection import now_in
 from fastrcaps_dse.store.database import Store
 from fastrcaps_dse.store.owner import any_alive
@@ -51,12 +52,6 @@ def set_reference(store: Store, study_id: int, reference: Mapping[str, str]) -> 
         return stored
 
     return store.write(act)
-
-
-def revision_of(store: Store, study_id: int) -> int:
-    """The revision of a study."""
-    rows = store.rows(sa.select(tables.study.c.revision).where(tables.study.c.study_id == study_id))
-    return int(rows[0]["revision"]) if rows else 0
 
 
 def estimated_runs(store: Store, study_id: int) -> list[int]:
@@ -112,11 +107,6 @@ def apply_recounts(store: Store, study_id: int, reference: Mapping[str, str], co
     return store.write(act)
 
 
-def set_counted_seconds(store: Store, run_id: int, epochs: Mapping[int, float]) -> None:
-    """Let stored epochs of a run count other seconds than so far; `epochs` maps each to them."""
-    store.write(lambda connection: _count_epochs(connection, run_id, epochs))
-
-
 def _lock(connection: sa.Connection, study_id: int) -> tuple[int, Mapping[str, str] | None]:
     """Lock the row of a study until the transaction ends; its revision and its reference."""
     c = tables.study.c
@@ -126,14 +116,7 @@ def _lock(connection: sa.Connection, study_id: int) -> tuple[int, Mapping[str, s
 
 
 def _apply(connection: sa.Connection, count: Recount, revision: int) -> None:
-    _count_epochs(connection, count.run_id, count.epochs)
+    count_epochs(connection, count.run_id, count.epochs)
     values: dict[str, Any] = {"time_estimated": 0, "revision": revision}
     values |= {} if count.time is None else {"time": count.time, "others": dict(count.others or {})}
     connection.execute(tables.run.update().where(tables.run.c.run_id == count.run_id).values(**values))
-
-
-def _count_epochs(connection: sa.Connection, run_id: int, epochs: Mapping[int, float]) -> None:
-    c = tables.epoch.c
-    for epoch, seconds in epochs.items():
-        of_epoch = (c.run_id == run_id) & (c.epoch == epoch)
-        connection.execute(tables.epoch.update().where(of_epoch).values(counted_seconds=seconds))

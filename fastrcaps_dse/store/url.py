@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -188,24 +188,23 @@ def make_engine(url: URL, *, read_only: bool = False) -> sa.Engine:
 
         @sa.event.listens_for(engine, "connect")
         def _on_connect(connection: Any, _: object) -> None:
-            connection.isolation_level = None  # sqlite3 must not begin transactions of its own
             connection.execute("PRAGMA foreign_keys = ON")
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
 
-        @sa.event.listens_for(engine, "begin")
-        def _on_begin(connection: sa.Connection) -> None:
-            # one that will write takes the lock at once, so that no two processes act on one reading
-            takes_lock = connection.get_execution_options().get("takes_write_lock", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock else "BEGIN")
-
+        _begin_with(engine, lambda connection: bool(connection.get_execution_options().get("takes_write_lock")))
     return engine
 
 
 def begin_immediate(engine: sa.Engine) -> None:
     """Let each transaction of an SQLite engine take the write lock at once, so that no two processes act on one reading."""
-    if engine.dialect.name != "sqlite":
-        return
+    if engine.dialect.name == "sqlite":
+        _begin_with(engine, lambda _: True)
+        engine.dispose()
+
+
+def _begin_with(engine: sa.Engine, takes_lock: Callable[[sa.Connection], bool]) -> None:
+    """Begin the transactions of an SQLite engine: those that take the write lock at once, and others."""
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: object) -> None:
@@ -213,6 +212,4 @@ def begin_immediate(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if takes_lock(connection) else "BEGIN")
