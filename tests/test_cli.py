@@ -88,6 +88,7 @@ def test_a_whole_session(command: Command, study: Path, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_interrupted_and_continued_by_the_command_it_prints(tiny: Path, tmp_path: Path) -> None:
     space = 'network = ["lenet5"]\nlr_policy = ["fixed"]\nbatch_schedule = [8, 16, 32]'
     text = f'dataset = "{tiny}"\ntime = "measured"\nepochs = 60\ntrials = 3\n[space]\n{space}\n'

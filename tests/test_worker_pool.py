@@ -290,6 +290,7 @@ class Freezer(Heard):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
+@pytest.mark.thorough
 def test_a_frozen_worker_is_replaced(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTRCAPS_STALE", "2")  # in the workers
     monkeypatch.setattr(worker_pool, "HEARTBEAT_SECONDS", 0.5)
