@@ -18,7 +18,8 @@ import torch
 
 from benchmarks import record
 from benchmarks.boards import MemoryBoard, run_row
-from benchmarks.search_table import DATASET, EPOCHS, TABLE, designs, names_of
+from benchmarks.search_table import names_of
+from benchmarks.tables import TABLES
 from fastrcaps_dse import data
 from fastrcaps_dse.analysis.pareto import dominates, front, hypervolume
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
@@ -36,6 +37,8 @@ from fastrcaps_dse.search.racing import Race
 from fastrcaps_dse.store import RunRow
 from fastrcaps_dse.trainer import choose_precision, step_key
 
+PLAN = TABLES["grid"]
+EPOCHS = PLAN.epochs
 OBJECTIVES = parse_objectives("acc,time,params")
 REFERENCE = (1.1, 1.1, 1.1)
 
@@ -72,16 +75,16 @@ def mean_cost(costs: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
 def load_table(seeds: int) -> list[Recorded]:
     """The designs for which all these seeds are recorded."""
     curves: dict[tuple[str, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    with TABLE.open(newline="", encoding="utf-8") as file:
+    with PLAN.csv.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             key = tuple(row[name] for name in ("lr_policy", "batch_schedule", "weight_sharing", "decoder"))
             curves[key][int(row["seed"])].append(float(row["acc"]))
     shape = ImageShape(channels=1, height=28, width=28, classes=10)
-    images = len(data.load(DATASET).train)
-    steps = json.loads((record.PLACE / "step-times.json").read_text(encoding="utf-8"))["steps"]
+    images = len(data.load(PLAN.dataset).train)
+    steps = json.loads((record.PLACE / f"{PLAN.steps}.json").read_text(encoding="utf-8"))["steps"]
     precision = choose_precision(torch.device("cpu"))
     found = []
-    for point in designs():
+    for point in PLAN.designs():
         runs = {s: tuple(c) for s, c in curves[tuple(names_of(point))].items() if len(c) == EPOCHS and s < seeds}
         if len(runs) < seeds:
             continue
