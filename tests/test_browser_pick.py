@@ -27,7 +27,7 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
     row = ours.study()
     trials = ours.trials(row)
     standings = results.standings_of(trials, row.objectives)
-    candidates = [results.candidate(t, row.objectives, standings[t.trial]) for t in trials if t.measurement is not None]
+    candidates = [results.candidate(t, row.objectives, standings[t.key]) for t in trials if t.measurement is not None]
     generator = random.Random(3)
     basic = ["params", "time", "acc"]  # in the order in which the command line takes them
     names = basic + [n for n in page.evaluate("fastrcaps.study.columns.map(c => c.name)") if n not in basic]

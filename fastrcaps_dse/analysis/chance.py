@@ -85,6 +85,6 @@ def _compared(guess: Guessing) -> str:
 
 def with_note(picked: Pick, study: StudyRow, trials: Sequence[TrialRow]) -> Pick:
     """A pick whose reasons say if it is not better than guessing, and if times are estimated."""
-    note = chance_note(study, trials, next((trial for trial in trials if trial.trial == picked.trial), None))
+    note = chance_note(study, trials, next((trial for trial in trials if trial.key == (picked.trial, picked.stop_after)), None))
     notes = [line for line in (note, estimated_note(study, trials)) if line is not None]
     return replace(picked, why=(*picked.why, *notes)) if notes else picked

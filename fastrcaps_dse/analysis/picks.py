@@ -50,11 +50,17 @@ class Candidate:
     """A measured design, from which to pick."""
 
     trial: int  # its number
+    stop_after: int | None = None  # epochs, in the anytime view
     label: str
     values: Mapping[str, float]  # by objective name
     errors: Mapping[str, float] | None = None  # standard errors of the values; None if no spread is known
     seeds: int = 1
     on_front: float | None = None  # probability of being on the front of the study; None if no spread is known
+
+    @property
+    def key(self) -> tuple[int, int | None]:
+        """What tells it from all others: its trial, and after which epoch it is stopped."""
+        return self.trial, self.stop_after
 
     @property
     def sure(self) -> bool:
@@ -67,6 +73,7 @@ class Pick:
     """The picked design and the reasons, or the nearest miss if no design satisfies the limits."""
 
     trial: int | None  # of the pick; None if no design satisfies the limits
+    stop_after: int | None = None  # epochs of the pick or the nearest miss, in the anytime view
     why: tuple[str, ...]  # one sentence each
     nearest_miss: int | None  # trial of the design that violates the limits least; None if there is a pick, or no design
 
@@ -176,8 +183,10 @@ def pick(
     question = _Question(candidates=candidates, objectives=objectives, limits=limits, prefer=prefer)
     chosen = question.answer()
     if chosen is None:
-        return Pick(trial=None, why=_why_nothing(candidates, limits), nearest_miss=_nearest_miss(candidates, limits))
-    return Pick(trial=chosen.trial, why=_why(chosen, question), nearest_miss=None)
+        miss = _nearest_miss(candidates, limits)
+        number, stop_after = (miss.trial, miss.stop_after) if miss is not None else (None, None)
+        return Pick(trial=None, stop_after=stop_after, why=_why_nothing(candidates, limits), nearest_miss=number)
+    return Pick(trial=chosen.trial, stop_after=chosen.stop_after, why=_why(chosen, question), nearest_miss=None)
 
 
 def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
@@ -202,7 +211,7 @@ def _surely(chosen: Candidate, question: _Question) -> list[str]:
         return []
     lines = [f"it is on the front with probability {chosen.on_front:.2f} ({counted(chosen.seeds, 'seed')})"]
     first = question.preferred()
-    if first is not None and first.trial != chosen.trial:
+    if first is not None and first.key != chosen.key:
         lines.append(f"preferred to one within its noise that is less sure: {trade(chosen, first, question.objectives)}")
     return lines
 
@@ -212,7 +221,7 @@ def _binding(chosen: Candidate, question: _Question) -> list[str]:
     lines = []
     for limit in question.limits:
         without = replace(question, limits=[other for other in question.limits if other is not limit]).answer()
-        if without is not None and without.trial != chosen.trial:
+        if without is not None and without.key != chosen.key:
             lines.append(f"{limit} binds: without it, {trade(chosen, without, question.objectives)}")
         else:
             lines.append(f"{limit} does not bind")
@@ -256,8 +265,8 @@ def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tu
     return tuple(lines)
 
 
-def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> int | None:
-    """The trial of the design that violates the limits least in total, each in units of the range of the objective."""
+def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> Candidate | None:
+    """The design that violates the limits least in total, each in units of the range of the objective."""
     if not candidates:
         return None
 
@@ -269,4 +278,4 @@ def _nearest_miss(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> i
                 total += abs(candidate.values[limit.objective] - limit.value) / ((max(values) - min(values)) or 1.0)
         return total
 
-    return min(candidates, key=violation).trial
+    return min(candidates, key=violation)

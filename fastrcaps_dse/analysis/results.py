@@ -13,7 +13,7 @@ from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.quantities import ESTIMATED
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, StudyRow, TrialRow, worker_name
+from fastrcaps_dse.store import EpochRow, Key, StudyRow, TrialRow, worker_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +26,13 @@ def front_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> lis
     return [done[index][0] for index in members]
 
 
-def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> dict[int, Standing]:
-    """How sure each measured design is, by trial."""
+def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> dict[Key, Standing]:
+    """How sure each measured design is, by its key."""
     done = [trial for trial in trials if trial.measurement is not None]
     costs = [
         [costs_of(objectives, run.measurement.values) for run in trial.runs if run.measurement is not None] for trial in done
     ]
-    return dict(zip((trial.trial for trial in done), standings(costs), strict=True))
+    return dict(zip((trial.key for trial in done), standings(costs), strict=True))
 
 
 def values_of(trial: TrialRow) -> dict[str, float] | None:
@@ -66,7 +66,7 @@ def candidates_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -
     """The measured trials, as the pick sees them."""
     measured = [trial for trial in trials if trial.measurement is not None]
     sure = standings_of(measured, objectives)
-    return [candidate(trial, objectives, sure[trial.trial]) for trial in measured]
+    return [candidate(trial, objectives, sure[trial.key]) for trial in measured]
 
 
 def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standing) -> Candidate:
@@ -75,7 +75,8 @@ def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standi
     assert values is not None
     return Candidate(
         trial=trial.trial,
-        label=trial.design.label,
+        stop_after=trial.stop_after,
+        label=trial.label,
         values=values,
         errors=standing.errors(objectives),
         seeds=standing.seeds,
@@ -108,12 +109,12 @@ class Results:
         uncertain), `front_probability`, and the standard error of each objective (`acc_error`, ...).
         """
         objectives = self.objectives or self.study.objectives
-        members = {trial.trial for trial in front_of(self.rows, objectives)}
+        members = {trial.key for trial in front_of(self.rows, objectives)}
         sure = standings_of(self.rows, objectives)
         records = [
             _design(trial)
-            | {"state": trial.state, "on_front": trial.trial in members, "worker": _worker(trial)}
-            | _sureness(sure.get(trial.trial), objectives)
+            | {"state": trial.state, "on_front": trial.key in members, "worker": _worker(trial)}
+            | _sureness(sure.get(trial.key), objectives)
             for trial in self.rows
         ]
         return frame_of(records)

@@ -63,7 +63,7 @@ def print_front(
     def record() -> dict[str, Any]:
         members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
         sure = standings_of(trials, chosen)
-        tied = [t for t in trials if t.trial in sure and sure[t.trial].doubtful and t not in members]
+        tied = [t for t in trials if t.key in sure and sure[t.key].doubtful and t not in members]
         return front_record(study, chosen, members, tied, sure) | ({"note": note} if note else {})
 
     if found.front.empty and how.form not in ("json", "csv"):

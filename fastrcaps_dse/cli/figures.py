@@ -187,7 +187,7 @@ def _marks(found: _Study) -> list[Mark]:
     labeled = {trial.trial for trial in found.chosen}
     marks = []
     for point in _scatter(found).points:
-        errors = sure[point.trial].errors(found.objectives) or {}
+        errors = sure[point.trial, None].errors(found.objectives) or {}
         marks.append(Mark(point.trial, point.values, errors, point.on_front, point.trial in labeled))
     return marks
 

@@ -11,7 +11,7 @@ from fastrcaps_dse.analysis.results import front_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow, Worker
+from fastrcaps_dse.store import EpochRow, Key, RunRow, StudyRow, TrialRow, Worker
 
 RUN_FIELDS = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "time_estimated", "weights")
 
@@ -36,13 +36,13 @@ def front_record(
     objectives: Sequence[Objective],
     members: Sequence[TrialRow],
     tied: Sequence[TrialRow],
-    sure: Mapping[int, Standing],
+    sure: Mapping[Key, Standing],
 ) -> dict[str, Any]:
     """The Pareto front of a study, and the designs that are statistically tied with it."""
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in objectives]
 
     def record(trial: TrialRow) -> dict[str, Any]:
-        standing = sure[trial.trial]
+        standing = sure[trial.key]
         sureness = {"errors": standing.errors(objectives), "on_front": standing.on_front, "tied": standing.doubtful}
         return design_record(trial) | sureness
 

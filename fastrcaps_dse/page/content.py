@@ -17,7 +17,7 @@ from fastrcaps_dse.page.workers import workers_content
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
-from fastrcaps_dse.store import Note, StudyRow, TrialRow, Worker, without_password
+from fastrcaps_dse.store import Key, Note, StudyRow, TrialRow, Worker, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
@@ -120,7 +120,7 @@ def study_content(
             for o in columns
         ],
         "designs": [
-            _design(trial, trial.trial in members, standings.get(trial.trial), errors.get(trial.trial, {}))
+            _design(trial, trial.trial in members, standings.get(trial.key), errors.get(trial.key, {}))
             | _note((notes or {}).get(trial.trial))
             for trial in trials
         ],
@@ -165,19 +165,19 @@ def _note(note: Note | None) -> dict[str, Any]:
 
 
 def _errors(
-    trials: Sequence[TrialRow], objectives: Sequence[Objective], standings: Mapping[int, Standing]
-) -> dict[int, dict[str, float]]:
-    """The standard errors of each design, by trial and then by name: of the objectives, and of all else that every run measured."""
-    errors = {number: dict(standing.errors(objectives) or {}) for number, standing in standings.items()}
-    runs = {t.trial: [run.measurement for run in t.runs if run.measurement is not None] for t in trials if t.trial in errors}
+    trials: Sequence[TrialRow], objectives: Sequence[Objective], standings: Mapping[Key, Standing]
+) -> dict[Key, dict[str, float]]:
+    """The standard errors of each design, by its key and then by name: of the objectives, and of all else that every run measured."""
+    errors = {key: dict(standing.errors(objectives) or {}) for key, standing in standings.items()}
+    runs = {t.key: [run.measurement for run in t.runs if run.measurement is not None] for t in trials if t.key in errors}
     given = {name for of_design in errors.values() for name in of_design}
     for name in (name for name in (*OBJECTIVES, "test_acc") if name not in given):
         values = [[m.test_acc if name == "test_acc" else m.values.get(name) for m in measured] for measured in runs.values()]
         if any(value is None for of_design in values for value in of_design):
             continue
         found = standard_errors([[float(v) for v in of_design if v is not None] for of_design in values])
-        for number, error in zip(runs, found or (), strict=False):
-            errors[number][name] = error
+        for key, error in zip(runs, found or (), strict=False):
+            errors[key][name] = error
     return errors
 
 

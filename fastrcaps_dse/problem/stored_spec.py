@@ -13,7 +13,19 @@ from fastrcaps_dse.problem.space import DesignSpace, parse_design
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, differences
 
-AS_THEY_ARE = ("dataset", "protocol", "epochs", "seeds", "seed", "sampler", "time", "pruning", "relabel", "test_share")
+AS_THEY_ARE = (
+    "dataset",
+    "protocol",
+    "epochs",
+    "seeds",
+    "seed",
+    "sampler",
+    "time",
+    "pruning",
+    "relabel",
+    "test_share",
+    "anytime",
+)
 """Settings of an identity that are plain values of a spec, too."""
 
 

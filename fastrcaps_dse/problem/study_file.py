@@ -70,8 +70,11 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     for name in ("name", "dataset", "protocol", "sampler", "time", "pruning", "within"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
-    if type(given.get("relabel", False)) is not bool:
-        raise InputError(f"{source}: relabel must be true or false, got {given['relabel']!r}", "e.g. relabel = true")
+    for name in ("relabel", "anytime"):
+        if type(given.get(name, False)) is not bool:
+            raise InputError(f"{source}: {name} must be true or false, got {given[name]!r}", f"e.g. {name} = true")
+    if given.get("anytime") and "sampler" not in given:
+        given["sampler"] = "freeze-thaw"
     if type(given.get("test_share", 0.5)) not in (int, float):
         raise InputError(f"{source}: test_share must be a number, got {given['test_share']!r}", "e.g. test_share = 0.2")
     if "within" in given:

@@ -16,7 +16,7 @@ from fastrcaps_dse.problem.space import ENUMERABLE, NAMED_DESIGNS, DesignPoint, 
 
 Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper", "all-images"]
-Sampler = Literal["guided", "tpe", "nsga2", "gp", "random", "exhaustive"]
+Sampler = Literal["guided", "freeze-thaw", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
 UNBOUNDED = 10**6  # trials; more than any study has
 
@@ -43,6 +43,7 @@ class StudySpec:
     first: tuple[DesignPoint, ...] = tuple(NAMED_DESIGNS.values())  # tried first, if the space admits them
     time: TimeBy = "steps"  # number of steps times the seconds of a step measured alone, or the clock time of each epoch
     pruning: Pruning = "off"  # whether runs that can no longer enter the front are ended early
+    anytime: bool = False  # every epoch of a run is a design that one can have
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -65,6 +66,16 @@ class StudySpec:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}", nearest(str(getattr(self, name)), kinds))
         if self.protocol == "all-images" and self.pruning != "off":
             raise InputError("runs of the protocol all-images are not pruned: their last epoch counts", "use --pruning off")
+        if self.sampler == "freeze-thaw" and not self.anytime:
+            raise InputError(
+                "the sampler freeze-thaw pauses runs, which gains nothing where only whole runs count",
+                "add --anytime, or use --sampler guided",
+            )
+        if self.anytime and self.pruning != "off":
+            raise InputError(
+                "pruning ends runs that whole runs dominate; in the anytime view each epoch counts",
+                "leave pruning off: the sampler freeze-thaw pauses what promises little",
+            )
         if self.sampler == "exhaustive" and not self.space.enumerable:
             size = self.space.size()
             raise InputError(
@@ -94,6 +105,7 @@ class StudySpec:
             "space": space_to_dict(self.space),
             **({"relabel": True} if self.relabel else {}),  # left out where they are not used, as in earlier versions
             **({} if self.test_share is None else {"test_share": self.test_share}),
+            **({"anytime": True} if self.anytime else {}),
         }
 
 

@@ -98,7 +98,7 @@ def export_design(
         study=row,
         trial=trial,
         run=run,
-        errors=standings_of(trials, objectives)[trial.trial].errors(objectives) or {},
+        errors=standings_of(trials, objectives)[trial.key].errors(objectives) or {},
         front=pareto_info(trials, front_of(trials, objectives), objectives),
         test=test_images(row, dataset, data_dir),
     )

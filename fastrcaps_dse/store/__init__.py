@@ -23,7 +23,7 @@ from fastrcaps_dse.store.recount import (
     reference_of,
     set_reference,
 )
-from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, RunRow, StepTime, StudyRow, TrialRow
+from fastrcaps_dse.store.rows import UNFINISHED, AlgorithmChoice, EpochRow, Key, RunRow, StepTime, StudyRow, TrialRow
 from fastrcaps_dse.store.runs import grouped_trials
 from fastrcaps_dse.store.runs_places import RunsPlace, RunsPlaces, check_place, found_folder, named_place
 from fastrcaps_dse.store.url import (
@@ -51,6 +51,7 @@ __all__ = [
     "Answer",
     "EpochRow",
     "Full",
+    "Key",
     "Note",
     "Recount",
     "RunRow",

@@ -113,15 +113,40 @@ class StudyRow:
         return parse_objectives(self.identity["objectives"])
 
 
+Key = tuple[int, int | None]
+"""What tells a design of a study from all others: its trial, and after which epoch it is stopped (None for whole runs)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """A design with its runs: what the front is made of."""
+    """A design with its runs: what the front is made of. In the anytime view, the design if its runs are stopped early."""
 
     trial: int
     design: DesignPoint
     state: RunState
     runs: tuple[RunRow, ...]
-    measurement: Measurement | None  # the mean over the seeds; None unless done
+    measurement: Measurement | None  # the mean over the seeds; None unless done, or in the anytime view without an epoch
+    stop_after: int | None = None  # epochs, in the anytime view; None for whole runs
+    epochs_in_all: int | None = None  # of a whole run, where `stop_after` is given
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others of its study, whole or stopped early."""
+        return self.trial, self.stop_after
+
+    @property
+    def label(self) -> str:
+        """The design in words, and after which epoch it is stopped."""
+        return f"{self.design.label}{self.stopped}"
+
+    @property
+    def stopped(self) -> str:
+        """After which epoch it is stopped, e.g. ", stop after epoch 4 of 10"; nothing for whole runs."""
+        if self.stop_after is None:
+            return ""
+        if self.stop_after == self.epochs_in_all:
+            return f", all {self.stop_after} epochs" if self.stop_after > 1 else ", the only epoch"
+        return f", stop after epoch {self.stop_after} of {self.epochs_in_all}"
 
     @property
     def seeds(self) -> int:
