@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ class TablePlan:
 
     name: str
     csv: Path
-    steps: str  # the name of the record with the seconds of a step
     dataset: str
     epochs: int
     seeds: int
     designs: Callable[[], list[DesignPoint]]  # in the order in which they are recorded
+    space: Callable[[], DesignSpace]  # which they are all of, or a sample
 
 
 def grid_designs() -> list[DesignPoint]:
@@ -75,6 +76,13 @@ def grid_designs() -> list[DesignPoint]:
         parse_design(f"lr_policy={policy} batch_schedule={schedule} weight_sharing={sharing} decoder={decoder}")
         for policy, schedule, sharing, decoder in grid
     ]
+
+
+def grid_space() -> DesignSpace:
+    """The space of the grid's designs."""
+    return DesignSpace(
+        lr_policy=tuple(map(parse_policy, GRID_POLICIES)), batch_schedule=tuple(map(parse_schedule, GRID_SCHEDULES))
+    )
 
 
 def wide_space() -> DesignSpace:
@@ -88,11 +96,16 @@ def wide_space() -> DesignSpace:
 
 def wide_designs() -> list[DesignPoint]:
     """Designs at the points of small Latin hypercubes: each has every part of every coordinate once."""
+    return [*_wide_designs()]
+
+
+@cache
+def _wide_designs() -> tuple[DesignPoint, ...]:
     cubes = qmc.LatinHypercube(
-        d=len({*WIDE_AXES.values()}) + FIRST_FIELD, optimization="random-cd", rng=np.random.default_rng(0)
+        d=FIRST_FIELD + len({*WIDE_AXES.values()}), optimization="random-cd", rng=np.random.default_rng(0)
     )
     coordinates = [at for _ in range(WIDE_BLOCKS) for at in cubes.random(WIDE_BLOCK).tolist()]
-    return list(dict.fromkeys(map(_wide_design, coordinates)))
+    return tuple(dict.fromkeys(map(_wide_design, coordinates)))
 
 
 def _wide_design(at: list[float]) -> DesignPoint:
@@ -129,19 +142,19 @@ TABLES: Mapping[str, TablePlan] = {
     "grid": TablePlan(
         name="grid",
         csv=record.PLACE / "search-table.csv",
-        steps="step-times",
         dataset="fashion-mnist-sample",
         epochs=10,
         seeds=3,
         designs=grid_designs,
+        space=grid_space,
     ),
     "wide": TablePlan(
         name="wide",
         csv=record.PLACE / "search-table-wide.csv",
-        steps="step-times-wide",
         dataset="fashion-mnist-sample",
         epochs=30,
         seeds=3,
         designs=wide_designs,
+        space=wide_space,
     ),
 }

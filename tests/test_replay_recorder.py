@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import search_table
+from benchmarks.recorded import listed_space
 from benchmarks.search_table import COLUMNS, append, partial_of, record_table, recorded
 from benchmarks.tables import TABLES, WIDE_BLOCK, TablePlan, wide_designs, wide_space
 from fastrcaps_dse import data
@@ -22,8 +23,9 @@ pytestmark = pytest.mark.usefixtures("small_capsnet")
 
 
 def plan_at(path: Path) -> TablePlan:
+    designs = [*map(parse_design, DESIGNS)]
     return TablePlan(
-        name=path.stem, csv=path, steps="", dataset="", epochs=3, seeds=2, designs=lambda: [*map(parse_design, DESIGNS)]
+        name=path.stem, csv=path, dataset="", epochs=3, seeds=2, designs=lambda: designs, space=lambda: listed_space(designs)
     )
 
 
