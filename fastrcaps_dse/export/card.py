@@ -44,7 +44,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "format": FORMAT,
         "exported_with": f"fastrcaps-dse {__version__}",
         "network": trial.design.network,
-        "label": trial.design.label,
+        "label": trial.label,
         "design": design_to_dict(trial.design),
         "design_key": trial.design.key,
         "classes": list(source.classes),
