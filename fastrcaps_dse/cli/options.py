@@ -64,6 +64,13 @@ ObjectivesOption = Annotated[
         autocompletion=complete_objectives,
     ),
 ]
+AnytimeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--anytime/--whole-runs",
+        help="Every epoch of a run as a design that one can have, or whole runs; default as the study was started.",
+    ),
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(
