@@ -42,7 +42,7 @@ from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 from tests.browsing import Open, eventually, file_of
 from tests.postgres import NoServer, Server, create_database, running_server
-from tests.sessions import SMALL
+from tests.small_networks import SMALL
 from tests.synthetic import write_study
 
 # A run of the tests says something of the code, not of its luck or of a busy machine; `--hypothesis-profile=wide` searches for more.
