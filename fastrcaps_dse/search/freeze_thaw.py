@@ -78,9 +78,11 @@ class FreezeThaw:
                 continue
             if known.done != len(curve):
                 known = replace(known, errors=np.log(100.0 - np.array(curve) + FLOOR))
-            found.append(replace(known, state=state))
+            if known.state != state:
+                known = replace(known, state=state)
+            found.append(known)
             if curve:  # from then on, its steps are measured
-                self.begun[trial.number] = found[-1]
+                self.begun[trial.number] = known
         return found
 
     def _option(self, point: DesignPoint, trial: int | None = None) -> Option | None:
