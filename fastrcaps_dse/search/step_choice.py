@@ -14,7 +14,7 @@ from fastrcaps_dse.analysis.pareto import nondominated
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.anytime_gain import Cells, Costs, Counts, expected_gains, lowest_errors, make_cells
 from fastrcaps_dse.search.curve_model import CurveModel, Floats, Points
-from fastrcaps_dse.search.guided import Features, encode, features_of
+from fastrcaps_dse.search.guided import FLOOR, Features, encode, features_of
 from fastrcaps_dse.search.protocols import Step
 
 FITTED = 256  # epochs that the surrogate knows, at most
@@ -74,6 +74,11 @@ class Option:
         """Whether it was left within a step, or before it was measured."""
         return self.state == "free" and (self.done in (0, self.epochs) or self.done % self.stride != 0)
 
+    @property
+    def may_gain(self) -> bool:
+        """Whether it is paused, and further epochs may be more accurate."""
+        return self.state == "free" and self.done < self.epochs and float(self.errors.min()) > math.log(2 * FLOOR)
+
     def step(self) -> Step:
         """Its next step."""
         return Step(point=self.point, trial=self.trial, until=self.until)
@@ -87,16 +92,17 @@ def least_alike(begun: Sequence[Option], new: Sequence[Option]) -> Option:
     return new[min(range(len(new)), key=lambda k: (-round(distances[k], 9), float(new[k].seconds[0])))]
 
 
-def most_promising(runs: Sequence[Option], new: Sequence[Option]) -> tuple[Option | None, float]:
-    """(what promises the most hypervolume for a second, the largest share of the hypervolume that further training promises).
+def most_promising(runs: Sequence[Option], new: Sequence[Option], least: float) -> Option | None:
+    """What promises the most hypervolume for a second of training, of paused runs and new designs.
 
-    Runs that are under way are assumed to reach what the surrogate expects after their step. `runs` must have an epoch among them.
+    Where no training promises at least this share (`least`) of the hypervolume so far, it is one of the new designs, or None. Runs that are
+    under way are assumed to reach what the surrogate expects after their step. Some of `runs` must have an epoch.
     """
     observed = [run for run in runs if run.done]
     fitted = most_telling(observed)
-    options = [*(run for run in fitted if run.state == "free" and run.done < run.epochs), *new]
+    options = [*(run for run in fitted if run.may_gain), *new]
     if not options:
-        return None, 0.0
+        return None
     pending = [run for run in runs if run.state == "under way" and run.done < run.epochs]
     mean, deviation = expected_errors(fitted, [*options, *pending])
     assumed = [assumed_errors(run, mean[len(options) + k]) for k, run in enumerate(pending)]
@@ -105,7 +111,13 @@ def most_promising(runs: Sequence[Option], new: Sequence[Option]) -> tuple[Optio
     cells = make_cells([option.costs for option in (*runs, *new)], CELLS)
     lowest = lowest_of([*observed, *assumed], cells, reference)
     index, gain = _best(options, cells, lowest, mean[: len(options)], deviation[: len(options)])
-    return options[index], gain / float((reference - lowest).mean())
+    if gain >= least * float((reference - lowest).mean()):
+        return options[index]
+    if not new:
+        return None
+    first = len(options) - len(new)
+    index, _ = _best(new, cells, lowest, mean[first : len(options)], deviation[first : len(options)])
+    return new[index]
 
 
 def most_telling(observed: Sequence[Option]) -> list[Option]:
