@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class Cells:
     growing: Floats  # [U, G]
     fixed: Floats  # [U, K]
 
+    def coarse(self, count: int) -> Cells:
+        """The first ones, which are spread evenly, too."""
+        return Cells(growing=self.growing[:count], fixed=self.fixed[:count])
+
     def epochs_within(self, runs: Sequence[Costs]) -> Counts:
         """How many epochs of each run cost no more than each cell: [len(runs), U]."""
         if not runs:
@@ -61,9 +66,15 @@ def make_cells(runs: Sequence[Costs], count: int) -> Cells:
     span = np.where(high > low, (1.0 + MARGIN) * (high - low), MARGIN)
     if not axes:
         return Cells(growing=np.zeros((1, 0)), fixed=np.zeros((1, 0)))
-    sobol = qmc.Sobol(len(axes), scramble=False).random(count) + 0.5 / count  # the middle of cells, not their corners
-    cells = low + sobol * span
+    cells = low + _even(len(axes), count) * span
     return Cells(growing=cells[:, : growing.shape[1]], fixed=cells[:, growing.shape[1] :])
+
+
+@lru_cache(maxsize=8)
+def _even(axes: int, count: int) -> Floats:
+    """Points of a Sobol sequence in the unit cube: the middle of their cells, not the corners."""
+    points: Floats = qmc.Sobol(axes, scramble=False).random(count) + 0.5 / count
+    return points
 
 
 def lowest_errors(within: Counts, curves: Sequence[Floats], reference: float) -> Floats:
@@ -94,11 +105,7 @@ def expected_gains(lowest: Floats, within: Counts, done: Counts, until: Counts, 
         mean, deviation: [R, E] of the logarithm of each run's error after each epoch.
     """
     reached = np.minimum(within, until[:, None])
-    is_new = reached > done[:, None]
-    index = np.maximum(reached, 1) - 1
-    means, deviations = np.take_along_axis(mean, index, axis=1), np.take_along_axis(deviation, index, axis=1)
-    rows, columns = np.nonzero(is_new)
-    gains = np.zeros(within.shape)
-    gains[rows, columns] = expected_improvement(lowest[columns], means[rows, columns], deviations[rows, columns])
-    mean_gains: Floats = gains.mean(axis=1)
-    return mean_gains
+    rows, columns = np.nonzero(reached > done[:, None])
+    index = reached[rows, columns] - 1
+    improved = expected_improvement(lowest[columns], mean[rows, index], deviation[rows, index])
+    return np.bincount(rows, weights=improved, minlength=len(done)) / max(1, within.shape[1])

@@ -24,25 +24,23 @@ DESIGN_SCALES = (0.2, 0.3, 0.45)  # standard deviation of the part of a design, 
 RUN_SCALE = 0.1  # of the part of a run, likewise
 NOISE = 0.05  # of an epoch's logarithm of the error
 START = 0.3  # variance of a walk after the first epoch
-TRIED = 150  # epochs that the few parameters are chosen by, at most
+TRIED = 120  # epochs that the few parameters are chosen by, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Designs after a number of epochs, as [N] rows."""
+    """Designs after a number of epochs, as rows."""
 
-    codes: Floats  # [N, D] dimensions of the designs
+    designs: NDArray[np.int64]  # [N] which design: a row of the model's codes
     epochs: Floats  # [N], counted from 1
-    runs: NDArray[
-        np.int64
-    ]  # [N], a number for each run; those below 0 have no epoch yet, and have nothing in common with others
+    runs: NDArray[np.int64]  # [N], a number for each run
 
     def __len__(self) -> int:
         return len(self.epochs)
 
-    def some(self, rows: NDArray[np.int64] | slice) -> Points:
+    def some(self, rows: NDArray[np.int64]) -> Points:
         """These rows."""
-        return Points(codes=self.codes[rows], epochs=self.epochs[rows], runs=self.runs[rows])
+        return Points(designs=self.designs[rows], epochs=self.epochs[rows], runs=self.runs[rows])
 
 
 def walk(a: Floats, b: Floats) -> Floats:
@@ -51,41 +49,44 @@ def walk(a: Floats, b: Floats) -> Floats:
     return found
 
 
-def covariance(a: Points, b: Points, length: float, design_scale: float) -> Floats:
-    """The covariance of true values: [len(a), len(b)]."""
-    alike = np.exp(-length * cdist(a.codes, b.codes, "cityblock"))
-    same = a.runs[:, None] == b.runs[None, :]
-    return walk(a.epochs, b.epochs) * (1.0 + design_scale**2 * alike + RUN_SCALE**2 * same)
+def covariance(a: Points, b: Points, alike: Floats, design_scale: float) -> Floats:
+    """The covariance of true values: [len(a), len(b)]; `alike` [D, D] is that of the part of a design."""
+    shared = 1.0 + design_scale**2 * alike[np.ix_(a.designs, b.designs)]
+    shared += RUN_SCALE**2 * (a.runs[:, None] == b.runs[None, :])
+    return walk(a.epochs, b.epochs) * shared
 
 
 class CurveModel:
     """The process, given some epochs of runs; its two parameters are those of the highest likelihood on a small grid."""
 
-    def __init__(self, points: Points, values: Sequence[float] | Floats) -> None:
-        """`values` [N] are logarithms of the error that is left after the epochs of `points`."""
+    def __init__(self, codes: Floats, points: Points, values: Sequence[float] | Floats) -> None:
+        """`codes` [D, K] are the dimensions of designs, `values` [N] logarithms of the error that is left after the epochs of `points`."""
         self.points = points
         y = np.asarray(values, dtype=np.float64)
         self.mean = float(y.mean())
-        self.length, self.design_scale = self._fitted(y - self.mean)
-        lower = self._lower(points, self.length, self.design_scale)
+        distances: Floats = cdist(codes, codes, "cityblock")
+        length, self.design_scale = self._fitted(distances, y - self.mean)
+        self.alike: Floats = np.exp(-length * distances)
+        lower = self._lower(points, self.alike, self.design_scale)
         self.alpha = cho_solve((lower, True), y - self.mean, check_finite=False)
         self.inverse: Floats = cho_solve((lower, True), np.eye(len(y)), check_finite=False)
 
     def predict(self, points: Points) -> tuple[Floats, Floats]:
         """(mean, standard deviation) of the true value of each point, [N] each."""
-        cross = covariance(points, self.points, self.length, self.design_scale)
+        cross = covariance(points, self.points, self.alike, self.design_scale)
         prior = (START + np.log(points.epochs)) * (1.0 + self.design_scale**2 + RUN_SCALE**2)
-        variance = prior - ((cross @ self.inverse) * cross).sum(axis=1)
+        variance = prior - np.einsum("np,np->n", cross @ self.inverse, cross)
         return self.mean + cross @ self.alpha, np.sqrt(np.maximum(variance, 1e-6))
 
-    def _fitted(self, y: Floats) -> tuple[float, float]:
+    def _fitted(self, distances: Floats, y: Floats) -> tuple[float, float]:
         """(length, design scale) of the highest likelihood, by some of the epochs where they are many."""
         rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), TRIED)).astype(np.int64))
         some, z = self.points.some(rows), y[rows]
         best, chosen = -math.inf, (LENGTHS[0], DESIGN_SCALES[0])
         for length in LENGTHS:
+            alike = np.exp(-length * distances)
             for scale in DESIGN_SCALES:
-                lower = self._lower(some, length, scale)
+                lower = self._lower(some, alike, scale)
                 solved = cho_solve((lower, True), z, check_finite=False)
                 likelihood = -0.5 * float(z @ solved) - float(np.log(np.diag(lower)).sum())
                 if likelihood > best:
@@ -93,7 +94,7 @@ class CurveModel:
         return chosen
 
     @staticmethod
-    def _lower(points: Points, length: float, scale: float) -> Floats:
-        noisy = covariance(points, points, length, scale) + NOISE**2 * np.eye(len(points))
+    def _lower(points: Points, alike: Floats, scale: float) -> Floats:
+        noisy = covariance(points, points, alike, scale) + NOISE**2 * np.eye(len(points))
         lower: Floats = cholesky(noisy, lower=True, check_finite=False)
         return lower

@@ -23,7 +23,7 @@ from fastrcaps_dse.search.protocols import Forecaster, Planner, Step
 from fastrcaps_dse.search.step_choice import Option, least_alike, most_promising
 
 CANDIDATES = 128  # new designs that are looked at, at most
-NEGLIGIBLE = 1e-3  # of the hypervolume: a search is done once no run promises more
+NEGLIGIBLE = 5e-3  # of the hypervolume: a run that promises less is not worth its training
 
 
 def make_planner(spec: StudySpec, forecast: Forecaster) -> Planner | None:
@@ -42,7 +42,8 @@ class FreezeThaw:
     def plan(self, history: History, room: int) -> Step | None:
         """See `Planner`: what was interrupted, the designs to try first, then what promises the most.
 
-        Once no run promises more than a negligible gain and no new design may begin, runs are completed with what they have.
+        Where nothing promises more than a negligible gain, new designs begin; and when there are as many as there are to be, the runs are
+        completed with what they have.
         """
         runs = self._runs(history)
         interrupted = next((run for run in runs if run.is_interrupted), None)
@@ -52,8 +53,8 @@ class FreezeThaw:
         new = [option for point in points if (option := self._option(point)) is not None]
         if new and (new[0].point in self.spec.first_designs or sum(run.done > 0 for run in runs) < 2):
             return least_alike(runs, new).step()
-        chosen, share = most_promising(runs, new) if any(run.done for run in runs) else (None, 0.0)
-        if chosen is not None and (new or share >= NEGLIGIBLE):
+        chosen = most_promising(runs, new, NEGLIGIBLE) if any(run.done for run in runs) else None
+        if chosen is not None:
             return chosen.step()
         if points and not new:  # it cannot be trained here: it fails at once, and says why
             return Step(point=points[0], trial=None, until=self.spec.epochs)
@@ -78,9 +79,11 @@ class FreezeThaw:
                 continue
             if known.done != len(curve):
                 known = replace(known, errors=np.log(100.0 - np.array(curve) + FLOOR))
-            found.append(replace(known, state=state))
+            if known.state != state:
+                known = replace(known, state=state)
+            found.append(known)
             if curve:  # from then on, its steps are measured
-                self.begun[trial.number] = found[-1]
+                self.begun[trial.number] = known
         return found
 
     def _option(self, point: DesignPoint, trial: int | None = None) -> Option | None:

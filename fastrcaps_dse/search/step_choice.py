@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,14 +14,15 @@ from fastrcaps_dse.analysis.pareto import nondominated
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.anytime_gain import Cells, Costs, Counts, expected_gains, lowest_errors, make_cells
 from fastrcaps_dse.search.curve_model import CurveModel, Floats, Points
-from fastrcaps_dse.search.guided import encode, features_of
+from fastrcaps_dse.search.guided import FLOOR, Features, encode, features_of
 from fastrcaps_dse.search.protocols import Step
 
-FITTED = 300  # epochs that the surrogate knows, at most
+FITTED = 256  # epochs that the surrogate knows, at most
 CELLS = 1024  # of the integral over the certain costs
-COARSE = 256  # cells by which options are screened
-SCREENED = 16  # options whose gain is computed by all cells
+COARSE = 128  # cells by which options are screened
+SCREENED = 12  # options whose gain is computed by all cells
 AHEAD = (1, 2, 3, 5, 8, 13, 21, 34, 55)  # further epochs that are looked at, and all
+COARSE_AHEAD = (1, 3)  # those by which options are screened, and all
 TAKING_UP = 0.5  # s to take a run up again: its checkpoint is read and written
 STEP_SECONDS = 2.0  # of training, at least: shorter epochs are trained several at a time
 
@@ -46,7 +48,18 @@ class Option:
         """Of the whole run."""
         return len(self.seconds)
 
-    @property
+    @cached_property
+    def features(self) -> Features:
+        """Its dimensions."""
+        return features_of(self.point)
+
+    @cached_property
+    def points(self) -> Floats:
+        """[done, axes] its costs after each epoch, with the error so far."""
+        fixed = np.broadcast_to(self.costs.fixed, (self.done, len(self.costs.fixed)))
+        return np.column_stack([self.costs.growing[: self.done], fixed, np.minimum.accumulate(self.errors)])
+
+    @cached_property
     def stride(self) -> int:
         """Epochs of a step."""
         return max(1, math.ceil(STEP_SECONDS / max(float(self.seconds.mean()), 1e-9)))
@@ -61,6 +74,11 @@ class Option:
         """Whether it was left within a step, or before it was measured."""
         return self.state == "free" and (self.done in (0, self.epochs) or self.done % self.stride != 0)
 
+    @property
+    def may_gain(self) -> bool:
+        """Whether it is paused, and further epochs may be more accurate."""
+        return self.state == "free" and self.done < self.epochs and float(self.errors.min()) > math.log(2 * FLOOR)
+
     def step(self) -> Step:
         """Its next step."""
         return Step(point=self.point, trial=self.trial, until=self.until)
@@ -68,22 +86,23 @@ class Option:
 
 def least_alike(begun: Sequence[Option], new: Sequence[Option]) -> Option:
     """The new design that is least like what was begun, and of equals the one with the shortest epoch."""
-    codes = encode([features_of(option.point) for option in (*begun, *new)])
+    codes = encode([option.features for option in (*begun, *new)])
     here, there = codes[: len(begun)], codes[len(begun) :]
     distances = [float(np.abs(here - code).sum(axis=1).min()) if begun else 0.0 for code in there]
     return new[min(range(len(new)), key=lambda k: (-round(distances[k], 9), float(new[k].seconds[0])))]
 
 
-def most_promising(runs: Sequence[Option], new: Sequence[Option]) -> tuple[Option | None, float]:
-    """(what promises the most hypervolume for a second, the largest share of the hypervolume that further training promises).
+def most_promising(runs: Sequence[Option], new: Sequence[Option], least: float) -> Option | None:
+    """What promises the most hypervolume for a second of training, of paused runs and new designs.
 
-    Runs that are under way are assumed to reach what the surrogate expects after their step. `runs` must have an epoch among them.
+    Where no training promises at least this share (`least`) of the hypervolume so far, it is one of the new designs, or None. Runs that are
+    under way are assumed to reach what the surrogate expects after their step. Some of `runs` must have an epoch.
     """
     observed = [run for run in runs if run.done]
     fitted = most_telling(observed)
-    options = [*(run for run in fitted if run.state == "free" and run.done < run.epochs), *new]
+    options = [*(run for run in fitted if run.may_gain), *new]
     if not options:
-        return None, 0.0
+        return None
     pending = [run for run in runs if run.state == "under way" and run.done < run.epochs]
     mean, deviation = expected_errors(fitted, [*options, *pending])
     assumed = [assumed_errors(run, mean[len(options) + k]) for k, run in enumerate(pending)]
@@ -92,7 +111,13 @@ def most_promising(runs: Sequence[Option], new: Sequence[Option]) -> tuple[Optio
     cells = make_cells([option.costs for option in (*runs, *new)], CELLS)
     lowest = lowest_of([*observed, *assumed], cells, reference)
     index, gain = _best(options, cells, lowest, mean[: len(options)], deviation[: len(options)])
-    return options[index], gain / float((reference - lowest).mean())
+    if gain >= least * float((reference - lowest).mean()):
+        return options[index]
+    if not new:
+        return None
+    first = len(options) - len(new)
+    index, _ = _best(new, cells, lowest, mean[first : len(options)], deviation[first : len(options)])
+    return new[index]
 
 
 def most_telling(observed: Sequence[Option]) -> list[Option]:
@@ -117,16 +142,14 @@ def expected_errors(fitted: Sequence[Option], options: Sequence[Option]) -> tupl
 
     Only what lies ahead of an option is predicted, at its horizons, and is interpolated between them.
     """
-    codes = encode([features_of(option.point) for option in (*fitted, *options)])
-    numbers = {id(run): k for k, run in enumerate(fitted)}
-    rows = [(k, epoch) for k, run in enumerate(fitted) for epoch in kept_epochs(run.done)]
-    known = _points(codes, [(k, epoch, k) for k, epoch in rows])
-    model = CurveModel(known, [float(np.minimum.accumulate(fitted[k].errors)[epoch - 1]) for k, epoch in rows])
+    designs = {id(option): (k, option) for k, option in enumerate({id(o): o for o in (*fitted, *options)}.values())}
+    codes = encode([option.features for _, option in designs.values()])
+    rows = [(run, epoch) for run in fitted for epoch in kept_epochs(run.done)]
+    known = _points([(designs[id(run)][0], epoch) for run, epoch in rows])
+    model = CurveModel(codes, known, [float(run.points[epoch - 1, -1]) for run, epoch in rows])
     ahead = [horizons(option.done, option.epochs) for option in options]
-    asked = [
-        (len(fitted) + k, epoch, numbers.get(id(option), -1 - k)) for k, option in enumerate(options) for epoch in ahead[k]
-    ]
-    means, deviations = model.predict(_points(codes, asked))
+    asked = [(designs[id(option)][0], epoch) for option, epochs in zip(options, ahead, strict=True) for epoch in epochs]
+    means, deviations = model.predict(_points(asked))
     mean, deviation = np.zeros((len(options), options[0].epochs)), np.ones((len(options), options[0].epochs))
     every, start = np.log(np.arange(1.0, options[0].epochs + 1)), 0
     for k, epochs in enumerate(ahead):
@@ -136,10 +159,10 @@ def expected_errors(fitted: Sequence[Option], options: Sequence[Option]) -> tupl
     return mean, deviation
 
 
-def _points(codes: Floats, rows: Sequence[tuple[int, int, int]]) -> Points:
-    """The points of (row of codes, epoch, run)."""
-    index, epochs, runs = np.array(rows, dtype=np.int64).T
-    return Points(codes=codes[index], epochs=epochs.astype(np.float64), runs=runs)
+def _points(rows: Sequence[tuple[int, int]]) -> Points:
+    """The points of (design, epoch): each design has one run."""
+    designs, epochs = np.array(rows, dtype=np.int64).T
+    return Points(designs=designs, epochs=epochs.astype(np.float64), runs=designs)
 
 
 def assumed_errors(run: Option, mean: Floats) -> Option:
@@ -149,34 +172,35 @@ def assumed_errors(run: Option, mean: Floats) -> Option:
 
 def lowest_of(runs: Sequence[Option], cells: Cells, reference: float) -> Floats:
     """What the epochs of the runs have reached in each cell, [U]."""
-    points = [
-        [*run.costs.growing[epoch], *run.costs.fixed, error]
-        for run in runs
-        for epoch, error in enumerate(np.minimum.accumulate(run.errors).tolist())
-    ]
     owners = np.repeat(np.arange(len(runs)), [run.done for run in runs])
-    on_front = [runs[k] for k in np.unique(owners[nondominated(np.array(points))])]  # the others change nothing
+    on_front = [
+        runs[k] for k in np.unique(owners[nondominated(np.concatenate([run.points for run in runs]))])
+    ]  # the others change nothing
     return lowest_errors(cells.epochs_within([run.costs for run in on_front]), [run.errors for run in on_front], reference)
 
 
 def _best(options: Sequence[Option], cells: Cells, lowest: Floats, mean: Floats, deviation: Floats) -> tuple[int, float]:
     """(the option with the highest gain for a second, the highest gain of any)."""
-    within = cells.epochs_within([option.costs for option in options])
-    coarse, _ = _rates(options, within[:, :COARSE], lowest[:COARSE], mean, deviation)
+    few = cells.coarse(COARSE)
+    within = few.epochs_within([option.costs for option in options])
+    coarse, _ = _rates(options, within, lowest[:COARSE], mean, deviation, COARSE_AHEAD)
     screened = np.sort(np.argsort(-coarse, kind="stable")[:SCREENED])
     chosen = [options[k] for k in screened]
-    rates, gains = _rates(chosen, within[screened], lowest, mean[screened], deviation[screened])
+    within = cells.epochs_within([option.costs for option in chosen])
+    rates, gains = _rates(chosen, within, lowest, mean[screened], deviation[screened], AHEAD)
     return int(screened[int(np.argmax(rates))]), float(gains.max())
 
 
-def _rates(options: Sequence[Option], within: Counts, lowest: Floats, mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:
+def _rates(
+    options: Sequence[Option], within: Counts, lowest: Floats, mean: Floats, deviation: Floats, aheads: Sequence[int]
+) -> tuple[Floats, Floats]:
     """(the expected gain of each option for a second, with the horizon for which that is highest; the gain of all its epochs)."""
     done = np.array([option.done for option in options])
     seconds = np.stack([np.concatenate([[0.0], np.cumsum(option.seconds)]) for option in options])
     strides = np.array([option.stride for option in options])
     rows = np.arange(len(options))
     best, gains = np.zeros(len(options)), np.zeros(len(options))
-    for ahead in (*AHEAD, seconds.shape[1]):
+    for ahead in (*aheads, seconds.shape[1]):
         if not (done + ahead < seconds.shape[1]).any() and ahead < seconds.shape[1]:
             continue
         until = np.minimum(done + ahead, seconds.shape[1] - 1)
