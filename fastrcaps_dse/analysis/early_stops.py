@@ -44,6 +44,8 @@ def early_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
         return None
     names = sorted({point.design.lr_policy.name for point in cut})
     spans = [f"over all {epochs} epochs" if name == OneCycle.name else "over each of its cycles" for name in names]
-    anneals = ", ".join(f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True)))
+    anneals = ", ".join(
+        f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True))
+    )
     shorter = counted(cut[0].stop_after or 0, "epoch") if len({point.stop_after for point in cut}) == 1 else "fewer epochs"
     return f"{anneals}: stopped early, its rate has not come down; a run of {shorter} in all is a design of its own"

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def results(
-    study: OpenStudy | str | None = None, *, storage: URL | str | None = None, anytime: bool | None = None
-) -> Results:
+def results(study: OpenStudy | str | None = None, *, storage: URL | str | None = None, anytime: bool | None = None) -> Results:
     """What a study has found, as DataFrames: `.trials`, `.runs`, `.epochs`, `.front`.
 
     `study` is an open one, or a name in the storage; by default the newest there. `anytime` is the view: with True, every epoch of a run
