@@ -57,6 +57,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "seed": run.seed,
         "epoch": source.measured.selected_epoch,
         "epochs": study.identity["epochs"],
+        "stop_after": trial.stop_after,
         "protocol": study.identity["protocol"],
         "time_counted_by": study.identity.get("time", "clock"),
         "dataset": {
