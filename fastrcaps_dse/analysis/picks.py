@@ -119,7 +119,7 @@ class _Question:
 
     @property
     def anytime(self) -> bool:
-        """Whether the candidates are designs stopped after some of their epochs."""
+        """Whether the candidates are designs whose runs stop after some of their epochs."""
         return any(candidate.stop_after is not None for candidate in self.candidates)
 
     def cost(self, candidate: Candidate) -> tuple[float, ...]:

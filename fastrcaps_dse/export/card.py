@@ -53,7 +53,6 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "pixel_scaling": study.pixel_scaling,
         "study": study.name,
         "trial": trial.trial,
-        "stop_after": trial.stop_after,
         "seed": run.seed,
         "epoch": source.measured.selected_epoch,
         "epochs": study.identity["epochs"],
