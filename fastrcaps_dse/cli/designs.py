@@ -80,6 +80,8 @@ def print_front(
 
     if found.front.empty and how.form not in ("json", "csv"):
         hint(f"the study {study.name!r} has no finished {'epoch' if found.anytime else 'design'} yet")
+        for line in filter(None, [left_out_note(found)]):
+            hint(line)
         return
     if plot:
         _print_plot(found)
