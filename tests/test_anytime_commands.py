@@ -20,7 +20,8 @@ from fastrcaps_dse.analysis.pareto import dominates
 from fastrcaps_dse.analysis.uncertainty import standings
 from fastrcaps_dse.analysis.views import results_of, rows_of
 from fastrcaps_dse.capsnet.sizes import ImageShape, static_objectives
-from fastrcaps_dse.figures.plots import pareto_figure, pareto_info, runs_of
+from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
+from fastrcaps_dse.figures.stops import runs_of
 from fastrcaps_dse.problem.objectives import costs_of, parse_objectives
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import parse_design

@@ -6,13 +6,13 @@ The info functions do not need plotly, and the figures add nothing to what the i
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastrcaps_dse.figures.rates import rate_samples
+from fastrcaps_dse.figures.stops import runs_of, tag_of
 from fastrcaps_dse.problem.objectives import Objective, find_objective, titled, with_basic
 from fastrcaps_dse.problem.quantities import TIME_TO, format_value
 from fastrcaps_dse.problem.schedules import build_timeline
@@ -83,32 +83,6 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
         if trial.measurement is not None
     )
     return ParetoInfo(objectives=tuple(titled(objectives, anytime)), points=points)
-
-
-def tag_of(trial: int, stop_after: int | None) -> str:
-    """A design beside its mark: the number of its trial, and in the anytime view after which epoch it is stopped."""
-    return str(trial) if stop_after is None else f"{trial}@{stop_after}"
-
-
-T = TypeVar("T", bound="_Stopped")
-
-
-class _Stopped(Protocol):
-    """What stands for a design in a scatter."""
-
-    @property
-    def trial(self) -> int: ...
-
-    @property
-    def stop_after(self) -> int | None: ...
-
-
-def runs_of(points: Sequence[T]) -> list[list[T]]:
-    """The points of each design of the anytime view in the order of their epochs, for a line through them; none of whole runs."""
-    by_trial: dict[int, list[T]] = defaultdict(list)
-    for point in sorted((p for p in points if p.stop_after is not None), key=lambda p: p.stop_after or 0):
-        by_trial[point.trial].append(point)
-    return [run for run in by_trial.values() if len(run) > 1]
 
 
 def curves_info(

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fastrcaps_dse.figures.labels import Box, Label, put_labels
-from fastrcaps_dse.figures.plots import COLORS, FRONT, axis_title, is_logarithmic, runs_of, tag_of
+from fastrcaps_dse.figures.plots import COLORS, FRONT, axis_title, is_logarithmic
 from fastrcaps_dse.figures.sheet import EDGE, GAP, LETTERS, SAMPLE, Entry, Page, Printed, Sheet, laid_out, printed
+from fastrcaps_dse.figures.stops import runs_of, tag_of
 from fastrcaps_dse.figures.ticks import text_width
 from fastrcaps_dse.problem.objectives import Objective
 
