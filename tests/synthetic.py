@@ -50,9 +50,11 @@ def epoch_row(epoch: int, acc: float, seconds: float) -> EpochRow:
     )
 
 
-def make_spec(name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "acc,time,params") -> StudySpec:
+def make_spec(
+    name: str, *, epochs: int = 6, seeds: int = 1, objectives: str = "acc,time,params", anytime: bool = False
+) -> StudySpec:
     spec = parse_study(SPACE.format(epochs=epochs, seeds=seeds), default_name="s")
-    return override(spec, name=name, objectives=parse_objectives(objectives))
+    return override(spec, name=name, objectives=parse_objectives(objectives), anytime=anytime)
 
 
 def write_study(path: Path, designs: int, *, name: str = "synthetic", failed: int = 0, running: int = 0, **how: Any) -> Store:

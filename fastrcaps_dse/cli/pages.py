@@ -9,7 +9,7 @@ import typer
 
 from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, say, write_text
 from fastrcaps_dse.cli.formats import OutputOptions, print_data
-from fastrcaps_dse.cli.options import DataDirOption, ObjectivesOption, StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.options import AnytimeOption, DataDirOption, ObjectivesOption, StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 
@@ -59,6 +59,7 @@ def report(
         str | None,
         typer.Option("--compare", help="A second study of the storage to compare with, in the report.", metavar="STUDY"),
     ] = None,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
@@ -95,7 +96,7 @@ def report(
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
         wanted = Wanted(kind=kind, width=width, height=height, columns=columns, designs=designs, error=error)
-        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives)
+        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives, anytime=anytime)
         return
     if any(option is not None for option in (kind, columns, designs, error, width, height)):
         raise InputError(
