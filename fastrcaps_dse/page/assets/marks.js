@@ -91,5 +91,5 @@ function tipLines(design, columns) {
   }
   if (design.time_estimated) lines.push(`${ESTIMATED} estimated time`);
   if (design.pruned_after) lines.push(`pruned after ${counted(design.pruned_after, 'epoch')}`);
-  return [design.label, `trial ${design.trial}${design.on_front ? ', on the Pareto front' : ''}`, ...lines];
+  return [design.name ?? design.label, ...(design.stop_after === undefined ? [] : [stoppedText(design.stop_after, design.epochs_in_all).slice(2)]), `trial ${design.trial}${design.on_front ? ', on the Pareto front' : ''}`, ...lines];
 }

@@ -5,7 +5,7 @@ const LIMIT_OPTIONS = { params: '--max-params', time: '--max-time', acc: '--min-
 function limitsOf(study, texts) {
   const first = Object.keys(LIMIT_OPTIONS);
   const others = study.columns.map((c) => c.name).filter((name) => !first.includes(name));
-  const given = [...first, ...others].filter((name) => name in texts);
+  const given = [...first, ...others].filter((name) => name in texts && study.column(name));
   return given.map((name) => {
     const [text, bound] = [texts[name], boundOf(study.column(name))];
     return { objective: name, bound, text, value: parseQuantity(name, text) };
@@ -43,6 +43,8 @@ class PickCard {
     if (nearest) nodes.push(element('p', { textContent: `nearest miss: ${nearest.label} (trial ${nearest.trial})` }));
     if (design || nearest) nodes.push(this.values(design || nearest));
     nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
+    const early = design ? earlyText(design) : '';
+    if (early) nodes.push(element('p', { className: 'hint', id: 'early', textContent: early }));
     if (design?.weights) nodes.push(...this.files(design));
     this.node.className = design ? '' : 'none';
     this.node.replaceChildren(...nodes);
@@ -61,6 +63,8 @@ class PickCard {
   // Where the weights are, and how to get them as files that run elsewhere.
   files({ trial, weights }) {
     const place = element('p', { textContent: `weights: ${weights}`, className: 'hint' });
+    const isWhole = weights === this.app.study.byTrial.get(trial).weights; // else they are of another epoch than those that the server gives
+    if (!isWhole) return [place];
     const link = this.app.source.weightsAddress(trial);
     if (link) place.append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
     const command = `${this.app.study.exportCommand} --out capsnet-${trial} ${trial}`;
@@ -73,6 +77,7 @@ class PickCard {
       const option = LIMIT_OPTIONS[objective];
       return option ? `${option} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${objective}${signOf({ bound })}${text}`)}`;
     });
-    return [study.command, ...limits, ...(state.prefer ? [`--prefer ${shellQuoted(state.prefer)}`] : [])].join(' ');
+    const view = study.isEveryEpoch === study.isAnytime ? [] : [study.isEveryEpoch ? '--anytime' : '--whole-runs'];
+    return [study.command, ...view, ...limits, ...(state.prefer ? [`--prefer ${shellQuoted(state.prefer)}`] : [])].join(' ');
   }
 }
