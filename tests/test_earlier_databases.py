@@ -26,7 +26,7 @@ from tests.sessions import Heard, explored, opened
 FIXTURES = Path(__file__).parent / "fixtures"
 RENAMED = {"_".join(("stopped", "after")): "pruned_after"}
 """Keys that were called otherwise."""
-NEW_KEYS = ("reference", "time_estimated", "wall_time")
+NEW_KEYS = ("reference", "time_estimated", "wall_time", "view", "stop_after", "epochs_in_all")
 SPACE = """
 dataset = "tiny"
 epochs = 4

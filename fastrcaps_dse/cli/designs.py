@@ -58,8 +58,8 @@ def print_front(
     anytime: bool | None = None,
 ) -> None:
     """The front of a study, the most accurate design first."""
+    from fastrcaps_dse.analysis.annealing import annealing_note
     from fastrcaps_dse.analysis.chance import chance_note
-    from fastrcaps_dse.analysis.early_stops import early_note
     from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of
     from fastrcaps_dse.analysis.views import left_out_note, results_of
     from fastrcaps_dse.cli.records import front_record
@@ -91,7 +91,7 @@ def print_front(
     )
     if not found.front.empty and how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
         hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
-    notes = (note, estimated_note(study, trials), early_note(front_of(trials, chosen), study), left_out_note(found))
+    notes = (note, estimated_note(study, trials), annealing_note(front_of(trials, chosen), study), left_out_note(found))
     for line in notes:
         if line is not None and how.form != "json":
             hint(line)
@@ -168,7 +168,7 @@ def pick(
     if as_json:
         print_json(pick_record(row, bounds, result, named, anytime=views.sees_anytime(row, anytime)))
     elif named is not None and result.trial is not None:
-        _print_pick(row, named, result.why)
+        _print_pick(row, named, result.why, storage)
     else:
         _print_miss(named, result.why)
     if named is None or result.trial is None:
@@ -199,25 +199,27 @@ def _one_line(trial: TrialRow) -> str:
     return f"trial {trial.trial}: {trial.label}: {said}"
 
 
-def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str]) -> None:
+def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str], storage: str | None) -> None:
     say(_one_line(trial))
     say(f"  design:  {trial.design.key}")
     if trial.measurement is not None and trial.measurement.test_acc is not None:
         say(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
-    say(f"  weights: {_weights_text(study, trial)}")
+    say(f"  weights: {_weights_text(study, trial, storage)}")
     say("why:")
     for line in why:
         say(f"  {line}")
 
 
-def _weights_text(study: StudyRow, trial: TrialRow) -> str:
+def _weights_text(study: StudyRow, trial: TrialRow, storage: str | None) -> str:
     """Where the weights of a picked design are, or how to get them."""
     from fastrcaps_dse.analysis.results import weights_of
+    from fastrcaps_dse.store import without_password
 
     if trial.stop_after is None or weights_of(trial) is not None:
         return weights_of(trial) or "not kept: the design is not on the front of its study"
-    name = shlex.quote(study.name)
-    return f"fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} --study {name} --out DIR"
+    where = f"--study {shlex.quote(study.name)}"
+    where += "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
+    return f"kept or made again by fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} {where} --out DIR"
 
 
 @app.command()
@@ -298,7 +300,7 @@ def print_trial(
 
 def _print_stops(study: StudyRow, stops: Sequence[tuple[TrialRow, bool]]) -> None:
     """After which epochs a design may be stopped, and what one has then."""
-    from fastrcaps_dse.analysis.early_stops import early_note
+    from fastrcaps_dse.analysis.annealing import annealing_note
     from fastrcaps_dse.analysis.results import values_of
     from fastrcaps_dse.cli.console import values_text
 
@@ -306,6 +308,6 @@ def _print_stops(study: StudyRow, stops: Sequence[tuple[TrialRow, bool]]) -> Non
     for point, on_front in stops:
         values = values_text(values_of(point) or {}, estimated=point.time_estimated)
         say(f"  {point.stopped.removeprefix(', ')}: {values}{'; on the front' if on_front else ''}")
-    note = early_note([point for point, _ in stops], study)
+    note = annealing_note([point for point, _ in stops], study)
     if note is not None:
         hint(note)

@@ -98,7 +98,7 @@ def report(
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
         wanted = Wanted(kind=kind, width=width, height=height, columns=columns, designs=designs, error=error)
-        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives)
+        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives, anytime=anytime)
         return
     if any(option is not None for option in (kind, columns, designs, error, width, height)):
         raise InputError(

@@ -57,8 +57,8 @@ def studies(
 
 def _list(ours: Store, how: OutputOptions) -> None:
     from fastrcaps_dse.analysis.results import frame_of
-    from fastrcaps_dse.cli import console
     from fastrcaps_dse.analysis.views import rows_of
+    from fastrcaps_dse.cli import console
     from fastrcaps_dse.cli.records import study_record
     from fastrcaps_dse.store import workers_of
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fastrcaps_dse.analysis.annealing import annealing_note
 from fastrcaps_dse.analysis.anytime import Epochs, anytime_trials, is_anytime
 from fastrcaps_dse.analysis.chance import chance_note
-from fastrcaps_dse.analysis.early_stops import early_note
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.picks import counted_designs
 from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of, values_of, weights_of
@@ -163,7 +163,7 @@ def _add_points(
     for design in content["designs"]:
         if design["trial"] in packed:
             design["points"] = packed[design["trial"]]
-    early = early_note([point for point in points if point.key in members], study)
+    early = annealing_note([point for point in points if point.key in members], study)
     designs = counted(len({trial for trial, _ in members}), "design")
     content["anytime"] = {
         "summary": _summary(study, trials, f"{counted_designs(len(members), True)} on the front, of {designs}"),

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastrcaps_dse.analysis.early_stops import is_cut_short
+from fastrcaps_dse.analysis.annealing import is_cut_short
 from fastrcaps_dse.analysis.results import weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
 from fastrcaps_dse.problem.objectives import Objective

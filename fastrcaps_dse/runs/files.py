@@ -12,6 +12,7 @@ from typing import Any
 
 from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.runs.prefix_cache import PrefixCache, link
+from fastrcaps_dse.runs.stopped_weights import FOLDER, StoppedWeights
 from fastrcaps_dse.store import EpochRow, Store, attempt_folder, run_folder
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 
@@ -106,6 +107,11 @@ class RunFiles:
         """Let other runs begin with what this one has trained so far."""
         best = self.best_weights(self.selected([row.acc for row in rows]))
         self.prefixes.keep(key, self.folder / LAST, best, [asdict(row) for row in rows])
+
+    def keep_stopped(self, key: str, epoch: int) -> None:
+        """Keep the weights after an epoch that was just trained, as those of a design that stops there."""
+        stopped = StoppedWeights(folder=self.store.runs_folder / FOLDER)
+        stopped.keep(self.run_id, epoch, key, self.best_weights(epoch))
 
     def best_weights(self, epoch: int) -> Path:
         """The weights after a selected epoch."""

@@ -170,7 +170,10 @@ class Runner:
         pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
         while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
             epoch = yield from self._epoch(training, request, lost)
-            rows.append(files.keep(training, epoch, best=epoch.acc > max((row.acc for row in rows), default=-1.0)))
+            best = epoch.acc > max((row.acc for row in rows), default=-1.0)
+            rows.append(files.keep(training, epoch, best=best))
+            if here.spec.anytime and keys and (best or files.last_counts):
+                files.keep_stopped(keys[training.done - 1], training.done)
             if keys and training.done in _ends_of_phases(training):
                 files.keep_prefix(keys[training.done - 1], rows)
             yield EpochFinished(request=request, epoch=rows[-1])

@@ -19,6 +19,7 @@ from fastrcaps_dse.export.picked import PickedNetwork, as_tested
 from fastrcaps_dse.export.source import Options, Source
 from fastrcaps_dse.export.writing import WEIGHTS, write_export
 from fastrcaps_dse.figures.plots import pareto_info
+from fastrcaps_dse.session.stopped import stopped_weights
 from fastrcaps_dse.store import URL, RunRow, Store, StudyRow, TrialRow
 
 
@@ -42,7 +43,7 @@ def load_picked(
         trial: a design by its number, instead of limits.
         max_params, max_time, min_acc: limits as `pick` has them, such as "7M", "10m", 99.2; `limits` has others, such as "macs<=200M".
         prefer: an objective, or "knee"; by default the first objective without a limit.
-        anytime: whether a design may be stopped after any of its epochs; by default as the study was started.
+        anytime: whether a design may stop after any of its epochs; by default as the study was started.
 
     The network takes float32 images [B, C, H, W] in [0, 1] and gives scores [B, J]. It has `classes` (the names of the classes),
     `preprocess` (pictures and arrays as it takes them) and `predict` (what it says of them). Raises InputError for a study, trial or
@@ -91,9 +92,9 @@ def export_design(
     folder that cannot be written, or a file that does not compute what the network does. Nothing is left then.
     """
     check_target(out)
-    run = trained_run(trial)
+    run, weights = weights_of(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
     shape = ImageShape(**row.image_shape)
-    network = trainer.load_network(weights_path(ours, row, run), trial.design, shape)
+    network = trainer.load_network(weights, trial.design, shape)
     trials, objectives = rows_of(ours, row, trial.stop_after is not None), row.objectives
     source = Source(
         network=network,
@@ -124,6 +125,24 @@ def pick_trial(
     return found
 
 
+def weights_of(
+    ours: Store,
+    row: StudyRow,
+    trial: TrialRow,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[RunRow, Path]:
+    """The run whose weights are those of a design, and their file. Those of a design that stops early are made again if they are
+    not kept; arguments as for `export_design`. Raises UserErrors.
+    """
+    if trial.stop_after is not None:
+        return stopped_weights(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
+    run = trained_run(trial)
+    return run, weights_path(ours, row, run)
+
+
 def trained_run(trial: TrialRow) -> RunRow:
     """The run of a measured design whose weights are kept. Raises InputError where none is."""
     if trial.measurement is None:
@@ -134,11 +153,6 @@ def trained_run(trial: TrialRow) -> RunRow:
 def kept_run(trial: TrialRow) -> RunRow:
     """The run of a design whose weights are kept. Raises InputError where none is."""
     found = next((run for run in trial.runs if run.weights), None)
-    if found is None and trial.stop_after is not None:
-        raise InputError(
-            f"the weights of trial {trial.trial} after epoch {trial.stop_after} are not kept",
-            f"make them: fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} --out DIR",
-        )
     if found is None:
         raise InputError(
             f"the weights of trial {trial.trial} are not kept: only designs on the front of their study keep theirs",
@@ -162,8 +176,9 @@ def weights_path(ours: Store, row: StudyRow, run: RunRow) -> Path:
 
 def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
     """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
-    run, shape = trained_run(trial), ImageShape(**row.image_shape)
-    network = as_tested(trainer.load_network(weights_path(ours, row, run), trial.design, shape), run)
+    run, weights = weights_of(ours, row, trial)
+    shape = ImageShape(**row.image_shape)
+    network = as_tested(trainer.load_network(weights, trial.design, shape), run)
     scaling = row.pixel_scaling or ""
     return PickedNetwork(network, design=trial.design, shape=shape, classes=_classes(row, shape), scaling=scaling)
 

@@ -42,10 +42,10 @@ function flatStyle(key, count = 1) {
 }
 
 // A mark as an SVG path at a place.
-function markNode(key, { x, y }, trial) {
+function markNode(key, { x, y }, trial, scale = 1) {
   const { radius, shape, isOpen, color, line } = flatStyle(key);
   const paint = isOpen ? { fill: 'none', stroke: color, 'stroke-width': line } : { fill: color, stroke: css('ground'), 'stroke-width': 1 };
-  return svg('path', { d: outline(shape, radius, x, y), class: 'single', 'data-mark': key, 'data-trial': trial, ...paint });
+  return svg('path', { d: outline(shape, key === 'selected' ? scale * radius : radius, x, y), class: 'single', 'data-mark': key, 'data-trial': trial, ...paint });
 }
 
 // One mark as a picture, to be stamped many times.

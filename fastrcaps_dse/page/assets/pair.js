@@ -120,7 +120,7 @@ class PairPicture {
   markNodes(key) {
     const designs = this.scatter.marked(key);
     const lines = this.runNodes(designs, { stroke: css(key === 'pick' ? 'pick' : 'ink'), 'stroke-width': 1.5 });
-    return [...lines, ...designs.filter((d) => this.places.has(d)).map((d) => markNode(key, this.places.get(d), d.trial))];
+    return [...lines, ...designs.filter((d) => this.places.has(d)).map((d) => markNode(key, this.places.get(d), d.trial, lines.length ? 0.7 : 1))];
   }
 
   // The numbers of the picked, the selected and the front's designs, as many as have room.

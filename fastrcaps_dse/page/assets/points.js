@@ -61,11 +61,11 @@ function earlyText({ isCut, design, stop_after: stop, epochs_in_all: all }) {
   if (!isCut) return '';
   const policy = String(design.lr_policy).split('(')[0];
   const span = policy === 'one-cycle' ? `over all ${all} epochs` : 'over each of its cycles';
-  return `${policy} anneals ${span}: stopped early, its rate has not come down; a run of ${counted(stop, 'epoch')} in all is a design of its own`;
+  return `${policy} anneals ${span}: where a run stops early, the rate has not come down; a run of ${counted(stop, 'epoch')} in all is a design of its own`;
 }
 
 // The number of a design, and its epochs in the anytime view, in short.
-const shortName = ({ trial, stop_after: stop }) => (stop === undefined ? String(trial) : `${trial} e${stop}`);
+const shortName = ({ trial, stop_after: stop }) => (stop === undefined ? String(trial) : `${trial}@${stop}`);
 const countedDesigns = (n, isEveryEpoch, which = '') => (
   isEveryEpoch ? counted(n, 'design and epoch', 'designs and epochs') : counted(n, `${which}design`)
 );
