@@ -45,7 +45,7 @@ class PickCard {
     nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
     const early = design ? earlyText(design) : '';
     if (early) nodes.push(element('p', { className: 'hint', id: 'early', textContent: early }));
-    if (design?.weights) nodes.push(...this.files(design));
+    if (design?.weights || design?.stop_after) nodes.push(...this.files(design)); // those of an epoch can be made again
     this.node.className = design ? '' : 'none';
     this.node.replaceChildren(...nodes);
     $('command').textContent = this.commandLine();
@@ -61,14 +61,14 @@ class PickCard {
   }
 
   // Where the weights are, and how to get them as files that run elsewhere.
-  files({ trial, weights }) {
-    const place = element('p', { textContent: `weights: ${weights}`, className: 'hint' });
-    const isWhole = weights === this.app.study.byTrial.get(trial).weights; // else they are of another epoch than those that the server gives
-    if (!isWhole) return [place];
-    const link = this.app.source.weightsAddress(trial);
-    if (link) place.append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
-    const command = `${this.app.study.exportCommand} --out capsnet-${trial} ${trial}`;
-    return [place, element('p', { className: 'hint' }, 'as files that run elsewhere: ', element('code', { id: 'export', textContent: command }))];
+  files({ trial, weights, stop_after: stop }) {
+    const isServed = weights && weights === this.app.study.byTrial.get(trial).weights; // the server has those of the whole run
+    const link = isServed ? this.app.source.weightsAddress(trial) : null;
+    const place = weights ? [element('p', { textContent: `weights: ${weights}`, className: 'hint' })] : [];
+    if (link) place[0].append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
+    const [suffix, option] = stop === undefined ? ['', ''] : [`-${stop}`, ` --stop-after ${stop}`];
+    const command = `${this.app.study.exportCommand}${option} --out capsnet-${trial}${suffix} ${trial}`;
+    return [...place, element('p', { className: 'hint' }, 'as files that run elsewhere: ', element('code', { id: 'export', textContent: command }))];
   }
 
   commandLine() {
