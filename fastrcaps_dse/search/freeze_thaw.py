@@ -23,7 +23,7 @@ from fastrcaps_dse.search.protocols import Forecaster, Planner, Step
 from fastrcaps_dse.search.step_choice import Option, least_alike, most_promising
 
 CANDIDATES = 128  # new designs that are looked at, at most
-NEGLIGIBLE = 5e-3  # of the hypervolume: a run that promises less is not worth its training
+NEGLIGIBLE = 2e-3  # of the hypervolume: a run that promises less is not worth its training
 
 
 def make_planner(spec: StudySpec, forecast: Forecaster) -> Planner | None:
