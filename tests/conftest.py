@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import os
 import signal
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import alembic.util
 import hypothesis
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # of the processes that tests start, too: one run after the other, unless a test asks for more
@@ -37,7 +42,7 @@ from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
 from tests.browsing import Open, Serve, eventually, file_of
 from tests.postgres import NoServer, Server, create_database, running_server
-from tests.sessions import SMALL
+from tests.small_networks import SMALL
 from tests.synthetic import write_study
 
 # A run of the tests says something of the code, not of its luck or of a busy machine; `--hypothesis-profile=wide` searches for more.
@@ -46,6 +51,26 @@ hypothesis.settings.register_profile(
     "wide", max_examples=5000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("repeatable")
+
+
+# What costs much and says nothing of the code.
+
+
+@sa.event.listens_for(sa.Engine, "connect")
+def leave_to_the_system(connection: Any, _: object) -> None:
+    """SQLite in this process waits for no disk: no test turns off the power, and a killed process loses nothing by it."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+# Optuna's migrations, which it reads again for each database.
+alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage, which each run calls before it asks how much memory is free, pass over all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17, classes: int = 3) -> Path:

@@ -20,7 +20,8 @@ from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.optuna_storage import quiet_optuna
 from fastrcaps_dse.trainer import Training, stopwatch, training
-from tests.sessions import SMALL, Heard, small_worker
+from tests.sessions import Heard
+from tests.small_networks import SMALL, small_worker
 
 ROOM = 200 * 10**6  # bytes beyond those of the process before it trains
 IMAGES = 3000  # of the data set, and of the large batch

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,16 +14,12 @@ from fastrcaps_dse import session, store
 from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
-from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted, Status, TrialFinished
 from fastrcaps_dse.session import OpenStudy, Outcome
 from fastrcaps_dse.store import Store
-from fastrcaps_dse.trainer import Epoch, Training, stopwatch
-
-SMALL: dict[str, Any] = {"CONV_CHANNELS": 32, "CAPSULE_TYPES": 4, "DECODER_HIDDEN": (32, 64)}
-"""Layer sizes of a CapsNet that trains in no time, for tests of what happens around the training."""
+from tests.small_networks import SMALL
 
 
 @contextmanager
@@ -34,27 +27,6 @@ def small_sizes() -> Iterator[None]:
     """A context in which CapsNets in this process are small: for fixtures that several tests share; tests have `small_capsnet`."""
     with mock.patch.multiple(sizes, **SMALL):
         yield
-
-
-def small_worker(pipe: Connection, setup: worker_pool.WorkerSetup) -> None:
-    """A worker whose networks are small and whose step times are short."""
-    for name, value in SMALL.items():
-        setattr(sizes, name, value)
-    stopwatch.GROUP_SECONDS = 0.01
-    whole_epoch = Training.epoch_in_parts
-
-    def epoch_in_parts(self: Training) -> Generator[int, None, Epoch]:
-        if named is not None and Path(named).exists() and Path(named).read_text(encoding="utf-8") == self.point.key:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole_epoch(self)
-
-    named = os.environ.get(CRASHING)
-    with mock.patch.object(Training, "epoch_in_parts", epoch_in_parts):
-        worker_pool._work(pipe, setup)
-
-
-CRASHING = "FASTRCAPS_TEST_CRASHING"
-"""The variable with a file; workers die before each epoch of the design whose key is in the file."""
 
 
 STUDY = """

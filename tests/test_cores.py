@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -229,7 +228,11 @@ def test_a_quota_caps_the_default_but_not_what_a_person_set(monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("weight_sharing", "size"),
+    [(False, 5), (True, 20), *(pytest.param(*further, marks=pytest.mark.thorough) for further in ((False, 20), (True, 5)))],
+)
+def test_the_number_of_threads_changes_no_bit(weight_sharing: bool, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The load may change it in the middle of a run, which is repeatable all the same."""
     from fastrcaps_dse import data
     from fastrcaps_dse.problem.schedules import FixedBatch
@@ -238,19 +241,18 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
     dataset = data.load("mnist-sample")
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "_state", threads._State(follows=False))
-    for weight_sharing, size in itertools.product((False, True), (5, 20)):
-        images = data.Split(images=dataset.train.images[: 2 * size], labels=dataset.train.labels[: 2 * size])
-        point = DesignPoint(weight_sharing=weight_sharing, batch_schedule=FixedBatch(size=size))
-        found = []
-        for count in (1, 2, 4):
-            torch.set_num_threads(count)
-            training = trainer.Training(point, 0, dataset, epochs=1, protocol="paper", device=CPU)
-            losses = training.train_on(images, size, [1e-3] * 2).tolist()
-            found.append((losses, [p.detach().clone() for p in training.network.parameters()]))
-        torch.set_num_threads(before)
-        for losses, weights in found[1:]:
-            assert losses == found[0][0]
-            assert all(torch.equal(a, b) for a, b in zip(weights, found[0][1], strict=True))
+    images = data.Split(images=dataset.train.images[: 2 * size], labels=dataset.train.labels[: 2 * size])
+    point = DesignPoint(weight_sharing=weight_sharing, batch_schedule=FixedBatch(size=size))
+    found = []
+    for count in (1, 2, 4):
+        torch.set_num_threads(count)
+        training = trainer.Training(point, 0, dataset, epochs=1, protocol="paper", device=CPU)
+        losses = training.train_on(images, size, [1e-3] * 2).tolist()
+        found.append((losses, [p.detach().clone() for p in training.network.parameters()]))
+    torch.set_num_threads(before)
+    for losses, weights in found[1:]:
+        assert losses == found[0][0]
+        assert all(torch.equal(a, b) for a, b in zip(weights, found[0][1], strict=True))
 
 
 def test_fewer_timings_are_taken_where_the_machine_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:

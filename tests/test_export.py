@@ -307,7 +307,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {root!r})
 from fastrcaps_dse.capsnet import sizes
-from tests.sessions import SMALL
+from tests.small_networks import SMALL
 for name, value in SMALL.items():
     setattr(sizes, name, value)
 from fastrcaps_dse.cli import main

@@ -23,6 +23,7 @@ TWO = ImageShape(channels=1, height=17, width=19, classes=2)
 ODD = ImageShape(channels=3, height=21, width=23, classes=3)
 FULL, WS = DesignPoint(), DesignPoint(weight_sharing=True)
 VARIANTS = [replace(point, decoder=kind) for point in (FULL, WS) for kind in get_args(Decoder)]
+"""Their files have no decoder."""
 LENET = DesignPoint(network="lenet5")
 BOUND = 5e-6  # of scores in float32 up to 1
 
@@ -138,7 +139,9 @@ def check_standard(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_capsnet")
-@pytest.mark.parametrize("point", VARIANTS, ids=label)
+@pytest.mark.parametrize(
+    "point", [*(pytest.param(point, marks=pytest.mark.thorough) for point in VARIANTS[:3]), VARIANTS[3]], ids=label
+)
 def test_files_of_the_four_variants(point: DesignPoint, tmp_path: Path) -> None:
     check_standard(agree(trained(point, GRAY), GRAY, "uint8", tmp_path, BOUND))
 
@@ -160,6 +163,7 @@ def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) ->
     agree(network, GRAY, "uint8", tmp_path, 2e-3, half=True)
     half = (tmp_path / "m.onnx").stat().st_size
     path = agree(network, GRAY, "uint8", tmp_path, BOUND)
+    check_standard(path)
     files.write_int8(tmp_path / "m8.onnx", path)
     assert half < 0.75 * path.stat().st_size and (tmp_path / "m8.onnx").stat().st_size < 0.75 * path.stat().st_size
     images = pixels_of(GRAY, 16)
@@ -169,7 +173,7 @@ def test_files_in_float16_and_with_8_bits(point: DesignPoint, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [FULL, WS], ids=label)
+@pytest.mark.parametrize("point", [FULL, pytest.param(WS, marks=pytest.mark.thorough)], ids=label)
 def test_files_of_full_size(point: DesignPoint, tmp_path: Path) -> None:
     check_standard(agree(trained(point, GRAY), GRAY, "uint8", tmp_path, 2e-5))
 

@@ -23,7 +23,7 @@ from fastrcaps_dse.problem.space import NAMED_DESIGNS
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.trainer import Training
 from fastrcaps_dse.trainer.steps import GraphSteps
-from tests.sessions import small_worker
+from tests.small_networks import small_worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
 FIXED, DECAY = (NAMED_DESIGNS[name].label for name in ("fixed", "exp-decay"))

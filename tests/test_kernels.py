@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
@@ -132,6 +133,38 @@ ERRORS: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 6e-2}
 """Bounds of the relative error of a gradient: |g - g64| / |g64| of each parameter."""
 
 
+MNIST = ImageShape(channels=1, height=28, width=28, classes=10)
+
+
+def a_batch(batch: int) -> tuple[Tensor, Tensor]:
+    """Images and labels."""
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(batch, 1, 28, 28, generator=generator)
+    return images, torch.randint(0, 10, (batch,), generator=generator)
+
+
+@functools.lru_cache(maxsize=1)  # the tests of all algorithms and precisions follow each other
+def exact_gradients(point: DesignPoint, batch: int) -> dict[str, Tensor]:
+    """The gradient of each parameter, by the plain network in float64."""
+    network = CapsNet(point, MNIST)
+    network.initialize(torch.Generator().manual_seed(1))
+    plain = yardstick.PlainCapsNet(network).double()
+    images, labels = a_batch(batch)
+    plain.loss(images.double(), labels).backward()
+    primary = plain.primary.weight.grad
+    assert primary is not None
+    exact = {
+        "conv1.weight": plain.conv1.weight.grad,
+        "conv1.bias": None if plain.conv1.bias is None else plain.conv1.bias.grad,
+        "primary_weight": primary.permute(2, 3, 1, 0),
+        "primary_bias": None if plain.primary.bias is None else plain.primary.bias.grad,
+        "W_IJDE": plain.W.grad,
+        "bias_JD": plain.bias.grad,
+    }
+    exact |= {f"decoder.{name}": p.grad for name, p in plain.decoder.named_parameters()}
+    return {name: gradient for name, gradient in exact.items() if gradient is not None}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -145,31 +178,14 @@ def test_gradients_against_float64(precision: Precision, batch: int, algorithm: 
         pytest.skip("never used together")
     if batch == LARGE_BATCH and decoder == "small":
         pytest.skip("the decoder is the same for each batch size")
-    shape = ImageShape(channels=1, height=28, width=28, classes=10)
-    network = CapsNet(point, shape, precision, Algorithms(chosen={batch: algorithm}))
+    network = CapsNet(point, MNIST, precision, Algorithms(chosen={batch: algorithm}))
     network.initialize(torch.Generator().manual_seed(1))
-    plain = yardstick.PlainCapsNet(network).double()
-    generator = torch.Generator().manual_seed(2)
-    images = torch.rand(batch, 1, 28, 28, generator=generator)
-    labels = torch.randint(0, 10, (batch,), generator=generator)
-    margin, reconstruction = network.losses(images, labels)
+    margin, reconstruction = network.losses(*a_batch(batch))
     (margin + reconstruction).backward()
-    plain.loss(images.double(), labels).backward()
-    primary = plain.primary.weight.grad
-    assert primary is not None
-    exact = {
-        "conv1.weight": plain.conv1.weight.grad,
-        "conv1.bias": None if plain.conv1.bias is None else plain.conv1.bias.grad,
-        "primary_weight": primary.permute(2, 3, 1, 0),
-        "primary_bias": None if plain.primary.bias is None else plain.primary.bias.grad,
-        "W_IJDE": plain.W.grad,
-        "bias_JD": plain.bias.grad,
-    }
-    exact |= {f"decoder.{name}": p.grad for name, p in plain.decoder.named_parameters()}
-    found = dict(network.named_parameters())
+    exact, found = exact_gradients(point, batch), dict(network.named_parameters())
     assert sorted(exact) == sorted(found)
     for name, right in exact.items():
         got = found[name].grad
-        assert got is not None and right is not None
+        assert got is not None
         error = float((got.double() - right).norm() / right.norm())
         assert error <= ERRORS[precision], f"{name}: {error:.1e}"

@@ -79,7 +79,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import tests.sessions as t
-t.stopwatch.GROUP_SECONDS = 0.01
+from fastrcaps_dse.trainer import stopwatch
+stopwatch.GROUP_SECONDS = 0.01
 class Killer(t.Heard):
     def epoch_finished(self, event):
         print(event.epoch.epoch, flush=True)

@@ -49,6 +49,7 @@ def weights(run: Training) -> list[Tensor]:
     "design", ["batch_schedule=adabatch(head_batch=8)", "lr_policy=one-cycle weight_sharing=true batch_schedule=16", "lenet5"]
 )
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_same_root_gives_the_same_curve_bit_for_bit(dataset: DataSet, design: str) -> None:
     first, second, other = (training(dataset, design, seed=seed, epochs=2) for seed in (3, 3, 4))
     assert curve(first) == curve(second) != curve(other)
@@ -57,6 +58,7 @@ def test_the_same_root_gives_the_same_curve_bit_for_bit(dataset: DataSet, design
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_continued_run_is_the_uninterrupted_one(dataset: DataSet, tmp_path: Path, stop: int) -> None:
     design = "lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch(head_batch=4) decoder=small"
     whole = training(dataset, design)
@@ -71,6 +73,7 @@ def test_a_continued_run_is_the_uninterrupted_one(dataset: DataSet, tmp_path: Pa
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(continued), strict=True))
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_steps_of_a_real_run(dataset: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch sizes, and the learning rate that Adam really used, are those of schedule and policy at every step."""
     run = training(
@@ -129,6 +132,7 @@ def test_it_learns(dataset: DataSet) -> None:
     assert all(e.train_seconds > 0 and e.eval_seconds > 0 for e in epochs)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_designs_of_one_seed_start_with_the_same_weights(dataset: DataSet) -> None:
     a, b = training(dataset, "wab"), training(dataset, "fixed")
     assert all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
@@ -159,18 +163,21 @@ def test_an_epoch_shows_each_image_once_shifted(shift: int) -> None:
     assert len(moves) > 2 * shift**2
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_protocols(dataset: DataSet) -> None:
     paper, honest = training(dataset, protocol="paper"), training(dataset)
     assert len(paper.train_split) == len(dataset.train) and torch.equal(paper.select_split.images, dataset.test.images)
     assert len(honest.train_split) + len(honest.select_split) == len(dataset.train)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_loss_that_is_not_finite_fails_the_run(dataset: DataSet) -> None:
     run = training(dataset, "lr_policy=fixed(lr=1e30) batch_schedule=16")
     with pytest.raises(RunFailed, match=r"not finite in epoch \d"):
         list(run.epochs())
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_checkpoints_that_cannot_be_used(dataset: DataSet, tmp_path: Path) -> None:
     run = training(dataset)
     run.run_epoch()
@@ -189,6 +196,7 @@ def test_checkpoints_that_cannot_be_used(dataset: DataSet, tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_weights_go_out_and_come_back(dataset: DataSet, tmp_path: Path) -> None:
     run = training(dataset)
     run.run_epoch()
@@ -205,6 +213,7 @@ def test_bfloat16_learns_as_well(dataset: DataSet) -> None:
     assert epochs[-1].acc == 100 and all(p.dtype == torch.float32 for p in run.network.parameters())
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_range_test(dataset: DataSet) -> None:
     test = trainer.range_test(training(dataset, "batch_schedule=16"), steps=16, lr_start=1e-6, lr_end=1.0)
     assert test.rates[0] == 1e-6 and all(a < b for a, b in zip(test.rates, test.rates[1:], strict=False))
@@ -238,6 +247,7 @@ def test_devices_and_precisions_by_name() -> None:
         trainer.choose_precision(CPU, "float8")
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_an_epoch_is_a_plain_record(dataset: DataSet) -> None:
     epoch = training(dataset).run_epoch()
     assert isinstance(epoch, Epoch) and epoch.epoch == 1 and 0 <= epoch.acc <= 100
@@ -245,6 +255,7 @@ def test_an_epoch_is_a_plain_record(dataset: DataSet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["batch_schedule=16", "ws batch_schedule=3"])
+@pytest.mark.usefixtures("small_capsnet")
 def test_captured_steps_are_the_eager_ones(dataset: DataSet, design: str) -> None:
     """The steps that find their images and learning rate on the device, not captured here, against the eager ones."""
     run, other = (training(dataset, design.replace("ws ", "weight_sharing=true decoder=small ")) for _ in range(2))
@@ -259,6 +270,7 @@ def test_captured_steps_are_the_eager_ones(dataset: DataSet, design: str) -> Non
     assert all(torch.equal(a, b) for a, b in zip(weights(run), weights(other), strict=True))
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_capture_leaves_weights_and_optimizer_as_they_were(dataset: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     run = training(dataset)
     steps = GraphSteps(run.network, CPU, run.train_split)
@@ -282,6 +294,7 @@ def test_a_capture_leaves_weights_and_optimizer_as_they_were(dataset: DataSet, m
     assert 5 not in steps.replays  # too few steps to repay it
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_warming_up_changes_nothing_and_counts_apart(dataset: DataSet) -> None:
     run = training(dataset, "batch_schedule=adabatch(head_batch=4)", epochs=3)
     before = weights(run)
@@ -328,6 +341,7 @@ def test_training_on_a_cpu_loads_no_compiler(dataset: DataSet) -> None:
     assert said.stdout == "False\n"
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_others_may_read_weights_as_they_may_other_files(dataset: DataSet, tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     training(dataset).save_weights(tmp_path / "weights.safetensors")

@@ -25,7 +25,8 @@ from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted, TrialStarted
 from fastrcaps_dse.session import OpenStudy
 from fastrcaps_dse.trainer import device_locks, threads
-from tests.sessions import CRASHING, SHARED, Heard, curves_of, explored, opened, small_worker
+from tests.sessions import SHARED, Heard, curves_of, explored, opened
+from tests.small_networks import CRASHING, small_worker
 
 pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
@@ -178,16 +179,16 @@ def test_a_run_goes_on_where_a_worker_dies_and_fails_where_several_die_without_a
 ) -> None:
     monkeypatch.setenv(CRASHING, str(tmp_path / "crashing"))
     study = study_of(tmp_path, tiny, epochs=40)
-    heard = Killer(2, study, tmp_path / "crashing")
+    heard = Killer(1, study, tmp_path / "crashing")
     outcome = explored(study, heard, 2, workers=2)
-    assert outcome.trials == 2 and states(study) == ["done", "failed"] and len(heard.killed) == 2
+    assert outcome.trials == 2 and states(study) == ["done", "failed"] and len(heard.killed) == 1
     again = "the worker of trial {} died (exit code -9); its run is taken up again"
-    assert sorted(heard.warnings) == [again.format(0)] * 2 + [again.format(1)] * 2
+    assert sorted(heard.warnings) == [again.format(0)] + [again.format(1)] * 2
     (survivor,), (failed,) = (trial.runs for trial in study.store.trials(study.row))
     assert failed.reason == "its worker died 3 times without finishing an epoch, last with exit code -9"
     begun = heard.begun_of[0]
     assert heard.begun_of[1] == [0, 0, 0]
-    assert len(begun) == 3 and sorted(set(begun)) == begun and begun[1] > 0  # from its last epoch; these deaths do not count
+    assert len(begun) == 2 and begun[1] > begun[0] == 0  # from its last epoch
     assert [e.epoch for e in study.store.epochs(survivor.run_id)] == [*range(1, 41)]
 
 

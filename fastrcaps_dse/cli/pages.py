@@ -28,6 +28,7 @@ def view(
     notes: Annotated[
         bool, typer.Option("--notes", help="Let the page write notes and stars into the storage; else it is read-only.")
     ] = False,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """The study as a page in the browser that follows it while it runs. Without --study, the page offers all studies."""
@@ -47,6 +48,7 @@ def view(
         say=hint,
         offers_all=study is None,
         notes=open_store(storage) if notes else None,
+        anytime=anytime,
     )
 
 
@@ -115,7 +117,8 @@ def report(
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
     notes = notes_of(ours, row.study_id)
     epochs = ours.epochs_of(row.study_id)
-    write_text(path, render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared))
+    html = render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared, anytime=anytime)
+    write_text(path, html)
     say(path)
 
 

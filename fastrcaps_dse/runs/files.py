@@ -136,6 +136,15 @@ class RunFiles:
         keep_only(weights, folder)
         self.store.runs_places.here.drop(folder, keep=[weights])
 
+    def drop_earlier(self) -> None:
+        """Delete the files of the attempts before this one, which has a checkpoint of its own."""
+        if not (self.folder / LAST).exists():
+            return
+        for earlier in run_folder(self.store.runs_folder, self.run_id).glob("attempt-*"):
+            if int(earlier.name.removeprefix("attempt-")) < self.attempt:
+                shutil.rmtree(earlier, ignore_errors=True)
+                self.store.runs_places.here.drop(earlier)
+
     def _inherit(self) -> None:
         """Let this attempt have the checkpoints of the latest one before it. No attempt changes a file in place, so links will do."""
         for attempt in range(self.attempt - 1, -1, -1):
