@@ -69,7 +69,9 @@ def hypervolume_info(
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
     reference = [1.1] * len(objectives)
     front: list[list[float]] = []
-    spent, volumes, times = 0.0, [], []
+    spent = 0.0
+    volumes: list[float] = []
+    times: list[float] = []
     numbers = list(dict.fromkeys(trial.trial for trial in done))
     of_trial: dict[int, list[list[float]]] = {number: [] for number in numbers}
     for trial, point in zip(done, scaled, strict=True):
