@@ -98,7 +98,7 @@ def test_the_switch_is_one_for_all_views(open_page: Open, studies: Any) -> None:
     assert "training time" in heads and page.locator("#limits label").nth(1).inner_text() == "training time, at most"
     assert f"{len(members)} designs and epochs on the front" in page.locator("#summary").inner_text()
     # a design is selected as a whole, its points are marked, and its run is a line
-    epochs = [t.stop_after for t in points_of(ours) if t.trial == 3]
+    epochs = [t.stop_after or 0 for t in points_of(ours) if t.trial == 3]
     eventually(lambda: page.locator(".pair .single[data-mark=selected]").count() == len(epochs))
     assert page.locator(".pair path.runs").count() >= 2
     page.evaluate(f"fastrcaps.update({{ selected: [{best.trial}] }})")

@@ -112,7 +112,9 @@ def report(
     ours = open_store(storage)
     row = ours.study(study)
     second = None if compare is None else ours.study(compare)
-    compared = None if second is None else Source(store=ours, study=second, objectives=second.objectives).content()
+    compared = (
+        None if second is None else Source(store=ours, study=second, objectives=second.objectives, anytime=False).content()
+    )
     chosen = chosen_objectives(row, objectives)
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
     notes = notes_of(ours, row.study_id)

@@ -29,7 +29,9 @@ PROTOCOLS = {
     "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
     "all-images": "All training images train. Accuracy is the test accuracy after the last epoch, which no accuracy selects.",
 }
-EVERY_EPOCH = "Each epoch of a run is a design that you can have: stopped after it, with its highest accuracy and its seconds so far."
+EVERY_EPOCH = (
+    "Each epoch of a run is a design that you can have: stop there, with the highest accuracy and the seconds so far."
+)
 CLOCKS = {
     "steps": "Time is counted up to the end of {epoch}: the number of steps times the seconds of a step measured alone.",
     "measured": "Time is counted up to the end of {epoch}, by the clock, without evaluation.",
@@ -67,7 +69,9 @@ def hypervolume_info(
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
     reference = [1.1] * len(objectives)
     front: list[list[float]] = []
-    spent, volumes, times = 0.0, [], []
+    spent = 0.0
+    volumes: list[float] = []
+    times: list[float] = []
     numbers = list(dict.fromkeys(trial.trial for trial in done))
     of_trial: dict[int, list[list[float]]] = {number: [] for number in numbers}
     for trial, point in zip(done, scaled, strict=True):
@@ -120,7 +124,7 @@ def study_content(
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
     errors = _errors(trials, objectives, standings)
-    content = {
+    content: dict[str, Any] = {
         "study": {
             "name": study.name,
             "summary": _summary(study, trials, f"{len(members)} on the front"),

@@ -75,9 +75,9 @@ def _number(errors: Mapping[str, float] | None, listed: tuple[list[dict[str, flo
     """The place of standard errors in the list of those that differ, at the end of which they are put if they are new."""
     if errors is None:
         return None
-    known, numbers = listed
+    found, numbers = listed
     key = repr(errors)
     if key not in numbers:
-        numbers[key] = len(known)
-        known.append(dict(errors))
+        numbers[key] = len(found)
+        found.append(dict(errors))
     return numbers[key]

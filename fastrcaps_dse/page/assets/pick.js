@@ -47,7 +47,7 @@ function kneeOf(members, cost) {
   return least(members, (m) => [cost(m).reduce((sum, c, k) => sum + ((c - low[k]) / (span[k] > 0 ? span[k] : 1)) ** 2, 0)]);
 }
 
-// Whether the candidates are designs stopped after some of their epochs.
+// Whether the candidates are designs whose runs stop after some of their epochs.
 const isOfEpochs = (candidates) => candidates.some((c) => c.stop_after !== undefined);
 
 class Question {

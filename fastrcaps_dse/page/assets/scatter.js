@@ -117,7 +117,7 @@ class Scatter {
     if (this.marked('pick').length) items.push({ symbol: SYMBOLS.square, color: css('pick'), text: 'picked' });
     if (view === '3d' || !items.length) return items;
     items.push({ symbol: '━', color: css('front'), text: 'front of the two objectives shown' });
-    if (this.app.study.isEveryEpoch) items.push({ symbol: '─', color: css('rest'), text: 'a design, epoch by epoch; 12@4: trial 12, stopped after epoch 4' });
+    if (this.app.study.isEveryEpoch) items.push({ symbol: '─', color: css('rest'), text: 'a design, epoch by epoch; 12@4: trial 12, stop after epoch 4' });
     const { measured } = this.app.study;
     if (measured.some((d) => Object.values(d.errors ?? {}).some((error) => error > 0))) {
       items.push({ symbol: '╂', color: css('faint'), text: `bars: ± 1 standard error${measured.length > MANY ? ', of the front alone' : ''}` });
