@@ -107,7 +107,7 @@ class Records:
 
     def take(self, name: str, method: Method, outcomes: Sequence[Outcome]) -> None:
         """Take in the searches of a method, and write the records that they belong to."""
-        begin, end = self._span()
+        begin, end = curves_span(self.table)
         for view in method.views:
             kept = self.found[CURVES[view]]["methods"].setdefault(name, {})
             if view != "accurate":  # which stands beside `anytime`
@@ -119,10 +119,10 @@ class Records:
         for kind in {CURVES[view] for view in method.views}:
             record.write(RECORDS[self.name, kind], "benchmarks.search", torch.device("cpu"), self.found[kind])
 
-    def _span(self) -> tuple[float, float]:
-        """The seconds that curves are drawn over: from the shortest first epoch to four times a run of each design."""
-        designs = self.table.designs
-        return min(design.seconds[0] for design in designs), 4 * sum(math.fsum(design.seconds) for design in designs)
+
+def curves_span(table: RecordedTable) -> tuple[float, float]:
+    """The seconds that curves are drawn over: from the shortest first epoch to four times a run of each design."""
+    return min(design.seconds[0] for design in table.designs), 4 * sum(math.fsum(design.seconds) for design in table.designs)
 
 
 def steps_processor() -> str:
