@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from fastrcaps_dse import data, session, store, trainer
+from fastrcaps_dse.analysis import chance
 from fastrcaps_dse.analysis.annealing import is_cut_short
 from fastrcaps_dse.analysis.pareto import dominates
 from fastrcaps_dse.analysis.uncertainty import standings
@@ -295,6 +296,16 @@ def test_a_run_is_cut_short_before_its_rate_is_down(policy: str, schedule: str) 
         expected = not is_down if policy.startswith("warm") else policy == "one-cycle"
         assert is_cut_short(design, stop_after=done, epochs=20, images=333) == expected, done
     assert not is_cut_short(design, stop_after=20, epochs=20, images=333)
+
+
+def test_a_run_is_counted_once_against_guessing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its epochs are listed, it was evaluated after each of them once."""
+    counts: list[int] = []
+    monkeypatch.setattr(chance, "is_at_chance", lambda acc, guess, evaluations: counts.append(evaluations))
+    with closing(opened(place)) as ours:
+        for anytime in (False, True):
+            chance.chance_note(ours.study(), rows_of(ours, ours.study(), anytime))
+    assert counts == [9 * EPOCHS, 11 * EPOCHS]  # the anytime view has the two runs under way, too
 
 
 def test_epochs_of_one_run_share_their_luck() -> None:
