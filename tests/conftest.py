@@ -107,6 +107,7 @@ LONGEST = (
     "kernels",
     "browser_views",
     "browser_panels",
+    "browser_anytime",
     "browser_pick",
     "browser_ranges",
     "browser_accessibility",

@@ -169,6 +169,8 @@ def _routes(library: Library, news: News, token: str | None, *, writes: bool) ->
         watched = await of(request)
         if not watched.revision:
             return PlainTextResponse(watched.error or "not ready", 503)
+        if request.query_params.get("epochs") == "1":
+            await run_in_threadpool(watched.include_epochs)
         return _json(watched.since(_number(request.query_params.get("since", "0"))))
 
     async def curves(request: Request) -> Response:
