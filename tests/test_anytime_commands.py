@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
-from fastrcaps_dse import session, store
+from fastrcaps_dse import data, session, store, trainer
+from fastrcaps_dse.analysis import chance
 from fastrcaps_dse.analysis.annealing import is_cut_short
 from fastrcaps_dse.analysis.pareto import dominates
 from fastrcaps_dse.analysis.uncertainty import standings
@@ -25,10 +27,15 @@ from fastrcaps_dse.figures.stops import runs_of
 from fastrcaps_dse.problem.objectives import costs_of, parse_objectives
 from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
 from fastrcaps_dse.problem.space import parse_design
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.store import Store, TrialRow
+from fastrcaps_dse.trainer import Training
 from tests.conftest import Command
+from tests.sessions import explored
+from tests.sessions import opened as opened_study
 from tests.synthetic import write_study
 
+DESIGN = "lr_policy=fixed batch_schedule=8 decoder=small shift=0"
 Stops = dict[tuple[int, int], dict[str, float]]
 EPOCHS = 6
 
@@ -243,6 +250,36 @@ def test_figures_for_a_paper(command: Command, place: Path, every: Stops) -> Non
     assert "stop_after" not in Path("f/key.csv").read_text()
 
 
+@pytest.mark.usefixtures("small_capsnet")
+def test_the_network_of_a_pick_is_that_of_its_epoch(tiny: Path, tmp_path: Path) -> None:
+    """With weights that are not kept: the study is one of whole runs."""
+    space = '[space]\nlr_policy = ["fixed"]\nbatch_schedule = [8]\nweight_sharing = [false]\ndecoder = ["small"]\nshift = [0]\n'
+    spec = parse_study(f'dataset = "{tiny}"\nepochs = 2\nfirst = []\n{space}', default_name="whole")
+    images = torch.rand(3, 1, 17, 17, generator=torch.Generator().manual_seed(0))
+    with opened_study(tmp_path, spec) as study:
+        explored(study, trials=1)
+        picked = session.pick_design(study, ["epochs<=1"], anytime=True)
+        assert picked.trial is not None and picked.trial.key == (0, 1) == (picked.pick.trial, picked.pick.stop_after)
+        scores = session.load_network(study, picked.trial).scores(images)
+        assert len(session.plot_front(study, anytime=True).data) >= 2
+    once = Training(parse_design(DESIGN), 0, data.load(str(tiny)), epochs=2, device=torch.device("cpu"))
+    once.run_epoch()
+    once.save_weights(tmp_path / "oracle.safetensors")
+    shape = ImageShape(channels=1, height=17, width=17, classes=3)
+    oracle = trainer.load_network(tmp_path / "oracle.safetensors", parse_design(DESIGN), shape)
+    assert torch.equal(scores, oracle.scores(images))
+    loaded = session.load_picked(str(tmp_path / "s.db"), limits=["epochs<=1"], anytime=True)
+    assert torch.equal(loaded(images), scores)
+
+
+def test_a_pick_exports_its_epoch(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hands on the design and epoch that it has picked; what an export writes of one is tested elsewhere."""
+    exported: list[TrialRow] = []
+    monkeypatch.setattr("fastrcaps_dse.session.exporting.export_design", lambda *what, **_: exported.append(what[2]))
+    said = command("pick", "--anytime", "--max-time", "40s", "--export", "out", "--json", "--storage", place)
+    assert [row.key for row in exported] == keys_of([json.loads(said.out)["pick"]]) and said.err == "exported: out\n"
+
+
 # --- what the view has to know ---------------------------------------------------------------------------------------------
 
 
@@ -259,6 +296,16 @@ def test_a_run_is_cut_short_before_its_rate_is_down(policy: str, schedule: str) 
         expected = not is_down if policy.startswith("warm") else policy == "one-cycle"
         assert is_cut_short(design, stop_after=done, epochs=20, images=333) == expected, done
     assert not is_cut_short(design, stop_after=20, epochs=20, images=333)
+
+
+def test_a_run_is_counted_once_against_guessing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its epochs are listed, it was evaluated after each of them once."""
+    counts: list[int] = []
+    monkeypatch.setattr(chance, "is_at_chance", lambda acc, guess, evaluations: counts.append(evaluations))
+    with closing(opened(place)) as ours:
+        for anytime in (False, True):
+            chance.chance_note(ours.study(), rows_of(ours, ours.study(), anytime))
+    assert counts == [9 * EPOCHS, 11 * EPOCHS]  # the anytime view has the two runs under way, too
 
 
 def test_epochs_of_one_run_share_their_luck() -> None:

@@ -170,6 +170,8 @@ def _run_line() -> dict[str, Any]:
 
 def _scatter_trace(marks: Sequence[Mark], kinds: Sequence[Coordinate], on_front: bool) -> dict[str, Any]:
     trace: dict[str, Any] = {"mode": "markers", "marker": _marker(on_front), "cliponaxis": False}
+    if not on_front and any(mark.stop_after is not None for mark in marks):  # many, with lines through them
+        trace["marker"] = trace["marker"] | {"size": 3}
     for letter, kind in zip("xy", kinds, strict=True):
         trace[letter] = [kind.of(mark) for mark in marks]
         ends = [kind.ends(mark) for mark in marks]

@@ -29,9 +29,7 @@ PROTOCOLS = {
     "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
     "all-images": "All training images train. Accuracy is the test accuracy after the last epoch, which no accuracy selects.",
 }
-EVERY_EPOCH = (
-    "Each epoch of a run is a design that you can have: stop there, with the highest accuracy and the seconds so far."
-)
+EVERY_EPOCH = "Each epoch of a run is a design that you can have: stop there, with the highest accuracy and the seconds so far."
 CLOCKS = {
     "steps": "Time is counted up to the end of {epoch}: the number of steps times the seconds of a step measured alone.",
     "measured": "Time is counted up to the end of {epoch}, by the clock, without evaluation.",

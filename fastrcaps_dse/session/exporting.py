@@ -146,7 +146,8 @@ def weights_of(
 def trained_run(trial: TrialRow) -> RunRow:
     """The run of a measured design whose weights are kept. Raises InputError where none is."""
     if trial.measurement is None:
-        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
+        hint = "choose a finished one, or give --stop-after for what it has reached; see `show`"
+        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", hint)
     return kept_run(trial)
 
 
