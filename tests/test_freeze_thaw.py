@@ -135,7 +135,7 @@ def test_the_gain_is_the_expected_hypervolume_that_epochs_add() -> None:
     cells, reference = make_cells(runs, 256), math.log(70)
     within = cells.epochs_within(runs)
     lowest = lowest_errors(within, [np.log([30, 20.0]), np.log([50.0])], reference)
-    mean = np.log([[30, 20, 15, 12, 10, 9.5], [50, 35, 25, 20, 18, 16]])
+    mean = np.log(np.array([[30, 20, 15, 12, 10, 9.5], [50, 35, 25, 20, 18, 16]]))
     deviation = np.full((2, 6), 0.3)
     done, until = np.array([2, 1]), np.array([4, 6])
     gains = expected_gains(lowest, within, done, until, mean, deviation)
