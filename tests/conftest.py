@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import alembic.util
 import hypothesis
@@ -64,7 +65,7 @@ def leave_to_the_system(connection: Any, _: object) -> None:
 
 
 # Optuna's migrations, which it reads again for each database.
-alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)  # type: ignore[assignment]
 
 
 def pytest_collection_finish() -> None:
@@ -151,6 +152,15 @@ def small_capsnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for name, value in SMALL.items():
         monkeypatch.setattr(sizes, name, value)
+
+
+@pytest.fixture(scope="session")
+def one_onnx_registry() -> Iterator[None]:
+    """PyTorch reads the source of all ONNX operators for each file that it writes; here it does so once."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)

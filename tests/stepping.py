@@ -51,9 +51,9 @@ def forecast(point: DesignPoint) -> Forecast:
 
 def epoch_row(epoch: int, accuracy: float, seconds: float) -> EpochRow:
     """An epoch with an accuracy."""
-    rates = {"batch_size": 16, "steps": 9, "lr_first": 1e-3, "lr_last": 1e-3, "margin_loss": 0.1, "reconstruction_loss": 0.1}
+    rates = {"lr_first": 1e-3, "lr_last": 1e-3, "margin_loss": 0.1, "reconstruction_loss": 0.1}
     times = {"warm_up_seconds": 0.0, "train_seconds": seconds, "eval_seconds": 0.0, "counted_seconds": seconds}
-    return EpochRow(epoch=epoch, acc=accuracy, **rates, **times)
+    return EpochRow(epoch=epoch, batch_size=16, steps=9, acc=accuracy, **rates, **times)
 
 
 @dataclass(kw_only=True)

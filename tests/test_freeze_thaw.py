@@ -26,7 +26,7 @@ from fastrcaps_dse.search.curve_model import CurveModel, Points
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.freeze_thaw import make_planner
 from fastrcaps_dse.search.proposers import make_proposers
-from fastrcaps_dse.search.protocols import Event, Forecast, Paused, TrialFinished
+from fastrcaps_dse.search.protocols import Board, Event, Forecast, Paused, TrialFinished
 from fastrcaps_dse.search.step_choice import horizons, kept_epochs
 from tests.stepping import EPOCHS, Curves, curve_of, forecast, params_of, seconds_of
 
@@ -44,13 +44,18 @@ def spec_of(**changes: Any) -> StudySpec:
     return override(parse_study(STUDY, default_name="s"), **changes)
 
 
-def explorer(spec: StudySpec, board: Any, events: list[Event] | None = None, **how: Any) -> Explorer:
-    made = {"proposers": make_proposers(spec, forecast), "planner": make_planner(spec, forecast)}
-    return Explorer(spec=spec, board=board, tell=(events if events is not None else []).append, **made, **how)
+def explorer(spec: StudySpec, board: Board, events: list[Event] | None = None) -> Explorer:
+    return Explorer(
+        spec=spec,
+        board=board,
+        proposers=make_proposers(spec, forecast),
+        planner=make_planner(spec, forecast),
+        tell=(events if events is not None else []).append,
+    )
 
 
-def searched(spec: StudySpec, executor: Curves, events: list[Event] | None = None, **how: Any) -> Explorer:
-    running = explorer(spec, MemoryBoard(target=spec.trials), events, **how)
+def searched(spec: StudySpec, executor: Curves, events: list[Event] | None = None) -> Explorer:
+    running = explorer(spec, MemoryBoard(target=spec.trials), events)
     running.run(executor)
     return running
 
@@ -130,7 +135,7 @@ def test_the_gain_is_the_expected_hypervolume_that_epochs_add() -> None:
     cells, reference = make_cells(runs, 256), math.log(70)
     within = cells.epochs_within(runs)
     lowest = lowest_errors(within, [np.log([30, 20.0]), np.log([50.0])], reference)
-    mean = np.log([[30, 20, 15, 12, 10, 9.5], [50, 35, 25, 20, 18, 16]])
+    mean = np.log(np.array([[30, 20, 15, 12, 10, 9.5], [50, 35, 25, 20, 18, 16]]))
     deviation = np.full((2, 6), 0.3)
     done, until = np.array([2, 1]), np.array([4, 6])
     gains = expected_gains(lowest, within, done, until, mean, deviation)
@@ -140,7 +145,9 @@ def test_the_gain_is_the_expected_hypervolume_that_epochs_add() -> None:
         for z in draws:  # all epochs of a run are above or below expectation together, so errors so far fall
             ahead = mean[r, done[r] : until[r]] + z * deviation[r, 0]
             added.append(
-                np.maximum(0, lowest - lowest_errors(within[[r]], [np.concatenate([np.log(curve), ahead])], reference))
+                np.maximum(
+                    0, lowest - lowest_errors(within[[r]], [np.concatenate([np.log(np.array(curve)), ahead])], reference)
+                )
             )
         assert gains[r] == pytest.approx(np.mean(added), rel=0.05)
 
@@ -245,7 +252,8 @@ def test_optuna_sees_paused_trials_running_with_their_epochs(tmp_path: Path) -> 
 
 
 def test_workers_train_different_runs_at_once() -> None:
-    executor, events = Curves(workers=3), []  # type: ignore[var-annotated]
+    events: list[Event] = []
+    executor = Curves(workers=3)
     running = searched(spec_of(trials=12), executor, events)
     assert max(Counter(executor.trained).values()) == 1 and len(running.history.finished) == 12
     assert sum(isinstance(event, TrialFinished) for event in events) == 12
@@ -254,7 +262,7 @@ def test_workers_train_different_runs_at_once() -> None:
 def test_two_processes_share_the_runs(tmp_path: Path) -> None:
     """Each goes on with runs that the other has paused; no epoch is trained twice, and both see the end."""
     spec, url = spec_of(trials=8), store.parse_url(str(tmp_path / "s.db"))
-    sides = []
+    sides: list[tuple[Curves, Explorer]] = []
     for _ in range(2):
         board = open_board(spec, url, 8)
         if sides:

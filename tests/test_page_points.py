@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fastrcaps_dse.analysis.anytime import anytime_trials
 from fastrcaps_dse.analysis.pareto import hypervolume
@@ -42,15 +41,16 @@ def test_a_server_reads_the_epochs_when_a_page_asks_for_them(tmp_path: Path) -> 
 def test_a_report_opens_with_the_view_that_is_asked_for(tmp_path: Path, command: Command) -> None:
     ours = write_study(tmp_path / "s.db", 3)
 
-    def shown(*options: str) -> tuple[Any, Any]:
+    def shown(*options: str) -> tuple[bool, bool]:
         assert command("report", "--storage", tmp_path / "s.db", "--out", tmp_path / "r.html", *options).code == 0
         content, _ = inside((tmp_path / "r.html").read_text())
         assert content["designs"][0]["points"]["stops"][0] == 1  # both views are in it
         return content["study"]["starts_anytime"], content["study"]["anytime"]
 
-    assert (shown(), shown("--anytime")) == ((False, False), (True, False))
+    assert shown("--anytime") == (True, False)
     start_anytime(ours)
-    assert (shown(), shown("--whole-runs")) == ((True, True), (False, True))
+    assert shown("--whole-runs") == (False, True)
+    assert watched_of(ours).source.content()["study"]["starts_anytime"]
     only = write_study(tmp_path / "t.db", 2, epochs=1)
     content = study_content(only.study(), only.trials(only.study()), only.study().objectives, {}, epochs=only.epochs_of(1))
     assert not content["study"]["has_epochs"] and "anytime" not in content  # both views are the same

@@ -58,11 +58,11 @@ def hypervolume_info(
     done.sort(key=lambda trial: (max((run.ended or _unfinished(trial)) for run in trial.runs), trial.trial))
     if not done:
         return HypervolumeInfo(trials=(), seconds=(), shares=())
+    by_logarithm = [_is_logarithmic(o) for o in objectives]
     costs = []
     for trial in done:
-        values = values_of(trial) or {}
-        cost = costs_of(objectives, values)
-        costs.append([math.log(max(c, 1e-9)) if _is_logarithmic(o) else c for c, o in zip(cost, objectives, strict=True)])
+        cost = costs_of(objectives, values_of(trial) or {})
+        costs.append([math.log(max(c, 1e-9)) if is_log else c for c, is_log in zip(cost, by_logarithm, strict=True)])
     low, high = ([f(column) for column in zip(*costs, strict=True)] for f in (min, max))
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
     reference = [1.1] * len(objectives)

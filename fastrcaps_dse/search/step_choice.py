@@ -145,8 +145,8 @@ def expected_errors(fitted: Sequence[Option], options: Sequence[Option]) -> tupl
     designs = {id(option): (k, option) for k, option in enumerate({id(o): o for o in (*fitted, *options)}.values())}
     codes = encode([option.features for _, option in designs.values()])
     rows = [(run, epoch) for run in fitted for epoch in kept_epochs(run.done)]
-    known = _points([(designs[id(run)][0], epoch) for run, epoch in rows])
-    model = CurveModel(codes, known, [float(run.points[epoch - 1, -1]) for run, epoch in rows])
+    given = _points([(designs[id(run)][0], epoch) for run, epoch in rows])
+    model = CurveModel(codes, given, [float(run.points[epoch - 1, -1]) for run, epoch in rows])
     ahead = [horizons(option.done, option.epochs) for option in options]
     asked = [(designs[id(option)][0], epoch) for option, epochs in zip(options, ahead, strict=True) for epoch in epochs]
     means, deviations = model.predict(_points(asked))
