@@ -65,7 +65,7 @@ def leave_to_the_system(connection: Any, _: object) -> None:
 
 
 # Optuna's migrations, which it reads again for each database.
-alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)  # type: ignore[assignment]
 
 
 def pytest_collection_finish() -> None:
