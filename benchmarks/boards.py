@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.picks import Limit
@@ -24,6 +24,7 @@ class MemoryBoard:
     told: list[RunRow] = field(default_factory=list)  # that `changes` has yet to tell
     trials: int = 0
     runs: int = 0
+    begun: dict[tuple[int, int], RunRow] = field(default_factory=dict)  # by trial and seed
 
     def changes(self) -> Sequence[RunRow]:
         """The runs that were handed over at the start, once."""
@@ -31,21 +32,31 @@ class MemoryBoard:
         return told
 
     def left(self) -> Sequence[RunRow]:
-        """None: no other process works here."""
-        return ()
+        """All that were begun: no other process works here, and the explorer knows which ones it has."""
+        return [*self.begun.values()]
 
     def is_doubtful(self) -> bool:
         """Never: no other process works here."""
         return False
 
     def claim(self, point: DesignPoint, seed: int, trial: int | None) -> RunRow | None:
-        """A new run."""
+        """A new run, or another attempt of one that was paused."""
         if trial is None:
             if self.trials >= self.target:
                 return None
             trial, self.trials = self.trials, self.trials + 1
-        self.runs += 1
-        return run_row(self.runs, trial, point, seed)
+        if (trial, seed) in self.begun:
+            run = self.begun[trial, seed]
+            run = replace(run, attempt=run.attempt + 1)
+        else:
+            self.runs += 1
+            run = run_row(self.runs, trial, point, seed)
+        self.begun[trial, seed] = run
+        return run
+
+    def curves(self, runs: Collection[int]) -> Mapping[int, Sequence[float]]:
+        """None: the explorer has them from the executor."""
+        return {}
 
     def leave(self, run: RunRow) -> None:
         """Nobody else could go on with it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks import record
 from benchmarks.boards import MemoryBoard, run_row
-from benchmarks.replay import OBJECTIVES, Recorded, explored, load_table, raced
+from benchmarks.recorded import OBJECTIVES, RecordedTable, load_table
+from benchmarks.replay import explored, raced
+from benchmarks.tables import TABLES
 from fastrcaps_dse.analysis.pareto import front
 from fastrcaps_dse.analysis.uncertainty import OUT, SURE, standings
 from fastrcaps_dse.problem.objectives import Measurement, costs_of
@@ -31,20 +33,18 @@ from fastrcaps_dse.search.racing import Race
 SEEDS, MOST = 3, 6  # recorded; raced for each design with simulated noise
 
 
-def held_out(table: Sequence[Recorded], search: int) -> Counter[str]:
+def held_out(table: RecordedTable, search: int) -> Counter[str]:
     """Two recorded seeds are raced; against the third, and against all."""
     held = search % SEEDS
     kept = [s for s in range(SEEDS) if s != held]
-    fewer = [replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table]
-    executor = raced(explored(fewer, SEEDS - 1, search, sampler="random"), search, SEEDS - 1)
-    keys = [design.point.key for design in table]
+    designs = tuple(replace(d, curves={k: d.curves[s] for k, s in enumerate(kept)}) for d in table.designs)
+    found = raced(explored(replace(table, designs=designs), search, sampler="random"), search, SEEDS - 1).tally
+    keys = [design.point.key for design in table.designs]
     sure = {
-        keys.index(k)
-        for k, s in zip(executor.runs, standings([*executor.runs.values()]), strict=True)
-        if (s.on_front or 0) > SURE
+        keys.index(k) for k, s in zip(found.runs, standings([*found.runs.values()]), strict=True) if (s.on_front or 0) > SURE
     }
-    of_held = {*front([d.cost(d.curves[held]) for d in table])}
-    of_means = {*front([d.true_cost() for d in table])}
+    of_held = {*front([d.cost(d.curves[held]) for d in table.designs])}
+    of_means = {*front([d.true_cost() for d in table.designs])}
     return Counter(said=len(sure), of_one_seed=len(sure & of_held), of_the_means_of_all=len(sure & of_means))
 
 
@@ -69,16 +69,18 @@ class Noise:
             yield Measured(request=request, measurement=self.sample(request.trial))
 
 
-def simulated(table: Sequence[Recorded], search: int) -> Counter[str]:
+def simulated(table: RecordedTable, search: int) -> Counter[str]:
     """Seeds sampled around given means are raced, by the product's own race."""
-    runs = np.array([[design.cost(curve) for curve in design.curves.values()] for design in table])  # [design, seed, cost]
+    runs = np.array(
+        [[design.cost(curve) for curve in design.curves.values()] for design in table.designs]
+    )  # [design, seed, cost]
     truth, spread = runs.mean(axis=1), np.sqrt(runs.var(axis=1, ddof=1).mean(axis=0))
     noise = Noise(truth=truth, spread=spread, generator=np.random.default_rng(search))
-    first = [replace(run_row(k, k, d.point, 0), state="done", measurement=noise.sample(k)) for k, d in enumerate(table)]
+    first = [replace(run_row(k, k, d.point, 0), state="done", measurement=noise.sample(k)) for k, d in enumerate(table.designs)]
     board = MemoryBoard(target=0, told=first, runs=len(first))
     race = Race(board=board, objectives=OBJECTIVES, seeds=1, max_seeds=MOST, first_seed=0)
     race.run(noise)
-    measured: dict[int, list[Measurement]] = {k: [] for k in range(len(table))}
+    measured: dict[int, list[Measurement]] = {k: [] for k in range(len(table.designs))}
     for run in race.runs.values():
         if run.measurement is not None:
             measured[run.trial].append(run.measurement)
@@ -97,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--searches", type=int, default=30)
     asked = parser.parse_args()
-    table = load_table(SEEDS)
+    table = load_table(TABLES["grid"], SEEDS)
     found = {}
     with ProcessPoolExecutor(None, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for name, measure, count in (("held_out_seed", held_out, SEEDS), ("simulated_noise", simulated, asked.searches)):

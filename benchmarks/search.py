@@ -1,11 +1,12 @@
-"""Searches replayed on a table of real runs: training seconds spent against the hypervolume that is found.
+"""Searches replayed on tables of real runs: training seconds spent against the hypervolume that is found.
 
 `benchmarks.search_table` recorded the runs, `benchmarks.step_times` the seconds of their steps. The product's own loop asks for
-designs; an executor answers with what the recorded run of that design and seed did, and counts the seconds. True values are the
-means over the recorded seeds. Two shares of the hypervolume of all designs' true values are recorded (objectives scaled to the table's
-ranges, time and parameters by their logarithm): `found`, of the designs that were trained whole, and `reported`, of those among them
-that the measurements put on the front, which the noise of a single seed diminishes. Where seeds are raced, further seeds go to designs
-whose membership of the front is uncertain.
+designs; an executor answers with what the recorded run of that design and seed did, and counts the seconds of each epoch. The share of
+the hypervolume of all true values is recorded as it grows, see `benchmarks.shares`: `found`, of what was trained, and for whole runs
+`reported`, of those designs among them that the measurements put on the front, which the noise of a single seed diminishes. Where
+seeds are raced, further seeds go to designs whose membership of the front is uncertain.
+
+Each table has two records: `search.json` and `search-anytime.json` for the grid, `search-wide.json` and `search-wide-anytime.json`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import json
 import math
 import os
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -27,115 +27,145 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.replay import Recorded, Table, explored, load_table, oracle, plain_optuna, raced, spared_at_most
-from fastrcaps_dse.problem.study_spec import Pruning, Sampler
+from benchmarks.recorded import RecordedTable, load_table
+from benchmarks.replay import Moment
+from benchmarks.replay_others import spared_at_most
+from benchmarks.search_methods import Method, Outcome, methods
+from benchmarks.shares import Truth, View, truth_of
+from benchmarks.tables import TABLES
 
-GOAL = 0.99  # of the table's hypervolume
-POINTS, END = 120, 12_000.0  # of a plotted curve; s
-PRUNING: tuple[Pruning, ...] = ("safe", "on")
-SAMPLERS: tuple[Sampler, ...] = ("guided", "tpe", "nsga2", "random", "gp")
-Trace = Sequence[tuple[float, float, float]]
-"""(seconds spent, share found, share reported) after each run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to search."""
-
-    search: Callable[[Sequence[Recorded], int, int], Table]  # (table, recorded seeds, seed of the search)
-    racing: bool = False
-
-    def run(self, table: Sequence[Recorded], seeds: int, seed: int) -> tuple[Trace, float]:
-        """(the trace of one search, its own seconds)."""
-        began = time.perf_counter()
-        executor = self.search(table, seeds, seed)
-        if self.racing:
-            raced(executor, seed, seeds)
-        return executor.trace, time.perf_counter() - began
+GOALS = (0.9, 0.95, 0.99)  # of the table's hypervolume
+POINTS = 100  # of a plotted curve
+RECORDS = {
+    ("grid", "whole"): "search",
+    ("grid", "anytime"): "search-anytime",
+    ("wide", "whole"): "search-wide",
+    ("wide", "anytime"): "search-wide-anytime",
+}
+CURVES: dict[View, str] = {"whole": "whole", "anytime": "anytime", "accurate": "anytime"}  # the record that a view is in
 
 
-def methods(trials: int, gp_trials: int) -> dict[str, Method]:
-    """By name: plain Optuna; the product with each sampler, with pruning and with racing; an oracle."""
-    found: dict[str, Method] = {"oracle": Method(search=oracle)}
-    for sampler in ("tpe", "nsga2", "random", "gp"):
-        count = gp_trials if sampler == "gp" else trials
-        found[f"optuna {sampler}"] = Method(search=partial(plain_optuna, sampler=sampler, trials=count))
-    for sampler in SAMPLERS:
-        search = partial(explored, sampler=sampler)
-        found[f"explore {sampler}"] = Method(search=search)
-        if sampler == "gp":  # which thinks long
-            continue
-        pruned = {mode: partial(explored, sampler=sampler, pruning=mode) for mode in PRUNING}
-        found[f"explore {sampler}, pruning on"] = Method(search=pruned["on"])
-        found[f"explore {sampler}, racing"] = Method(search=search, racing=True)
-        if sampler == "guided":
-            found[f"explore {sampler}, pruning safe"] = Method(search=pruned["safe"])
-            found[f"explore {sampler}, pruning on, racing"] = Method(search=pruned["on"], racing=True)
-    return dict(sorted(found.items(), key=lambda item: "gp" in item[0]))
-
-
-def quartiles(traces: Sequence[Trace], column: int) -> list[list[float]]:
-    """[seconds, lower quartile, median, upper quartile] of a share over the training seconds of several searches."""
-    end = max(trace[-1][0] for trace in traces)
+def quartiles(outcomes: Sequence[Outcome], view: View, *, begin: float, end: float) -> list[list[float]]:
+    """[seconds, lower quartile, median, upper quartile] of the share found by several searches, evenly by the logarithm of time."""
     rows = []
-    for step in range(1, POINTS + 1):
-        at = END * step / POINTS
-        shares = []
-        for trace in traces:
-            last = bisect.bisect_right([t[0] for t in trace], at) - 1
-            shares.append(trace[last][column] if last >= 0 else 0.0)
-        rows.append([round(at, 1), *(round(q, 4) for q in statistics.quantiles(shares, n=4, method="inclusive"))])
-        if at > end:
-            break
+    for step in range(POINTS + 1):
+        at = begin * (end / begin) ** (step / POINTS)
+        shares = [found_by(outcome.traces.get(view, []), at) for outcome in outcomes]
+        cuts = statistics.quantiles(shares, n=4, method="inclusive") if len(shares) > 1 else shares * 3
+        rows.append([round(at, 1), *(round(q, 4) for q in cuts)])
     return rows
 
 
-def reached(trace: Trace, goal: float) -> float | None:
-    """Seconds until the share found reaches the goal."""
-    return next((seconds for seconds, found, _ in trace if found >= goal), None)
+def found_by(trace: Sequence[Moment], seconds: float) -> float:
+    """The share that a search had found by then."""
+    last = bisect.bisect_right([moment.seconds for moment in trace], seconds) - 1
+    return trace[last].found if last >= 0 else 0.0
 
 
-def summary(traces: Sequence[Trace], own: Sequence[float]) -> dict[str, Any]:
-    """What the searches of one method reached; `own` seconds that each of them took itself."""
-    times = [reached(trace, GOAL) for trace in traces]
-    reaching = [t for t in times if t is not None]
-    ranked = statistics.median(math.inf if t is None else t for t in times)
-    return {
-        "seconds_to_goal": record.spread(reaching, 4) if reaching else None,
-        "searches_that_reach_it": len(reaching),
-        "median_seconds_of_all_searches": None if math.isinf(ranked) else round(ranked),
-        "found_at_the_end": record.spread([trace[-1][1] for trace in traces], 4),
-        "reported_at_the_end": record.spread([trace[-1][2] for trace in traces], 4),
-        "seconds_in_all": record.spread([trace[-1][0] for trace in traces], 4),
-        "overhead_seconds_a_trial": round(math.fsum(own) / sum(map(len, traces)), 4),
-    }
+def reached(trace: Sequence[Moment], goal: float) -> float:
+    """Seconds until the share found reaches the goal; infinite where it never does."""
+    return next((moment.seconds for moment in trace if moment.found >= goal), math.inf)
+
+
+def seconds_to(outcomes: Sequence[Outcome], view: View, goal: float) -> dict[str, Any]:
+    """When the searches reach a goal: quartiles over all of them (None where a quartile never does), and how many do."""
+    times = sorted(reached(outcome.traces.get(view, []), goal) for outcome in outcomes)
+    last = len(times) - 1
+    cuts = {"lower": times[last // 4], "median": statistics.median(times), "upper": times[last - last // 4]}
+    told: dict[str, float | None] = {name: round(cut, 1) if math.isfinite(cut) else None for name, cut in cuts.items()}
+    return told | {"reached": sum(map(math.isfinite, times))}
+
+
+def summary(outcomes: Sequence[Outcome], view: View) -> dict[str, Any]:
+    """What the searches of one method reached in a view."""
+    last = [outcome.traces[view][-1] for outcome in outcomes]
+    told: dict[str, Any] = {"seconds_to": {str(goal): seconds_to(outcomes, view, goal) for goal in GOALS}}
+    told["found_at_the_end"] = record.spread([moment.found for moment in last], 4)
+    if view == "whole":
+        told["reported_at_the_end"] = record.spread([moment.reported for moment in last], 4)
+    return told | {"seconds_in_all": record.spread([outcome.spent for outcome in outcomes], 4)}
+
+
+@dataclass(kw_only=True)
+class Records:
+    """The two records of a table, which grow method by method: nothing is lost where a long run ends."""
+
+    name: str  # of the table
+    table: RecordedTable
+    truth: Truth
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)  # by record
+
+    def begin(self, *, renew: bool) -> None:
+        """Start with what is certain of the table; with `renew`, keep the methods that are recorded."""
+        for kind in ("whole", "anytime"):
+            path = record.PLACE / f"{RECORDS[self.name, kind]}.json"
+            earlier = json.loads(path.read_text(encoding="utf-8")).get("methods", {}) if renew and path.exists() else {}
+            facts: dict[str, Any] = {"table": self.table.facts() | {"seconds_of_steps_measured_on": steps_processor()}}
+            if kind == "whole":
+                facts["share_of_training_that_pruning_could_spare_at_most"] = round(spared_at_most(self.table), 4)
+            self.found[kind] = facts | {"methods": earlier}
+
+    def take(self, name: str, method: Method, outcomes: Sequence[Outcome]) -> None:
+        """Take in the searches of a method, and write the records that they belong to."""
+        begin, end = curves_span(self.table)
+        for view in method.views:
+            kept = self.found[CURVES[view]]["methods"].setdefault(name, {})
+            if view != "accurate":  # which stands beside `anytime`
+                kept.clear()
+                kept["searches"] = len(outcomes)
+            told = summary(outcomes, view)
+            print(self.name, name, view, json.dumps(told), flush=True)
+            kept[view] = told | {"curve": quartiles(outcomes, view, begin=begin, end=end)}
+        for kind in {CURVES[view] for view in method.views}:
+            record.write(RECORDS[self.name, kind], "benchmarks.search", torch.device("cpu"), self.found[kind])
+
+
+def curves_span(table: RecordedTable) -> tuple[float, float]:
+    """The seconds that curves are drawn over: from the shortest first epoch to four times a run of each design."""
+    return min(design.seconds[0] for design in table.designs), 4 * sum(math.fsum(design.seconds) for design in table.designs)
+
+
+def steps_processor() -> str:
+    """The processor that the seconds of steps were measured on."""
+    said: str = json.loads((record.PLACE / "step-times.json").read_text(encoding="utf-8"))["machine"]["processor"]
+    return said
+
+
+def chosen(asked: argparse.Namespace, table: RecordedTable) -> Iterator[tuple[str, Method, int]]:
+    """(name, method, number of searches) of what is to be recorded."""
+    for name, method in methods(table, asked.trials, asked.gp_trials).items():
+        if asked.only in name:
+            count = asked.gp_searches if method.thinks_long else asked.searches
+            yield name, method, 1 if method.is_fixed else count
+
+
+def options() -> argparse.ArgumentParser:
+    """What the program may be asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", default="grid,wide", help="which tables")
+    parser.add_argument("--searches", type=int, default=30)
+    parser.add_argument("--gp-searches", type=int, default=3, help="with Optuna's GP sampler, which thinks long")
+    parser.add_argument("--seeds", type=int, help="recorded seeds that are used; all that every design has, unless stated")
+    parser.add_argument("--trials", type=int, default=300, help="of plain Optuna on a grid")
+    parser.add_argument("--gp-trials", type=int, default=60, help="of plain Optuna with its GP sampler")
+    parser.add_argument("--only", default="", help="renew those methods of the records whose name has this in it")
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--searches", type=int, default=30)
-    parser.add_argument("--gp-searches", type=int, default=30, help="with Optuna's GP sampler, which thinks long")
-    parser.add_argument("--seeds", type=int, default=3, help="recorded seeds that are used")
-    parser.add_argument("--trials", type=int, default=300, help="of plain Optuna")
-    parser.add_argument("--gp-trials", type=int, default=60, help="of plain Optuna with its GP sampler")
+    parser = options()
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default="", help="renew those methods of the record whose name has this in it")
     asked = parser.parse_args()
-    table = load_table(asked.seeds)
-    earlier = json.loads((record.PLACE / "search.json").read_text(encoding="utf-8"))["methods"] if asked.only else {}
-    found: dict[str, Any] = {"designs": len(table)}
-    found |= {"share_of_training_that_pruning_could_spare_at_most": round(spared_at_most(table), 4), "methods": earlier}
     with ProcessPoolExecutor(asked.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        for name, method in methods(asked.trials, asked.gp_trials).items():
-            if asked.only not in name:
-                continue
-            searches = range(asked.gp_searches if name.split(",")[0].endswith("gp") else asked.searches)
-            traces, own = zip(*pool.map(partial(method.run, table, asked.seeds), searches), strict=True)
-            told = summary(traces, own)
-            print(name, json.dumps(told), flush=True)
-            curves = {"found": quartiles(traces, 1), "reported": quartiles(traces, 2)} if len(searches) > 1 else {}
-            found["methods"][name] = {"searches": len(searches)} | told | curves
-            record.write("search", "benchmarks.search", torch.device("cpu"), found)  # a long run: nothing is lost where it ends
+        for name in asked.tables.split(","):
+            table = load_table(TABLES[name], asked.seeds)
+            truth = truth_of(table)
+            assert truth.volumes and truth.whole and truth.stopped  # computed once, for all processes
+            records = Records(name=name, table=table, truth=truth)
+            records.begin(renew=bool(asked.only))
+            for method_name, method, count in chosen(asked, table):
+                outcomes = [*pool.map(partial(method.run, table, truth), range(count))]
+                records.take(method_name, method, outcomes)
 
 
 if __name__ == "__main__":

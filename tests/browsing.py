@@ -10,6 +10,7 @@ from fastrcaps_dse.page.report import render
 from fastrcaps_dse.store import Store
 
 Open = Callable[..., Any]
+Serve = Callable[..., Any]
 FLAT = "#z="
 """Added to an address, it opens one large pair of columns in place of all pairs."""
 

@@ -41,7 +41,7 @@ from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.figures import export
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import stopwatch
-from tests.browsing import Open, eventually, file_of
+from tests.browsing import Open, Serve, eventually, file_of
 from tests.postgres import NoServer, Server, create_database, running_server
 from tests.small_networks import SMALL
 from tests.synthetic import write_study
@@ -112,6 +112,7 @@ LONGEST = (
     "memory",
     "trainer",
     "browser_panels",
+    "browser_anytime",
     "figures_cli",
     "joining",
     "moved_runs",
@@ -260,8 +261,20 @@ def chromium(browser: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Open]:
-    """Opens an address and waits for the page; at the end no page has said an error, or shown a dialog."""
+def serve() -> Iterator[Serve]:
+    """Starts a server with the arguments of `Server`, until the pages of `open_page` are closed: a page asks its server all the time."""
+    from tests.serving import Server
+
+    with ExitStack() as stack:
+        yield lambda *what, **how: stack.enter_context(Server(*what, **how))
+
+
+@pytest.fixture
+def open_page(chromium: Any, serve: Serve) -> Iterator[Open]:
+    """Opens an address and waits for the page; at the end no page has said an error, or shown a dialog.
+
+    It asks for `serve`, so that its pages are closed before their servers end.
+    """
     said: list[str] = []
     expected: list[str] = []  # in what a browser says itself, not the page
     contexts: list[Any] = []

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from fastrcaps_dse.page.serve import _bind
 from fastrcaps_dse.store import Store, tables
-from tests.browsing import FLAT, Open, eventually, file_of, marked
+from tests.browsing import FLAT, Open, Serve, eventually, file_of, marked
+from tests.serving import Server, watched_of
 from tests.synthetic import write_study
-from tests.test_page import Server, watched_of
 
 pytestmark = pytest.mark.browser
 
@@ -65,6 +64,10 @@ PATCHES = [
     "{ error: '0' }",
     "{ error: '' }",
     "{ x: 'acc', z: 'params' }",
+    "{ epochs: 'every' }",
+    "{ epochs: 'every', sort: ['stop_after', 'down'] }",
+    "{ epochs: 'whole' }",
+    "{ ranges: { epochs: [2, 4] } }",
     "{ theme: 'dark' }",
     "{ theme: 'light' }",
 ]
@@ -91,7 +94,7 @@ def test_each_change_draws_all_that_a_new_page_draws(open_page: Open, studies: A
     page = open_page(studies(seeds=2)[1] + FLAT)
     generator = random.Random(seed)
     for _ in range(3):
-        patches = [generator.choice(PATCHES) for _ in range(7)]
+        patches = [generator.choice(PATCHES) for _ in range(8)]
         for patch in patches:
             page.evaluate(f"fastrcaps.update({patch})")
         fresh = open_page(page.url)
@@ -143,20 +146,20 @@ def test_the_theme_follows_the_system(open_page: Open, studies: Any) -> None:
 # --- hostile studies --------------------------------------------------------------------------------------------------
 
 
-def test_names_and_reasons_never_become_markup(open_page: Open, tmp_path: Path) -> None:
+def test_names_and_reasons_never_become_markup(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)><b>{{end}}</b>"
     ours = write_study(tmp_path / "s.db", 6, name=evil, failed=1)
     with ours.engine.begin() as connection:
         connection.execute(tables.run.update().values(reason=f"=cmd {evil}", weights=f"{evil}.safetensors"))
     (tmp_path / "s.html").write_text(file_of(ours), encoding="utf-8")
-    with Server(watched_of(ours)) as server:
-        for address in (f"file://{tmp_path / 's.html'}", f"http://{server.host}/"):
-            page = open_page(address + f"{FLAT}&sel=0,1&filter=" + "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
-            page.locator("#filter").fill("")
-            page.locator("#table tbody tr").first.hover()
-            page.wait_for_timeout(200)
-            assert page.locator("#name").inner_text() == evil and page.title().startswith(evil)
-            assert page.locator("img").count() == 0 and page.locator("main b").count() == 0
+    server = serve(watched_of(ours))
+    for address in (f"file://{tmp_path / 's.html'}", f"http://{server.host}/"):
+        page = open_page(address + f"{FLAT}&sel=0,1&filter=" + "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+        page.locator("#filter").fill("")
+        page.locator("#table tbody tr").first.hover()
+        page.wait_for_timeout(200)
+        assert page.locator("#name").inner_text() == evil and page.title().startswith(evil)
+        assert page.locator("img").count() == 0 and page.locator("main b").count() == 0
 
 
 # --- live -------------------------------------------------------------------------------------------------------------
@@ -173,33 +176,28 @@ add_designs(ours, ours.study(), make_spec("synthetic"), 3)
 """
 
 
-def test_the_page_follows_a_study_that_another_process_runs(open_page: Open, tmp_path: Path) -> None:
+def test_the_page_follows_a_study_that_another_process_runs(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 5, running=1)
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/{FLAT}&limit.params=9M&sel=1")
-        eventually(lambda: page.locator("#status").inner_text() == "live")
-        assert "5 of 6 designs measured" in page.locator("#summary").inner_text()
-        code = GROW.format(root=str(Path(__file__).parent.parent), path=str(tmp_path / "s.db"))
-        subprocess.run([sys.executable, "-c", code], check=True)
-        eventually(lambda: "8 of 9 designs measured" in page.locator("#summary").inner_text())
-        assert page.locator("#table tbody tr").count() == 9 and marked(page, "selected") == [1]
-        assert page.locator("#limit-text-params").input_value() == "9M"
-        assert page.evaluate("fastrcaps.views.lines.charts['by-trials'].spec.series[0].points.length") == 8
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/{FLAT}&limit.params=9M&sel=1")
+    eventually(lambda: page.locator("#status").inner_text() == "live")
+    assert "5 of 6 designs measured" in page.locator("#summary").inner_text()
+    code = GROW.format(root=str(Path(__file__).parent.parent), path=str(tmp_path / "s.db"))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    eventually(lambda: "8 of 9 designs measured" in page.locator("#summary").inner_text())
+    assert page.locator("#table tbody tr").count() == 9 and marked(page, "selected") == [1]
+    assert page.locator("#limit-text-params").input_value() == "9M"
+    assert page.evaluate("fastrcaps.views.lines.charts['by-trials'].spec.series[0].points.length") == 8
 
 
-def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, tmp_path: Path) -> None:
+def test_a_page_says_when_it_is_stale_and_comes_back(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     open_page.expected.append("net::ERR_")  # type: ignore[attr-defined]  # that a connection is refused, or ends
     ours = write_study(tmp_path / "s.db", 5)
-    server = Server(watched_of(ours))
-    port = server.port
-    with server:
+    with Server(watched_of(ours)) as server:
         page = open_page(f"http://{server.host}/{FLAT}")
         eventually(lambda: page.locator("#status").inner_text() == "live")
     eventually(lambda: page.locator("#status").inner_text().startswith("stale"))
     write_study(tmp_path / "other.db", 7)
-    again = Server.__new__(Server)
-    again.socket = _bind("127.0.0.1", port)
-    again.start_on(watched_of(Store(ours.url.set(database=str(tmp_path / "other.db")))), "127.0.0.1", None)
-    with again:
-        eventually(lambda: page.locator("#status").inner_text() == "live")
-        eventually(lambda: page.locator("#table tbody tr").count() == 7)
+    serve(watched_of(Store(ours.url.set(database=str(tmp_path / "other.db")))), port=server.port)
+    eventually(lambda: page.locator("#status").inner_text() == "live")
+    eventually(lambda: page.locator("#table tbody tr").count() == 7)

@@ -10,13 +10,11 @@ import pytest
 from fastrcaps_dse.page.library import Library
 from fastrcaps_dse.page.notes import NoteBook
 from fastrcaps_dse.page.report import render
-from fastrcaps_dse.page.serve import PageServer
-from fastrcaps_dse.page.server import News, make_app
 from fastrcaps_dse.page.watch import Source
 from fastrcaps_dse.store import Note, notes_of, set_note
-from tests.browsing import FLAT, Open, eventually, texts
+from tests.browsing import FLAT, Open, Serve, eventually, texts
+from tests.serving import watched_of
 from tests.synthetic import add_designs, make_spec, write_study
-from tests.test_page import Server, watched_of
 from tests.test_workers import owner, set_runs
 
 pytestmark = pytest.mark.browser
@@ -68,41 +66,41 @@ def test_distributions_count_the_best_and_all(open_page: Open, studies: Any) -> 
     assert said == [f"{k}: {100 * top:.0f} % of the best, {100 * every:.0f} % of all" for k, (top, every) in share.items()]
 
 
-def test_the_timeline_grows_with_the_study(open_page: Open, tmp_path: Path) -> None:
+def test_the_timeline_grows_with_the_study(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 5, failed=1, running=1)
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/{FLAT}")
-        unfold(page, "timeline")
-        eventually(lambda: page.locator("#timeline-panel .chart .run").count() == 7)
-        words = page.locator("#timeline-panel .legend").inner_text()
-        assert "5 done" in words and "1 failed" in words and "1 running" in words
-        add_designs(ours, ours.study(), make_spec("synthetic"), 2)
-        eventually(lambda: page.locator("#timeline-panel .chart .run").count() == 9)
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/{FLAT}")
+    unfold(page, "timeline")
+    eventually(lambda: page.locator("#timeline-panel .chart .run").count() == 7)
+    words = page.locator("#timeline-panel .legend").inner_text()
+    assert "5 done" in words and "1 failed" in words and "1 running" in words
+    add_designs(ours, ours.study(), make_spec("synthetic"), 2)
+    eventually(lambda: page.locator("#timeline-panel .chart .run").count() == 9)
 
 
-def test_the_header_says_who_works(open_page: Open, tmp_path: Path) -> None:
+def test_the_header_says_who_works(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     """How many runs on how many machines; unfolded, each with its host, and it follows the study. The timeline has the hosts, too."""
     ours = write_study(tmp_path / "s.db", 5, running=3, seeds=1)
     set_runs(ours, {k: {"owner": owner(host, k), "device": "cpu", "silent": 0} for k, host in ((6, "a"), (7, "b"), (8, "b"))})
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/{FLAT}")
-        assert page.locator("#workers [role=status]").inner_text() == "3 runs on 2 machines"
-        page.locator("#workers > summary").click()
-        rows = page.locator("#workers tbody tr")
-        first = ours.trials(ours.study())[5]
-        assert rows.count() == 3 and texts(rows.nth(0), "td")[:3] == ["a", "6", "cpu"]
-        assert texts(rows.nth(0), "td")[3:] == [f"trial 5, seed 0: {first.design.label}", "3 of 6"]
-        assert texts(page, "#workers th") == ["host", "process", "device", "design", "epoch"]
-        unfold(page, "timeline")
-        titles = page.locator("#timeline-panel .run.running title")
-        eventually(lambda: titles.count() == 3)
-        assert "; on a, process 6, cpu; " in str(titles.nth(0).text_content())
-        assert "a: cpu" in page.locator("#timeline-panel .chart").text_content()
-        set_runs(ours, {6: {"owner": owner("c", 1), "silent": 0}, 8: {"owner": None, "silent": 0}})
-        eventually(lambda: page.locator("#workers [role=status]").inner_text() == "2 runs on 2 machines")
-        assert texts(rows.nth(1), "td")[0] == "c" and page.locator("#workers").get_attribute("open") is not None
-        set_runs(ours, {k: {"owner": None, "silent": 0} for k in (6, 7)})
-        eventually(lambda: page.locator("#workers").is_hidden())
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/{FLAT}")
+    assert page.locator("#workers [role=status]").inner_text() == "3 runs on 2 machines"
+    page.locator("#workers > summary").click()
+    rows = page.locator("#workers tbody tr")
+    first = ours.trials(ours.study())[5]
+    assert rows.count() == 3 and texts(rows.nth(0), "td")[:3] == ["a", "6", "cpu"]
+    assert texts(rows.nth(0), "td")[3:] == [f"trial 5, seed 0: {first.design.label}", "3 of 6"]
+    assert texts(page, "#workers th") == ["host", "process", "device", "design", "epoch"]
+    unfold(page, "timeline")
+    titles = page.locator("#timeline-panel .run.running title")
+    eventually(lambda: titles.count() == 3)
+    assert "; on a, process 6, cpu; " in str(titles.nth(0).text_content())
+    assert "a: cpu" in page.locator("#timeline-panel .chart").text_content()
+    set_runs(ours, {6: {"owner": owner("c", 1), "silent": 0}, 8: {"owner": None, "silent": 0}})
+    eventually(lambda: page.locator("#workers [role=status]").inner_text() == "2 runs on 2 machines")
+    assert texts(rows.nth(1), "td")[0] == "c" and page.locator("#workers").get_attribute("open") is not None
+    set_runs(ours, {k: {"owner": None, "silent": 0} for k in (6, 7)})
+    eventually(lambda: page.locator("#workers").is_hidden())
 
 
 def test_two_studies_on_the_same_axes(open_page: Open, tmp_path: Path) -> None:
@@ -128,24 +126,19 @@ def test_two_studies_on_the_same_axes(open_page: Open, tmp_path: Path) -> None:
     assert page.locator("#compare-panel .front-mark.key-0.member").count() == front
 
 
-def test_another_study_is_chosen_in_the_header(open_page: Open, tmp_path: Path) -> None:
+def test_another_study_is_chosen_in_the_header(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 6)
     first = watched_of(ours)
     write_study(tmp_path / "s.db", 4, name="second")
-    server = Server(first)
-    news = News()
-    library = Library(first=first, offers_all=True)
-    server.server = PageServer(make_app(library, news, hosts=[server.host], notes=NoteBook(store=ours)), news)
-    server.thread._target = server.server.run  # type: ignore[attr-defined]
-    with server:
-        page = open_page(f"http://{server.host}/{FLAT}")
-        eventually(lambda: page.locator("#studies").is_visible())
-        assert texts(page, "#study option") == ["second (mnist-sample, 4 designs)", "synthetic (mnist-sample, 6 designs)"]
-        page.locator("#study").select_option("second")
-        page.wait_for_url("**/?study=second*")
-        eventually(lambda: page.locator("#name").inner_text() == "second")
-        assert page.locator("#table tbody tr").count() == 4 and "--study second" in page.locator("#command").inner_text()
-        write_a_note(page, ours.study("second").study_id, ours)
+    server = serve(Library(first=first, offers_all=True), notes=NoteBook(store=ours))
+    page = open_page(f"http://{server.host}/{FLAT}")
+    eventually(lambda: page.locator("#studies").is_visible())
+    assert texts(page, "#study option") == ["second (mnist-sample, 4 designs)", "synthetic (mnist-sample, 6 designs)"]
+    page.locator("#study").select_option("second")
+    page.wait_for_url("**/?study=second*")
+    eventually(lambda: page.locator("#name").inner_text() == "second")
+    assert page.locator("#table tbody tr").count() == 4 and "--study second" in page.locator("#command").inner_text()
+    write_a_note(page, ours.study("second").study_id, ours)
 
 
 def write_a_note(page: Any, study_id: int, ours: Any) -> None:

@@ -19,11 +19,11 @@ from PIL import Image
 from fastrcaps_dse.analysis.results import values_of
 from fastrcaps_dse.figures.plots import rate_curve
 from fastrcaps_dse.problem.objectives import OBJECTIVES
-from tests.browsing import FLAT, Open, eventually
+from tests.browsing import FLAT, Open, Serve, eventually
 from tests.plot_faults import plot_faults
+from tests.serving import watched_of
 from tests.synthetic import write_study
 from tests.test_browser_page import GROW
-from tests.test_page import Server, watched_of
 
 pytestmark = pytest.mark.browser
 
@@ -174,32 +174,32 @@ def zoomed(page: Any) -> list[float]:
     return found
 
 
-def test_zoom_scroll_and_focus_stay_when_a_study_grows(open_page: Open, tmp_path: Path) -> None:
+def test_zoom_scroll_and_focus_stay_when_a_study_grows(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 8, running=1)
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/")
-        eventually(lambda: page.locator("#status").inner_text() == "live")
-        whole = zoomed(page)
-        box = page.locator(".pair").first.bounding_box()
-        page.mouse.move(box["x"] + 100, box["y"] + 60)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 300, box["y"] + 160, steps=4)
-        page.mouse.up()
-        eventually(lambda: zoomed(page) != whole)
-        kept = zoomed(page)
-        page.locator(".enlarge").nth(1).focus()
-        page.mouse.wheel(0, 120)
-        page.wait_for_timeout(200)
-        scroll = page.evaluate("scrollY")
-        assert scroll > 0
-        code = GROW.format(root=str(Path(__file__).parent.parent), path=str(tmp_path / "s.db"))
-        subprocess.run([sys.executable, "-c", code], check=True)
-        eventually(lambda: "11 of 12 designs measured" in page.locator("#summary").inner_text())
-        eventually(lambda: page.evaluate("fastrcaps.views.scatter.groups.flatMap((g) => g.designs).length") == 11)
-        assert zoomed(page) == kept and page.evaluate("scrollY") == scroll
-        assert page.evaluate("document.activeElement === document.querySelectorAll('.enlarge')[1]")
-        page.locator("#unzoom").click()
-        eventually(lambda: page.locator("#unzoom").is_hidden() and zoomed(page) != kept)
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/")
+    eventually(lambda: page.locator("#status").inner_text() == "live")
+    whole = zoomed(page)
+    box = page.locator(".pair").first.bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 160, steps=4)
+    page.mouse.up()
+    eventually(lambda: zoomed(page) != whole)
+    kept = zoomed(page)
+    page.locator(".enlarge").nth(1).focus()
+    page.mouse.wheel(0, 120)
+    page.wait_for_timeout(200)
+    scroll = page.evaluate("scrollY")
+    assert scroll > 0
+    code = GROW.format(root=str(Path(__file__).parent.parent), path=str(tmp_path / "s.db"))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    eventually(lambda: "11 of 12 designs measured" in page.locator("#summary").inner_text())
+    eventually(lambda: page.evaluate("fastrcaps.views.scatter.groups.flatMap((g) => g.designs).length") == 11)
+    assert zoomed(page) == kept and page.evaluate("scrollY") == scroll
+    assert page.evaluate("document.activeElement === document.querySelectorAll('.enlarge')[1]")
+    page.locator("#unzoom").click()
+    eventually(lambda: page.locator("#unzoom").is_hidden() and zoomed(page) != kept)
 
 
 @pytest.mark.slow

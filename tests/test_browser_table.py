@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import FLAT, Open, eventually, texts
+from tests.browsing import FLAT, Open, Serve, eventually, texts
+from tests.serving import watched_of
 from tests.synthetic import add_designs, make_spec, write_study
-from tests.test_page import Server, watched_of
 
 pytestmark = pytest.mark.browser
 
@@ -74,23 +74,23 @@ def test_a_menu_closes_by_escape_and_by_a_click_elsewhere(open_page: Open, studi
     assert menu.get_attribute("open") is None and page.evaluate("document.activeElement.textContent") == "Columns"
 
 
-def test_what_is_new_leaves_focus_scroll_and_menus_alone(open_page: Open, tmp_path: Path) -> None:
+def test_what_is_new_leaves_focus_scroll_and_menus_alone(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 60, running=1)
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/{FLAT}&sort=acc.down")
-        eventually(lambda: page.locator("#status").inner_text() == "live")
-        page.locator("#columns summary").click()
-        frame = page.locator("#designs .scroll")
-        frame.evaluate(
-            """f => {
-            f.scrollTop = 300;
-            f.querySelectorAll('tbody input')[20].focus({ preventScroll: true });
-            f.kept = document.activeElement; }"""
-        )
-        place = frame.evaluate("f => f.scrollTop")
-        page.evaluate("window.rows = [...document.querySelectorAll('#table tbody tr')]")
-        add_designs(ours, ours.study(), make_spec("synthetic"), 3)
-        eventually(lambda: page.locator("#table tbody tr").count() == 64)
-        assert frame.evaluate("f => document.activeElement === f.kept") and frame.evaluate("f => f.scrollTop") == place
-        assert page.locator("#columns").get_attribute("open") is not None
-        assert page.evaluate("rows.every(row => row.isConnected)")  # they are the same nodes as before
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/{FLAT}&sort=acc.down")
+    eventually(lambda: page.locator("#status").inner_text() == "live")
+    page.locator("#columns summary").click()
+    frame = page.locator("#designs .scroll")
+    frame.evaluate(
+        """f => {
+        f.scrollTop = 300;
+        f.querySelectorAll('tbody input')[20].focus({ preventScroll: true });
+        f.kept = document.activeElement; }"""
+    )
+    place = frame.evaluate("f => f.scrollTop")
+    page.evaluate("window.rows = [...document.querySelectorAll('#table tbody tr')]")
+    add_designs(ours, ours.study(), make_spec("synthetic"), 3)
+    eventually(lambda: page.locator("#table tbody tr").count() == 64)
+    assert frame.evaluate("f => document.activeElement === f.kept") and frame.evaluate("f => f.scrollTop") == place
+    assert page.locator("#columns").get_attribute("open") is not None
+    assert page.evaluate("rows.every(row => row.isConnected)")  # they are the same nodes as before

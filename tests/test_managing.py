@@ -15,9 +15,10 @@ from fastrcaps_dse.analysis.results import Results
 from fastrcaps_dse.analysis.tables import write_tables
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.problem.quantities import format_bytes
-from fastrcaps_dse.runs.holdings import CHECKPOINTS, LEFT_OVER, PREFIX_CACHE, WEIGHTS_KIND, holdings
+from fastrcaps_dse.runs.holdings import CHECKPOINTS, LEFT_OVER, PREFIX_CACHE, STOPPED, WEIGHTS_KIND, holdings
 from fastrcaps_dse.runs.prefix_cache import BEST, CHECKPOINT, EPOCHS
 from fastrcaps_dse.runs.runner import PREFIXES
+from fastrcaps_dse.runs.stopped_weights import FOLDER
 from fastrcaps_dse.session.managing import clean, delete_study, rename_study
 from fastrcaps_dse.store import Store, tables
 from tests.conftest import Command
@@ -151,6 +152,7 @@ def filled(path: Path) -> Store:
     for name in (CHECKPOINT, BEST, EPOCHS):
         put(folder / PREFIXES / "abc" / name, 2000)
     put(folder / PREFIXES / "abc.77" / CHECKPOINT, 5)
+    put(folder / FOLDER / "run-000001-epoch-0002-ab.safetensors", 7)
     with ours.engine.begin() as connection:
         connection.execute(tables.run.update().where(tables.run.c.run_id == runs[0].run_id).values(weights=str(kept)))
     return ours
@@ -162,6 +164,7 @@ def test_each_file_has_its_kind(tmp_path: Path) -> None:
         WEIGHTS_KIND: 100,
         CHECKPOINTS: 1000,
         PREFIX_CACHE: 6000,
+        STOPPED: 7,
         LEFT_OVER: 10 + 20 + 3 + 5,
     }
 
@@ -169,7 +172,7 @@ def test_each_file_has_its_kind(tmp_path: Path) -> None:
 def test_only_what_nobody_needs_is_freed(tmp_path: Path) -> None:
     ours = filled(tmp_path / "s.db")
     folder = store.runs_folder(ours.url)
-    assert clean(ours) == 6038
+    assert clean(ours) == 6045
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     runs = ours.runs(ours.study().study_id)
     assert left == {f"run-{runs[0].run_id:06d}/weights.safetensors", f"run-{runs[3].run_id:06d}/last.safetensors"}
@@ -182,7 +185,7 @@ def test_the_command_says_and_frees(command: Command, tmp_path: Path) -> None:
     said = command("clean", "--storage", "s.db")
     assert said.code == 0 and "6.0 kB" in said.out and "`fastrcaps-dse clean --free` frees 6.0 kB" in said.err
     told = json.loads(command("clean", "--free", "--json", "--storage", "s.db").out)
-    assert told["freed_bytes"] == 6038 and sum(kind["bytes"] for kind in told["kinds"]) == 7138
+    assert told["freed_bytes"] == 6045 and sum(kind["bytes"] for kind in told["kinds"]) == 7145
     assert "there is nothing to free" in command("clean", "--storage", "s.db").err
 
 

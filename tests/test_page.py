@@ -11,11 +11,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -24,13 +23,12 @@ from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.figures import plots
 from fastrcaps_dse.page import content, curves, document
 from fastrcaps_dse.page.report import render
-from fastrcaps_dse.page.serve import PageServer, _bind, check_address
-from fastrcaps_dse.page.server import News, make_app
-from fastrcaps_dse.page.watch import Source, Watched
+from fastrcaps_dse.page.serve import _bind, check_address
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.quantities import parse_quantity
 from fastrcaps_dse.store import Store
 from tests.conftest import Command
+from tests.serving import Server, watched_of
 from tests.synthetic import add_designs, make_spec, write_study
 from tests.test_figures import EPOCHS, OBJECTIVES, TRIALS, study_row
 
@@ -147,58 +145,6 @@ def test_a_thousand_designs_stay_under_one_megabyte_and_a_half(tmp_path: Path, c
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class Server:
-    """The application on a free port, in a thread."""
-
-    def __init__(self, watched: Watched, *, name: str = "127.0.0.1", token: str | None = None) -> None:
-        self.socket = _bind("127.0.0.1", 0)
-        self.start_on(watched, name, token)
-
-    def start_on(self, watched: Watched, name: str, token: str | None) -> None:
-        self.port = self.socket.getsockname()[1]
-        self.host = f"{name}:{self.port}"
-        news = News()
-        self.server = PageServer(make_app(watched, news, hosts=[self.host], token=token), news)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-
-    def __enter__(self) -> Server:
-        self.thread.start()
-        while not self.server.started:
-            self.thread.join(0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-
-    def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        sent = {"host": self.host, **(headers or {})}
-        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        for key, value in sent.items():
-            connection.putheader(key, value.replace("HOST", self.host).replace("PORT", str(self.port)))
-        connection.endheaders()
-        answer = connection.getresponse()
-        found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
-        connection.close()
-        return found
-
-
-def watched_of(ours: Store) -> Watched:
-    reading = Store(ours.url, read_only=True)
-    study = reading.study()
-    return Watched(source=Source(store=reading, study=study, objectives=study.objectives))
 
 
 @pytest.fixture

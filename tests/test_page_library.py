@@ -12,9 +12,9 @@ import pytest
 
 from fastrcaps_dse.page import document
 from fastrcaps_dse.page.server import accepts_gzip
-from tests.browsing import Open, eventually
+from tests.browsing import Open, Serve, eventually
+from tests.serving import Server, watched_of
 from tests.synthetic import write_study
-from tests.test_page import Server, watched_of
 
 FOLDER = Path(document.__file__).parent / "assets" / "plotly"
 
@@ -65,12 +65,12 @@ def test_the_server_sends_it_packed_to_who_accepts_that(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_a_live_page_loads_it_when_3d_is_asked_for(open_page: Open, tmp_path: Path) -> None:
+def test_a_live_page_loads_it_when_3d_is_asked_for(open_page: Open, serve: Serve, tmp_path: Path) -> None:
     """Under the page's policy, which allows no script but the server's own, and with the token."""
-    with Server(watched_of(write_study(tmp_path / "s.db", 6)), token="abc") as server:
-        page = open_page(f"http://{server.host}/?token=abc", width=500, height=500)
-        assert page.evaluate("window.Plotly === undefined")
-        page.locator("#views button", has_text="3D").click()
-        eventually(lambda: bool(page.evaluate("Boolean(document.querySelector('.scene').data)")))
-        asked = page.evaluate("performance.getEntriesByName(`${location.origin}/plotly.js?token=abc`)[0].encodedBodySize")
-        assert asked == len(document.packed_library())
+    server = serve(watched_of(write_study(tmp_path / "s.db", 6)), token="abc")
+    page = open_page(f"http://{server.host}/?token=abc", width=500, height=500)
+    assert page.evaluate("window.Plotly === undefined")
+    page.locator("#views button", has_text="3D").click()
+    eventually(lambda: bool(page.evaluate("Boolean(document.querySelector('.scene').data)")))
+    asked = page.evaluate("performance.getEntriesByName(`${location.origin}/plotly.js?token=abc`)[0].encodedBodySize")
+    assert asked == len(document.packed_library())

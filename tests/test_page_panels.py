@@ -19,8 +19,7 @@ from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.page.library import Library
 from fastrcaps_dse.page.notes import HEADER, NoteBook
 from fastrcaps_dse.page.panels import facts_of, importance_content
-from fastrcaps_dse.page.serve import PageServer, check_address
-from fastrcaps_dse.page.server import News, make_app
+from fastrcaps_dse.page.serve import check_address
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.schedules import AdaBatch, FixedBatch, FixedRate, OneCycle
 from fastrcaps_dse.problem.space import DesignPoint
@@ -28,8 +27,9 @@ from fastrcaps_dse.search.importance import LEAST_DESIGNS, importances
 from fastrcaps_dse.store import Note, Store, notes_of, set_note, tables
 from fastrcaps_dse.store.migration import STATEMENTS
 from tests.conftest import Command
+from tests.serving import Answer, Server, watched_of
 from tests.synthetic import add_designs, make_spec, write_study
-from tests.test_page import Answer, Server, inside, watched_of
+from tests.test_page import inside
 
 OBJECTIVES = parse_objectives("acc,time")
 
@@ -88,12 +88,7 @@ def two(tmp_path: Path) -> Iterator[Server]:
     ours = write_study(tmp_path / "s.db", 8)
     first = watched_of(ours)
     write_second(ours, tmp_path / "s.db", 5)
-    server = Server(first)
-    news = News()
-    library = Library(first=first, offers_all=True)
-    server.server = PageServer(make_app(library, news, hosts=[server.host]), news)
-    server.thread._target = server.server.run  # type: ignore[attr-defined]
-    with server:
+    with Server(Library(first=first, offers_all=True)) as server:
         yield server
 
 
@@ -160,12 +155,7 @@ def test_notes_are_kept_by_design(tmp_path: Path, command: Command) -> None:
 @pytest.fixture
 def noting(tmp_path: Path) -> Iterator[tuple[Server, Store]]:
     ours = write_study(tmp_path / "s.db", 3)
-    server = Server(watched_of(ours))
-    news = News()
-    app = make_app(watched_of(ours), news, hosts=[server.host], notes=NoteBook(store=ours))
-    server.server = PageServer(app, news)
-    server.thread._target = server.server.run  # type: ignore[attr-defined]
-    with server:
+    with Server(watched_of(ours), notes=NoteBook(store=ours)) as server:
         yield server, ours
 
 

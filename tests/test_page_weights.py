@@ -9,9 +9,9 @@ import pytest
 
 from fastrcaps_dse import store
 from fastrcaps_dse.store import Store, tables
-from tests.browsing import FLAT, Open, eventually, file_of
+from tests.browsing import FLAT, Open, Serve, eventually, file_of
+from tests.serving import Server, watched_of
 from tests.synthetic import write_study
-from tests.test_page import Server, watched_of
 
 
 def with_weights(path: Path, stored: str | None = None) -> tuple[Store, int]:
@@ -64,7 +64,7 @@ def test_weights_need_the_token(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("live", [True, False])
-def test_the_card_of_the_pick(open_page: Open, tmp_path: Path, live: bool) -> None:
+def test_the_card_of_the_pick(open_page: Open, serve: Serve, tmp_path: Path, live: bool) -> None:
     ours, trial = with_weights(tmp_path / "s.db")
     values = ours.trials(ours.study())[trial].measurement
     assert values is not None
@@ -80,10 +80,10 @@ def test_the_card_of_the_pick(open_page: Open, tmp_path: Path, live: bool) -> No
         (tmp_path / "s.html").write_text(file_of(ours), encoding="utf-8")
         checked(open_page(f"file://{tmp_path / 's.html'}{only}"))
         return
-    with Server(watched_of(ours)) as server:
-        page = open_page(f"http://{server.host}/{only}")
-        checked(page)
-        with page.expect_download() as download:
-            page.locator("#download").click()
-        assert download.value.suggested_filename == f"trial-{trial}.safetensors"
-        assert Path(download.value.path()).read_bytes() == b"the weights"
+    server = serve(watched_of(ours))
+    page = open_page(f"http://{server.host}/{only}")
+    checked(page)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == f"trial-{trial}.safetensors"
+    assert Path(download.value.path()).read_bytes() == b"the weights"

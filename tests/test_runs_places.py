@@ -320,7 +320,7 @@ def test_another_machine_loads_the_network(trained: tuple[Path, str], tiny: Path
 
 
 def test_the_page_gives_them(tmp_path: Path, memory: str) -> None:
-    from tests.test_page import Server, watched_of
+    from tests.serving import Server, watched_of
 
     ours = write_study(tmp_path / "s.db", 2)
     other = machine(ours, tmp_path / "b")

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fastrcaps_dse.analysis.annealing import annealing_note
 from fastrcaps_dse.analysis.picks import Pick
-from fastrcaps_dse.analysis.results import estimated_note
+from fastrcaps_dse.analysis.results import estimated_note, picked_row
 from fastrcaps_dse.store import StudyRow, TrialRow
 
 SIGNIFICANCE = 0.05  # of the test, all evaluations together
@@ -68,7 +69,7 @@ def chance_note(study: StudyRow, trials: Sequence[TrialRow], picked: TrialRow | 
     if not measured:
         return None
     guess = guessing(study)
-    evaluations = sum(len(trial.runs) for _, trial in measured) * study.identity["epochs"]
+    evaluations = len({run.run_id for _, trial in measured for run in trial.runs}) * study.identity["epochs"]
     best = max(acc for acc, _ in measured)
     if is_at_chance(best, guess, evaluations):
         return f"no design is better than guessing: the most accurate one reaches {best:.2f} %, {_compared(guess)}"
@@ -84,7 +85,8 @@ def _compared(guess: Guessing) -> str:
 
 
 def with_note(picked: Pick, study: StudyRow, trials: Sequence[TrialRow]) -> Pick:
-    """A pick whose reasons say if it is not better than guessing, and if times are estimated."""
-    note = chance_note(study, trials, next((trial for trial in trials if trial.key == (picked.trial, picked.stop_after)), None))
-    notes = [line for line in (note, estimated_note(study, trials)) if line is not None]
+    """A pick whose reasons say if it is not better than guessing, ends before its learning rate is down, or has estimated times."""
+    row = picked_row(trials, picked) if picked.trial is not None else None
+    unfinished = annealing_note([row], study) if row is not None else None
+    notes = [line for line in (chance_note(study, trials, row), unfinished, estimated_note(study, trials)) if line is not None]
     return replace(picked, why=(*picked.why, *notes)) if notes else picked

@@ -23,6 +23,8 @@ SUPERLATIVES = {
     "latency": "fastest to classify an image",
 }
 """What the extreme of an objective is called. That of `time_to:ACC` has the accuracy in it."""
+ANYTIME_SUPERLATIVES = {**SUPERLATIVES, "time": "fastest", "epochs": "one with the fewest epochs"}
+"""The same in the anytime view, where a run need not go on to its maximum accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,11 @@ class _Question:
         """The candidates that satisfy the limits."""
         return [c for c in self.candidates if all(limit.admits(c.values[limit.objective]) for limit in self.limits)]
 
+    @property
+    def anytime(self) -> bool:
+        """Whether the candidates are designs whose runs stop after some of their epochs."""
+        return any(candidate.stop_after is not None for candidate in self.candidates)
+
     def cost(self, candidate: Candidate) -> tuple[float, ...]:
         """The costs of a candidate, in the order of the objectives."""
         return costs_of(self.objectives, candidate.values)
@@ -185,20 +192,22 @@ def pick(
     if chosen is None:
         miss = _nearest_miss(candidates, limits)
         number, stop_after = (miss.trial, miss.stop_after) if miss is not None else (None, None)
-        return Pick(trial=None, stop_after=stop_after, why=_why_nothing(candidates, limits), nearest_miss=number)
+        return Pick(trial=None, stop_after=stop_after, why=_why_nothing(question), nearest_miss=number)
     return Pick(trial=chosen.trial, stop_after=chosen.stop_after, why=_why(chosen, question), nearest_miss=None)
 
 
 def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
-    reason = "the knee of" if question.prefer == "knee" else f"the {_superlative(question.prefer)} of"
+    reason = "the knee of" if question.prefer == "knee" else f"the {_superlative(question.prefer, question.anytime)} of"
     allowed = " within " + ", ".join(map(str, question.limits)) if question.limits else ""
     others = [c for c in question.candidates if c is not chosen]
     beaten = sum(pareto.dominates(question.cost(chosen), question.cost(c)) for c in others)
     above = sum(pareto.dominates(question.cost(c), question.cost(chosen)) for c in others)
+    anytime = question.anytime
+    better = f"{counted_designs(above, anytime)} outside the limits dominate{'s' * (above == 1)} it"
     return (
-        f"{chosen.label} is {reason} {counted(len(question.fitting()), 'measured design')}{allowed}",
-        f"it dominates {beaten} of the other {counted(len(others), 'design')}, and "
-        + (f"{counted(above, 'design')} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
+        f"{chosen.label} is {reason} {counted_designs(len(question.fitting()), anytime, 'measured ')}{allowed}",
+        f"it dominates {beaten} of the other {counted_designs(len(others), anytime)}, and "
+        + (better if above else "none dominates it"),
         *_surely(chosen, question),
         *_binding(chosen, question),
         *_next_designs(chosen, question),
@@ -249,14 +258,21 @@ def trade(chosen: Candidate, other: Candidate, objectives: Sequence[Objective]) 
     return f"{other.label} (trial {other.trial}): " + ", ".join(parts)
 
 
-def _superlative(name: str) -> str:
-    return SUPERLATIVES.get(name) or f"fastest to {name.partition(':')[2]} %"
+def counted_designs(n: int, anytime: bool, which: str = "") -> str:
+    """A number of designs, or in the anytime view of designs and epochs: "24 measured designs", "24 designs and epochs"."""
+    return counted(n, "design and epoch", "designs and epochs") if anytime else counted(n, f"{which}design")
 
 
-def _why_nothing(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> tuple[str, ...]:
+def _superlative(name: str, anytime: bool) -> str:
+    return (ANYTIME_SUPERLATIVES if anytime else SUPERLATIVES).get(name) or f"fastest to {name.partition(':')[2]} %"
+
+
+def _why_nothing(question: _Question) -> tuple[str, ...]:
+    candidates, limits = question.candidates, question.limits
     if not candidates:
         return ("the study has no finished design yet",)
-    lines = [f"none of the {counted(len(candidates), 'measured design')} satisfies " + ", ".join(map(str, limits))]
+    counted_all = counted_designs(len(candidates), question.anytime, "measured ")
+    lines = [f"none of the {counted_all} satisfies " + ", ".join(map(str, limits))]
     for limit in limits:
         values = [c.values[limit.objective] for c in candidates]
         best = min(values) if limit.bound == "max" else max(values)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastrcaps_dse.analysis.pareto import front
-from fastrcaps_dse.analysis.picks import Candidate
+from fastrcaps_dse.analysis.picks import Candidate, Pick
 from fastrcaps_dse.analysis.uncertainty import Standing, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
@@ -32,7 +32,8 @@ def standings_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) ->
     costs = [
         [costs_of(objectives, run.measurement.values) for run in trial.runs if run.measurement is not None] for trial in done
     ]
-    return dict(zip((trial.key for trial in done), standings(costs), strict=True))
+    keys = [trial.key for trial in done]
+    return dict(zip(keys, standings(costs, keys=keys), strict=True))
 
 
 def values_of(trial: TrialRow) -> dict[str, float] | None:
@@ -60,6 +61,12 @@ def find_trial(trials: Sequence[TrialRow], number: int, study: str) -> TrialRow:
         existing = f"trials 0 to {max(trial.trial for trial in trials)}" if trials else "no trial yet"
         raise InputError(f"there is no trial {number} in the study {study!r}", f"it has {existing}")
     return found
+
+
+def picked_row(rows: Sequence[TrialRow], picked: Pick) -> TrialRow | None:
+    """The row that a pick names: the picked one, else the nearest miss; None where there is neither."""
+    key = (picked.nearest_miss if picked.trial is None else picked.trial, picked.stop_after)
+    return next((row for row in rows if row.key == key), None)
 
 
 def candidates_of(trials: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[Candidate]:
@@ -91,13 +98,16 @@ def candidate(trial: TrialRow, objectives: Sequence[Objective], standing: Standi
 class Results:
     """The results of a study as DataFrames, each made anew when it is asked for.
 
-    `objectives` decide which designs are on the front; by default those of the study.
+    `objectives` decide which designs are on the front; by default those of the study. In the anytime view `rows` has a design once for
+    each number of epochs after which it may be stopped, and `whole` has the designs with their whole runs.
     """
 
     study: StudyRow
     rows: Sequence[TrialRow]
     epoch_rows: Mapping[int, Sequence[EpochRow]]  # by run id
     objectives: Sequence[Objective] = ()
+    anytime: bool = False
+    whole: Sequence[TrialRow] = ()  # by default `rows`
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -107,12 +117,14 @@ class Results:
         `weights` (a path), `state`, `on_front`, and `worker` (who trains it now, "host:process"). If enough designs have several seeds,
         there are also `tied` (membership of the front is
         uncertain), `front_probability`, and the standard error of each objective (`acc_error`, ...).
+
+        In the anytime view there is a row for each design and number of epochs, with `stop_after` and `epochs_in_all`.
         """
         objectives = self.objectives or self.study.objectives
         members = {trial.key for trial in front_of(self.rows, objectives)}
         sure = standings_of(self.rows, objectives)
         records = [
-            _design(trial)
+            _design(trial, self.anytime)
             | {"state": trial.state, "on_front": trial.key in members, "worker": _worker(trial)}
             | _sureness(sure.get(trial.key), objectives)
             for trial in self.rows
@@ -142,7 +154,7 @@ class Results:
         trained = ("seed", "state", "reason", "device", "precision", "software", "wall_time", "time_estimated")
         names = (*trained, "weights", "started", "ended")
         records = []
-        for trial in self.rows:
+        for trial in self.whole or self.rows:
             for run in trial.runs:
                 measured = asdict(run.measurement) if run.measurement else {"values": {}}
                 values = measured.pop("values")
@@ -157,14 +169,14 @@ class Results:
         records = [
             {"trial": trial.trial, "label": trial.design.label, "seed": run.seed, **asdict(epoch)}
             | {"time_estimated": run.time_estimated}
-            for trial in self.rows
+            for trial in self.whole or self.rows
             for run in trial.runs
             for epoch in self.epoch_rows.get(run.run_id, ())
         ]
         return frame_of(records)
 
 
-WHOLE = ("pruned_after", "selected_epoch")
+WHOLE = ("pruned_after", "selected_epoch", "stop_after", "epochs_in_all")
 """Columns of whole numbers that may be missing."""
 
 
@@ -181,12 +193,14 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return made
 
 
-def _design(trial: TrialRow) -> dict[str, Any]:
+def _design(trial: TrialRow, anytime: bool) -> dict[str, Any]:
     """A design in a row."""
     measured = trial.measurement
+    stops = {"stop_after": trial.stop_after, "epochs_in_all": trial.epochs_in_all} if anytime else {}
     return {
         "trial": trial.trial,
-        "label": trial.design.label,
+        "label": trial.label,
+        **stops,
         **design_to_dict(trial.design),
         **(values_of(trial) or {}),
         "time_estimated": trial.time_estimated,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastrcaps_dse.analysis.results import Results
+from fastrcaps_dse.analysis.views import view_name
 from fastrcaps_dse.errors import InputError, MachineError, nearest
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _study(results: Results) -> dict[str, Any]:
     identity = dict(study.identity)
     return {
         "study": study.name,
+        "view": view_name(results.anytime),
         "objectives": objectives,
         "reference": study.reference,
         "identity": identity,

@@ -47,10 +47,18 @@ class Standing:
         return None if self.error is None else {o.name: e for o, e in zip(objectives, self.error, strict=True)}
 
 
-def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, samples: int = SAMPLES) -> list[Standing]:
+def standings(
+    costs: Sequence[Sequence[Sequence[float]]],
+    *,
+    keys: Sequence[tuple[int, int | None]] | None = None,
+    seed: int = 0,
+    samples: int = SAMPLES,
+) -> list[Standing]:
     """The standing of each design, from the costs of its seeds.
 
-    `costs` is [design][seed][objective]. `seed` and `samples` are those of `on_front_probability`.
+    `costs` is [design][seed][objective]. `seed` and `samples` are those of `on_front_probability`. `keys` has for each design its number
+    and, in the anytime view, after which epoch it is stopped: there the same runs stand in several rows, which share their luck, and
+    accuracies differ more after the first epochs than after many, so the spread is pooled over rows of as many epochs.
     Raises ValueError for a design without a seed.
     """
     if not costs:
@@ -59,21 +67,53 @@ def standings(costs: Sequence[Sequence[Sequence[float]]], *, seed: int = 0, samp
         raise ValueError("a design without a measurement has no standing")
     means = np.array([np.mean(runs, axis=0) for runs in costs])
     counts = np.array([len(runs) for runs in costs])
-    freedom = int((counts - 1).sum())
+    keys = keys or [(row, None) for row in range(len(costs))]
+    freedom = sum(_least_repeated(keys, counts).values())
     if freedom < LEAST_FREEDOM:
         return [
             Standing(mean=tuple(mean), error=None, seeds=int(n), on_front=None)
             for mean, n in zip(means.tolist(), counts, strict=True)
         ]
-    squares = sum(((np.asarray(runs) - mean) ** 2).sum(axis=0) for runs, mean in zip(costs, means, strict=True))
-    spread = np.sqrt(np.asarray(squares) / freedom)  # of one seed, pooled
+    squares = np.array([((np.asarray(runs) - mean) ** 2).sum(axis=0) for runs, mean in zip(costs, means, strict=True)])
+    spread, freedom = _pooled(squares, counts, keys)  # of one seed
     spread[spread <= ROUNDING * np.abs(means).max(axis=0)] = 0.0  # the seeds are equal; only the means are rounded
     errors = spread / np.sqrt(counts)[:, None]
-    probability = on_front_probability(*shrunk(means, errors), freedom=freedom, seed=seed, samples=samples)
+    designs = np.unique([number for number, _ in keys], return_inverse=True)[1]
+    probability = on_front_probability(*shrunk(means, errors), freedom=freedom, seed=seed, samples=samples, designs=designs)
     return [
         Standing(mean=tuple(mean), error=tuple(error), seeds=int(n), on_front=float(p))
         for mean, error, n, p in zip(means.tolist(), errors.tolist(), counts, probability, strict=True)
     ]
+
+
+def _least_repeated(keys: Sequence[tuple[int, int | None]], counts: NDArray[np.int64]) -> dict[int, int]:
+    """By design, how many runs every row of it has beyond its first."""
+    least: dict[int, int] = {}
+    for (design, _), count in zip(keys, counts.tolist(), strict=True):
+        least[design] = min(least.get(design, count - 1), count - 1)
+    return least
+
+
+def _pooled(
+    squares: NDArray[np.float64], counts: NDArray[np.int64], keys: Sequence[tuple[int, int | None]]
+) -> tuple[NDArray[np.float64], int]:
+    """(the standard deviation of one seed, [N, K], the least degrees of freedom of one) from sums of squared deviations [N, K].
+
+    It is pooled over the rows of as many epochs, and where these are too few to tell, over those next to them, each design once.
+    """
+    stops = [stop or 0 for _, stop in keys]
+    spread, least = np.empty_like(squares), int(counts.sum())
+    for stop in set(stops):
+        total, freedom, taken = np.zeros(squares.shape[1]), 0, set()
+        for row in sorted(range(len(keys)), key=lambda k: abs(stops[k] - stop)):
+            if stops[row] != stop and freedom >= LEAST_FREEDOM:
+                break
+            if keys[row][0] not in taken:
+                taken.add(keys[row][0])
+                total, freedom = total + squares[row], freedom + int(counts[row]) - 1
+        spread[[k for k, other in enumerate(stops) if other == stop]] = np.sqrt(total / freedom)
+        least = min(least, freedom)
+    return spread, least
 
 
 def standard_errors(values: Sequence[Sequence[float]]) -> list[float] | None:
@@ -108,19 +148,27 @@ def shrunk(means: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[NDA
 
 
 def on_front_probability(
-    means: NDArray[np.float64], errors: NDArray[np.float64], *, freedom: int, seed: int = 0, samples: int = SAMPLES
+    means: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    *,
+    freedom: int,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    designs: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """The probability that each design is on the front, [N], from the means and standard errors [N, K] of all designs.
 
     It is the share of `samples` random samples of all true means in which no other design dominates this one. `freedom` is the
-    pooled degrees of freedom of the errors; `seed` is that of the samples.
+    pooled degrees of freedom of the errors; `seed` is that of the samples. Rows with the same number in `designs` [N], counted from 0,
+    are the same runs, and are off in the same direction.
     """
     generator = np.random.default_rng(seed)
     on_front = np.zeros(len(means))
+    designs = np.arange(len(means)) if designs is None else designs
     for _ in range(samples):
         # one chi-square for the pooled spread of each objective, a normal for each mean: jointly a multivariate t
         scale = np.sqrt(freedom / generator.chisquare(freedom, size=means.shape[1]))
-        sampled = means + errors * scale * generator.standard_normal(means.shape)
+        sampled = means + errors * scale * generator.standard_normal((designs.max() + 1, means.shape[1]))[designs]
         on_front += nondominated(sampled)
     return on_front / samples
 

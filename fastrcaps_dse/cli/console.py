@@ -120,9 +120,11 @@ def designs_table(
     measured = with_basic(objectives)
     is_sure = "front_probability" in frame
     has_workers = states and bool(frame["worker"].notna().any())
+    is_anytime = "stop_after" in frame
     columns = [
         Column(head="trial", number=True),
         Column(head="design", wraps=True),
+        *([Column(head="stop after", leaves=7)] if is_anytime else []),
         *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items()),
         *([Column(head="state")] if states else []),
         *([Column(head="worker", wraps=True)] if has_workers else []),
@@ -133,7 +135,8 @@ def designs_table(
     ]
     rows = []
     for row in frame.to_dict("records"):
-        cells = [str(row["trial"]), _in_full(row) if wide else row["label"], row["lr_policy"], row["batch_schedule"]]
+        cells = [str(row["trial"]), _in_full(row) if wide else row["label"], *([_stop_text(row)] if is_anytime else [])]
+        cells += [row["lr_policy"], row["batch_schedule"]]
         cells += ["yes" if row["weight_sharing"] else "no", row["decoder"]]
         cells += [row["state"] + (", on the front" if row["on_front"] else "")] if states else []
         cells += [row["worker"] if isinstance(row["worker"], str) else ""] if has_workers else []
@@ -141,6 +144,11 @@ def designs_table(
         cells += ["-" if _missing(row["test_acc"]) else format_value("acc", row["test_acc"]), str(row["seeds"])]
         rows.append([*cells, *([_chance_text(row)] if is_sure else [])])
     return Table(columns=columns, rows=rows, title=title)
+
+
+def _stop_text(row: Mapping[str, Any]) -> str:
+    """After how many epochs of how many a design is stopped; nothing where it has none yet."""
+    return "" if _missing(row["stop_after"]) else f"{row['stop_after']} of {row['epochs_in_all']}"
 
 
 def _in_full(row: Mapping[str, Any]) -> str:
@@ -165,7 +173,7 @@ def _chance_text(row: Mapping[str, Any]) -> str:
 
 def _missing(value: float | None) -> bool:
     """Whether a number of a DataFrame is missing."""
-    return value is None or math.isnan(value)
+    return not isinstance(value, (int, float)) or math.isnan(value)  # pandas has a mark of its own for whole numbers
 
 
 def _error_text(error: float | None) -> str:

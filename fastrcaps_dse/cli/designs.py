@@ -1,7 +1,8 @@
-"""What a study has found: `front`, `pick`, `show`."""
+"""What a study has found: `front`, `pick`."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +13,13 @@ from fastrcaps_dse.cli.app import NOTHING_FITS, app, chosen_objectives, hint, op
 from fastrcaps_dse.cli.formats import OutputOptions, print_data
 from fastrcaps_dse.cli.options import (
     LIMITS,
+    AnytimeOption,
     DataDirOption,
     JsonOption,
     LimitOptions,
     ObjectivesOption,
     StorageOption,
     StudyOption,
-    TrialArgument,
     grouped,
     parse_limits,
 )
@@ -27,7 +28,7 @@ from fastrcaps_dse.errors import InputError
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.cli.layout import Table
-    from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
+    from fastrcaps_dse.store import StudyRow, TrialRow
 
 
 @app.command()
@@ -36,38 +37,35 @@ def front(
     how: OutputOptions,
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
     plot: Annotated[bool, typer.Option("--plot", help="Plot the first two objectives above the table.")] = False,
 ) -> None:
     """Print the Pareto front as a table."""
     if plot and not how.for_reading:
         raise InputError("--plot is for reading, --json, --csv and --format are for other software", "give one of them")
-    print_front(storage, study, objectives, how, plot=plot)
+    print_front(storage, study, objectives, how, plot=plot, anytime=anytime)
 
 
 def print_front(
-    storage: str | None, name: str | None, objectives: str | None, how: OutputOptions, *, plot: bool = False
+    storage: str | None,
+    name: str | None,
+    objectives: str | None,
+    how: OutputOptions,
+    *,
+    plot: bool = False,
+    anytime: bool | None = None,
 ) -> None:
     """The front of a study, the most accurate design first."""
-    from fastrcaps_dse.analysis.chance import chance_note
-    from fastrcaps_dse.analysis.results import Results, estimated_note, front_of, standings_of
-    from fastrcaps_dse.cli.records import front_record
+    from fastrcaps_dse.analysis.views import left_out_note, results_of
 
     ours = open_store(storage)
     study = ours.study(name)
-    chosen = chosen_objectives(study, objectives)
-    trials = ours.trials(study)
-    note = chance_note(study, trials)
-    found = Results(study=study, rows=trials, epoch_rows={}, objectives=chosen)
-
-    def record() -> dict[str, Any]:
-        members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
-        sure = standings_of(trials, chosen)
-        tied = [t for t in trials if t.key in sure and sure[t.key].doubtful and t not in members]
-        return front_record(study, chosen, members, tied, sure) | ({"note": note} if note else {})
-
+    found = results_of(ours, study, anytime, chosen_objectives(study, objectives), epochs=False)
     if found.front.empty and how.form not in ("json", "csv"):
-        hint(f"the study {study.name!r} has no finished design yet")
+        hint(f"the study {study.name!r} has no finished {'epoch' if found.anytime else 'design'} yet")
+        if (note := left_out_note(found)) is not None:
+            hint(note)
         return
     if plot:
         _print_plot(found)
@@ -75,13 +73,42 @@ def print_front(
         how,
         lambda: _front_table(found, how.wide),
         frame=lambda: found.front.drop(columns=["state", "on_front"], errors="ignore"),
-        record=record,
+        record=lambda: _front_record(found),
     )
-    if not found.front.empty and how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
+    if how.form != "json" and not found.front.empty:
+        _print_front_notes(found, how)
+
+
+def _front_record(found: Results) -> dict[str, Any]:
+    from fastrcaps_dse.analysis.chance import chance_note
+    from fastrcaps_dse.analysis.results import front_of, standings_of
+    from fastrcaps_dse.cli.records import front_record
+
+    members = sorted(front_of(found.rows, found.objectives), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
+    sure = standings_of(found.rows, found.objectives)
+    tied = [t for t in found.rows if t.key in sure and sure[t.key].doubtful and t not in members]
+    note = chance_note(found.study, found.rows)
+    record = front_record(found.study, found.objectives, members, tied, sure, anytime=found.anytime)
+    return record | ({"note": note} if note else {})
+
+
+def _print_front_notes(found: Results, how: OutputOptions) -> None:
+    """What is to be known of the front, below it."""
+    from fastrcaps_dse.analysis.annealing import annealing_note
+    from fastrcaps_dse.analysis.chance import chance_note
+    from fastrcaps_dse.analysis.results import estimated_note, front_of
+    from fastrcaps_dse.analysis.views import left_out_note
+
+    if how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
         hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
-    for line in (note, estimated_note(study, trials)):
-        if line is not None and how.form != "json":
-            hint(line)
+    notes = (
+        chance_note(found.study, found.rows),
+        estimated_note(found.study, found.rows),
+        annealing_note(front_of(found.rows, found.objectives), found.study),
+        left_out_note(found),
+    )
+    for line in filter(None, notes):
+        hint(line)
 
 
 def _print_plot(found: Results) -> None:
@@ -96,12 +123,13 @@ def _print_plot(found: Results) -> None:
 
 def _front_table(found: Results, wide: bool) -> Table:
     """The front and the designs that are tied with it."""
+    from fastrcaps_dse.analysis.picks import counted_designs
     from fastrcaps_dse.cli import console
-    from fastrcaps_dse.problem.quantities import counted
 
     names = ", ".join(objective.name for objective in found.objectives)
-    done = sum(trial.state == "done" for trial in found.rows)
-    title = f"{found.study.name}: {len(found.front)} of {counted(done, 'design')} on the Pareto front ({names})"
+    done = sum((t.measurement is not None) if found.anytime else t.state == "done" for t in found.rows)
+    many = counted_designs(done, found.anytime)
+    title = f"{found.study.name}: {len(found.front)} of {many} on the Pareto front ({names})"
     return console.designs_table(found.front_and_tied, title, found.objectives, wide=wide)
 
 
@@ -133,34 +161,36 @@ def pick(
         Path | None,
         typer.Option("--export", help="Write its trained network into this folder; see `export`.", metavar="FOLDER"),
     ] = None,
+    anytime: AnytimeOption = None,
     data_dir: DataDirOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pick the design for your limits, and say why."""
-    from fastrcaps_dse.analysis import chance, picks, results
+    from fastrcaps_dse.analysis import chance, picks, results, views
     from fastrcaps_dse.cli.records import pick_record
 
     given = {("params", "min"): min_params, ("time", "min"): min_time, ("acc", "max"): max_acc}
     bounds = [*limits.limits(), *parse_limits(given, None)]
     ours = open_store(storage)
     row = ours.study(study)
-    trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
+    rows = [trial for trial in views.rows_of(ours, row, anytime) if trial.measurement is not None]
     chosen = chosen_objectives(row, objectives)
-    candidates = results.candidates_of([*trials.values()], chosen)
-    result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, [*trials.values()])
+    candidates = results.candidates_of(rows, chosen)
+    result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, rows)
+    named = results.picked_row(rows, result)
     if as_json:
-        print_json(pick_record(row, bounds, result, trials))
-    elif result.trial is not None:
-        _print_pick(trials[result.trial], result.why)
+        print_json(pick_record(row, bounds, result, named, anytime=views.sees_anytime(row, anytime)))
+    elif named is not None and result.trial is not None:
+        _print_pick(row, named, result.why, storage)
     else:
-        _print_miss(None if result.nearest_miss is None else trials[result.nearest_miss], result.why)
-    if result.trial is None:
+        _print_miss(named, result.why)
+    if named is None or result.trial is None:
         raise typer.Exit(NOTHING_FITS)
     if export is not None:
         from fastrcaps_dse.session.exporting import export_design
 
-        export_design(ours, row, trials[result.trial], export, data_dir=data_dir, say=hint)
+        export_design(ours, row, named, export, data_dir=data_dir, say=hint)
         hint(f"exported: {export}")
 
 
@@ -171,85 +201,37 @@ def _print_miss(nearest: TrialRow | None, why: Sequence[str]) -> None:
         hint(f"  {line}", always=True)
     if nearest is not None:
         hint("nearest miss:", always=True)
-        say(_one_line(nearest))
+        say(one_line(nearest))
 
 
-def _one_line(trial: TrialRow) -> str:
+def one_line(trial: TrialRow) -> str:
+    """A design and its values."""
     from fastrcaps_dse.analysis.results import values_of
     from fastrcaps_dse.cli.console import values_text
 
     values = values_of(trial)
     said = trial.state if values is None else values_text(values, estimated=trial.time_estimated)
-    return f"trial {trial.trial}: {trial.design.label}: {said}"
+    return f"trial {trial.trial}: {trial.label}: {said}"
 
 
-def _print_pick(trial: TrialRow, why: Sequence[str]) -> None:
-    from fastrcaps_dse.analysis.results import weights_of
-
-    say(_one_line(trial))
+def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str], storage: str | None) -> None:
+    say(one_line(trial))
     say(f"  design:  {trial.design.key}")
     if trial.measurement is not None and trial.measurement.test_acc is not None:
         say(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
-    say(f"  weights: {weights_of(trial) or 'not kept: the design is not on the front of its study'}")
+    say(f"  weights: {_weights_text(study, trial, storage)}")
     say("why:")
     for line in why:
         say(f"  {line}")
 
 
-@app.command()
-def show(
-    trial: TrialArgument,
-    study: StudyOption = None,
-    storage: StorageOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print one design in full: its dimensions, its runs, every epoch."""
-    from fastrcaps_dse.analysis.results import find_trial
+def _weights_text(study: StudyRow, trial: TrialRow, storage: str | None) -> str:
+    """Where the weights of a picked design are, or how to get them."""
+    from fastrcaps_dse.analysis.results import weights_of
+    from fastrcaps_dse.store import without_password
 
-    ours = open_store(storage)
-    row = ours.study(study)
-    print_trial(ours, row, find_trial(ours.trials(row), trial, row.name), as_json)
-
-
-def _count_of_time(study: StudyRow, run: RunRow) -> str:
-    """How the time of a run is counted, in words."""
-    if study.identity.get("time") != "steps":
-        return "by the clock"
-    if study.reference is None or (run.device, run.software) == (study.reference["device"], study.reference["software"]):
-        return "steps times the seconds of a step, measured alone"
-    certain = ", estimated until it has measured them" if run.time_estimated else ""
-    return f"in the step times of {study.reference['device']} in {study.reference['precision']}{certain}"
-
-
-def print_trial(ours: Store, study: StudyRow, trial: TrialRow, as_json: bool) -> None:
-    """One design in full."""
-    from fastrcaps_dse.cli.console import epoch_line
-    from fastrcaps_dse.cli.records import trial_record
-    from fastrcaps_dse.problem.quantities import format_seconds, format_value
-    from fastrcaps_dse.problem.space import design_to_dict
-    from fastrcaps_dse.store import notes_of
-
-    runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
-    by_steps = study.identity.get("time") == "steps"
-    note = notes_of(ours, study.study_id).get(trial.trial)
-    if as_json:
-        print_json(trial_record(study, trial, runs) | ({"note": note.text, "starred": note.starred} if note else {}))
-        return
-    say(_one_line(trial))
-    if note is not None:
-        say(f"  note:   {'★ ' if note.starred else ''}{' / '.join(note.text.splitlines())}")
-    say(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
-    for name, value in design_to_dict(trial.design).items():
-        say(f"  {name + ':':20} {value}")
-    for run, epochs in runs:
-        say(f"run with seed {run.seed}: {run.state}" + (f": {run.reason}" if run.reason else ""))
-        say(f"  on {run.device}, {run.precision}; {run.software}")
-        for epoch in epochs:
-            say(f"  {epoch_line(epoch)}")
-        if run.measurement:
-            measured = run.measurement
-            test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
-            say(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
-            wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
-            time = format_value("time", measured["time"], estimated=run.time_estimated)
-            say(f"  time: {time}, {_count_of_time(study, run)}{wall if by_steps else ''}")
+    if trial.stop_after is None or weights_of(trial) is not None:
+        return weights_of(trial) or "not kept: the design is not on the front of its study"
+    where = f"--study {shlex.quote(study.name)}"
+    where += "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
+    return f"kept or made again by fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} {where} --out DIR"

@@ -124,9 +124,13 @@ def _spec(
     name = search.study
     if data.dataset is not None and data.dataset != spec.dataset and name is None:
         name = f"{spec.name}-{dataset_label(data.dataset)}"
+    turned = search.anytime and not spec.anytime
+    if turned and search.study is None:
+        name = f"{name or spec.name}-anytime"  # the whole runs of the file are another study
     return override(
         spec,
         name=name,
+        anytime=search.anytime or None,
         objectives=parse_objectives(objectives) if objectives is not None else None,
         dataset=data.dataset,
         relabel=data.relabel or None,
@@ -134,7 +138,7 @@ def _spec(
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,
-        sampler=search.sampler,
+        sampler=search.sampler or ("freeze-thaw" if turned else None),
         seed=search.seed,
         time=search.time,
         trials=spend.trials,
@@ -176,6 +180,8 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(
             f"{counted(outcome.elsewhere, 'design')} still under way in other processes: `fastrcaps-dse studies --workers` lists them"
         )
+    if outcome.paused:
+        hint(f"{counted(outcome.paused, 'run')} paused: the same command goes on with what promises the most")
     if outcome.exhausted:
         hint(f"the design space is exhausted: {_all_measured(outcome.trials)}")
 

@@ -42,12 +42,20 @@ class SearchOptions:
         str | None,
         typer.Option(
             "--sampler",
-            help="What proposes designs: guided, tpe, nsga2, gp, random or exhaustive.",
+            help="What proposes designs: guided, tpe, nsga2, gp, random or exhaustive; with --anytime also freeze-thaw.",
             metavar="NAME",
             autocompletion=complete_sampler,
             rich_help_panel=WHAT,
         ),
     ] = None
+    anytime: Annotated[
+        bool,
+        typer.Option(
+            "--anytime",
+            help="Every epoch of a run is a design that one can have; by the sampler freeze-thaw, which pauses and resumes runs.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False
     seed: Annotated[
         int | None,
         typer.Option(
@@ -186,6 +194,7 @@ def refuse_beside_join(
         "--objectives": objectives,
         "--study": search.study,
         "--sampler": search.sampler,
+        "--anytime": search.anytime or None,
         "--seed": search.seed,
         "--time": search.time,
         "--set": search.settings,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fastrcaps_dse.cli.app import app, hint, open_store, print_json, say
-from fastrcaps_dse.cli.options import WHERE, JsonOption, StorageOption, StudyOption, TrialArgument
+from fastrcaps_dse.cli.options import WHERE, JsonOption, StopAfterOption, StorageOption, StudyOption, TrialArgument
 
 
 @app.command()
@@ -18,6 +18,7 @@ def export(
         Path, typer.Option("--out", help="The folder to write; an earlier export there is replaced.", metavar="FOLDER")
     ],
     study: StudyOption = None,
+    stop_after: StopAfterOption = None,
     half: Annotated[bool, typer.Option("--half", help="Also write files with weights in float16.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Also write an ONNX file with 8-bit weights.")] = False,
     tolerance: Annotated[
@@ -59,12 +60,15 @@ def export(
     from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.export.source import Options
     from fastrcaps_dse.session.exporting import export_design
+    from fastrcaps_dse.session.stopped import find_stopped
 
     asked: dict[str, Any] = {"half": half, "int8": int8, "tolerance": tolerance, "onnx": onnx, "license": license_}
     options = Options(pixels=pixels, **asked)  # type: ignore[arg-type]  # checked there
     ours = open_store(storage)
     row = ours.study(study)
     chosen = find_trial(ours.trials(row), trial, row.name)
+    if stop_after is not None:
+        chosen = find_stopped(ours, row, trial, stop_after)
     card = export_design(ours, row, chosen, out, options, dataset=dataset, data_dir=data_dir, say=hint)
     if as_json:
         print_json({"folder": str(out), "card": card})

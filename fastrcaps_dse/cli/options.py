@@ -50,6 +50,10 @@ StudyOption = Annotated[
     typer.Option("--study", help="Name of the study; default the newest.", metavar="NAME", autocompletion=complete_study),
 ]
 TrialArgument = Annotated[int, typer.Argument(help="The number of the trial.", metavar="TRIAL", autocompletion=complete_trial)]
+StopAfterOption = Annotated[
+    int | None,
+    typer.Option("--stop-after", help="The design as it is if its run stops after this epoch.", metavar="EPOCH"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ObjectivesOption = Annotated[
     str | None,
@@ -58,6 +62,13 @@ ObjectivesOption = Annotated[
         help="Some of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default those of the study.",
         metavar="NAMES",
         autocompletion=complete_objectives,
+    ),
+]
+AnytimeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--anytime/--whole-runs",
+        help="Every epoch of a run as a design that one can have, or whole runs; default as the study was started.",
     ),
 ]
 DataDirOption = Annotated[

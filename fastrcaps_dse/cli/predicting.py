@@ -113,7 +113,7 @@ def _network(
     ours = open_store(storage)
     row = ours.study(study)
     trial = pick_trial(ours, row, bounds) if number is None else find_trial(ours.trials(row), number, row.name)
-    hint(f"trial {trial.trial} of {row.name}: {trial.design.label}")
+    hint(f"trial {trial.trial} of {row.name}: {trial.label}")
     return load_trained(ours, row, trial)
 
 

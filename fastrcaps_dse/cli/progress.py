@@ -19,6 +19,7 @@ from fastrcaps_dse.problem.study_spec import UNBOUNDED
 from fastrcaps_dse.search.protocols import (
     EpochFinished,
     Event,
+    Paused,
     RunStarted,
     Status,
     StepsTaken,
@@ -53,6 +54,7 @@ class ExplorationProgress:
         self.bars = _Bars()
         self.live = Live(self.bars, console=self.console, refresh_per_second=REFRESHES, transient=True)
         self.status = Status(front=0, remaining=None)
+        self.completed: set[int] = set()  # trials that are complete with fewer epochs, as no further one promises enough
 
     def __enter__(self) -> ExplorationProgress:
         if self.console.is_terminal and not is_quiet():
@@ -86,6 +88,8 @@ class ExplorationProgress:
                 bar = self._bar(event.request.trial, event.request.point.label)
                 bar.seed, bar.epochs, bar.done = event.request.seed, event.epochs, len(event.accuracies)
                 bar.images, bar.note = 0, ""
+                if event.request.ends:
+                    self.completed.add(event.request.trial)
             case StepsTaken():
                 bar = self._bar(event.request.trial, event.request.point.label)
                 bar.images, bar.of = event.images, event.of
@@ -99,8 +103,11 @@ class ExplorationProgress:
                     estimated=event.measurement.time_estimated,
                 )
                 epochs = event.measurement.pruned_after
-                pruned = "" if epochs is None else f", pruned after {counted(epochs, 'epoch')}"
+                word = "complete" if event.trial in self.completed else "pruned"
+                pruned = "" if epochs is None else f", {word} after {counted(epochs, 'epoch')}"
                 self._trial_ended(event.trial, f"{event.point.label}: {values}{pruned}")
+            case Paused():
+                self._paused(event)
             case TrialFailed():
                 self._trial_ended(event.trial, f"{event.point.label} failed: {event.reason}")
 
@@ -123,6 +130,13 @@ class ExplorationProgress:
         bar.note = f"acc {epoch.acc:.2f} %, {format_seconds(epoch.train_seconds)} an epoch"
         if self.each_epoch:
             self.say(epoch_line(epoch))
+
+    def _paused(self, event: Paused) -> None:
+        trial, state = event.request.trial, self.bars.state
+        bar = state.runs.pop(trial)
+        text = f"{event.request.point.label} paused after {event.epochs} of {bar.epochs} epochs"
+        note = f": {bar.note.partition(',')[0]}" if bar.note else ""
+        self.say(f"trial {trial}: {text}{note}" + (f"; {state.note}" if state.note else ""))
 
     def _status(self, status: Status) -> None:
         state = self.bars.state

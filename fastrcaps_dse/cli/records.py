@@ -9,6 +9,7 @@ from typing import Any
 from fastrcaps_dse.analysis.picks import Limit, Pick
 from fastrcaps_dse.analysis.results import front_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.analysis.views import view_name
 from fastrcaps_dse.problem.objectives import Objective
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import EpochRow, Key, RunRow, StudyRow, TrialRow, Worker
@@ -20,7 +21,9 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
     """One design with its values."""
     return {
         "trial": trial.trial,
-        "label": trial.design.label,
+        "label": trial.label,
+        "stop_after": trial.stop_after,
+        "epochs_in_all": trial.epochs_in_all,
         "design": design_to_dict(trial.design),
         "values": values_of(trial),
         "time_estimated": trial.time_estimated,
@@ -37,6 +40,8 @@ def front_record(
     members: Sequence[TrialRow],
     tied: Sequence[TrialRow],
     sure: Mapping[Key, Standing],
+    *,
+    anytime: bool,
 ) -> dict[str, Any]:
     """The Pareto front of a study, and the designs that are statistically tied with it."""
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in objectives]
@@ -48,6 +53,7 @@ def front_record(
 
     return {
         "study": study.name,
+        "view": view_name(anytime),
         "reference": study.reference,
         "objectives": stated,
         "designs": [record(t) for t in members],
@@ -55,33 +61,44 @@ def front_record(
     }
 
 
-def pick_record(study: StudyRow, limits: Sequence[Limit], result: Pick, trials: Mapping[int, TrialRow]) -> dict[str, Any]:
-    """A pick, or the nearest miss."""
-
-    def design(number: int | None) -> dict[str, Any] | None:
-        return None if number is None else design_record(trials[number])
-
+def pick_record(
+    study: StudyRow, limits: Sequence[Limit], result: Pick, named: TrialRow | None, *, anytime: bool
+) -> dict[str, Any]:
+    """A pick, or the nearest miss: `named` is the row of either."""
+    design = None if named is None else design_record(named)
     return {
         "study": study.name,
+        "view": view_name(anytime),
         "limits": [asdict(limit) for limit in limits],
-        "pick": design(result.trial),
+        "pick": design if result.trial is not None else None,
         "why": list(result.why),
-        "nearest_miss": design(result.nearest_miss),
+        "nearest_miss": design if result.trial is None else None,
     }
 
 
-def trial_record(study: StudyRow, trial: TrialRow, runs: Sequence[tuple[RunRow, Sequence[EpochRow]]]) -> dict[str, Any]:
-    """One design in full, with every epoch of its runs."""
+def trial_record(
+    study: StudyRow,
+    trial: TrialRow,
+    runs: Sequence[tuple[RunRow, Sequence[EpochRow]]],
+    stops: Sequence[tuple[TrialRow, bool]] | None = None,
+) -> dict[str, Any]:
+    """One design in full, with every epoch of its runs; in the anytime view with its `stops`, (row, whether it is on the front) each."""
     details = [
         {name: getattr(run, name) for name in RUN_FIELDS}
         | {"measurement": asdict(run.measurement) if run.measurement else None, "epochs": [asdict(epoch) for epoch in epochs]}
         for run, epochs in runs
     ]
-    return {"study": study.name, "reference": study.reference, **design_record(trial), "state": trial.state, "runs": details}
+    head = {"study": study.name, "view": view_name(stops is not None), "reference": study.reference}
+    record = {**head, **design_record(trial), "state": trial.state, "runs": details}
+    return record | (
+        {} if stops is None else {"stops": [design_record(row) | {"on_front": on_front} for row, on_front in stops]}
+    )
 
 
-def study_record(study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[Worker]) -> dict[str, Any]:
-    """A study in a line; `workers` are those of all studies."""
+def study_record(
+    study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[Worker], rows: Sequence[TrialRow]
+) -> dict[str, Any]:
+    """A study in a line; `workers` are those of all studies, `rows` those of the view that the study was started with."""
     living = [worker for worker in workers if worker.study == study.name and worker.is_alive]
     stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
     return {
@@ -90,7 +107,7 @@ def study_record(study: StudyRow, trials: Sequence[TrialRow], workers: Sequence[
         "objectives": ",".join(study.identity["objectives"]),
         "designs": len(trials),
         **{state: sum(t.state == state for t in trials) for state in ("running", "interrupted", "failed")},
-        "front": len(front_of(trials, study.objectives)),
+        "front": len(front_of(rows, study.objectives)),
         "workers": len({(worker.host, worker.process) for worker in living}),
         "hosts": ",".join(sorted({worker.host for worker in living})),
     }

@@ -11,7 +11,7 @@ import typer
 from fastrcaps_dse.cli.app import app, hint, open_store, say
 from fastrcaps_dse.cli.completing import complete_study
 from fastrcaps_dse.cli.formats import OutputOptions, print_data
-from fastrcaps_dse.cli.options import StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.options import AnytimeOption, StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,13 +57,14 @@ def studies(
 
 def _list(ours: Store, how: OutputOptions) -> None:
     from fastrcaps_dse.analysis.results import frame_of
+    from fastrcaps_dse.analysis.views import rows_of
     from fastrcaps_dse.cli import console
     from fastrcaps_dse.cli.records import study_record
     from fastrcaps_dse.store import workers_of
 
     stored = ours.studies()
     workers = workers_of(ours, stored)
-    rows = [study_record(study, ours.trials(study), workers) for study in stored]
+    rows = [study_record(study, ours.trials(study), workers, rows_of(ours, study)) for study in stored]
     if not rows and how.form != "json":
         hint("there is no study yet: run `fastrcaps-dse explore`")
         return
@@ -111,15 +112,15 @@ def export_study(
     folder: Annotated[Path, typer.Argument(help="The folder to write into.", metavar="FOLDER")],
     file_format: Annotated[str, typer.Option("--format", help="csv, json or parquet.", metavar="FORMAT")] = "csv",
     study: StudyOption = None,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Write the trials, runs and epochs of a study as tables that other software reads."""
-    from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.analysis.tables import write_tables
+    from fastrcaps_dse.analysis.views import results_of
 
     ours = open_store(storage)
-    row = ours.study(study)
-    found = Results(study=row, rows=ours.trials(row), epoch_rows=ours.epochs_of(row.study_id))
+    found = results_of(ours, ours.study(study), anytime)
     for path in write_tables(found, folder, file_format):
         say(path)
 

@@ -10,7 +10,6 @@ import typer
 
 from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, say, write_text
 from fastrcaps_dse.cli.completing import complete_design
-from fastrcaps_dse.cli.designs import print_trial
 from fastrcaps_dse.cli.options import (
     DataDirOption,
     DataOptions,
@@ -18,17 +17,19 @@ from fastrcaps_dse.cli.options import (
     JsonOption,
     RunOptions,
     RunsOption,
+    StopAfterOption,
     StorageOption,
     StudyOption,
     TrialArgument,
     grouped,
 )
 from fastrcaps_dse.cli.running import HowToRun, run_study
+from fastrcaps_dse.cli.showing import print_trial
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:
     from fastrcaps_dse.problem.study_spec import StudySpec
-    from fastrcaps_dse.store import StudyRow
+    from fastrcaps_dse.store import Store, StudyRow, TrialRow
 
 
 def _train(spec: StudySpec, how: HowToRun, as_json: bool) -> StudyRow:
@@ -93,6 +94,7 @@ def retrain(
         int | None, typer.Option("--epochs", help="Number of epochs; default that of the study.", metavar="COUNT")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the run.")] = 0,
+    stop_after: StopAfterOption = None,
     all_images: Annotated[
         bool, typer.Option("--all-images", help="Hold out no training images; the last epoch counts.")
     ] = False,
@@ -105,13 +107,22 @@ def retrain(
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images."""
+    """Train the design of a trial again, or continue that: for longer, with another seed, or on all training images.
+
+    With --stop-after, make the weights of its run after an epoch again.
+    """
     from fastrcaps_dse.analysis.results import find_trial
     from fastrcaps_dse.problem.study_spec import single_design_study
+    from fastrcaps_dse.session.stopped import find_stopped
     from fastrcaps_dse.store import named_place
 
     ours = open_store(storage)
     row = ours.study(study)
+    if stop_after is not None:
+        if epochs is not None or seed or all_images or name or runs:
+            raise InputError("--stop-after makes the weights of a run again as they were", "leave out what changes the run")
+        _make_again(ours, row, find_stopped(ours, row, trial, stop_after), dataset, data_dir, as_json)
+        return
     identity = row.identity
     spec = single_design_study(
         find_trial(ours.trials(row), trial, row.name).design,
@@ -134,6 +145,21 @@ def retrain(
     )
     trained = _train(spec, how, as_json)
     hint(f"next, export it: fastrcaps-dse export 0 --study {shlex.quote(trained.name)} --out DIR")
+
+
+def _make_again(ours: Store, row: StudyRow, point: TrialRow, dataset: str | None, data_dir: Path | None, as_json: bool) -> None:
+    """Have the weights of a design that is stopped early, and print where they are."""
+    from fastrcaps_dse.session.stopped import stopped_weights
+
+    run, path = stopped_weights(ours, row, point, dataset=dataset, data_dir=data_dir, say=hint)
+    assert run.measurement is not None
+    if as_json:
+        key = {"trial": point.trial, "stop_after": point.stop_after, "seed": run.seed}
+        print_json(key | {"epoch": run.measurement.selected_epoch, "weights": str(path)})
+    else:
+        say(path)
+    stop = f"--stop-after {point.stop_after} --study {shlex.quote(row.name)}"
+    hint(f"next, export it: fastrcaps-dse export {point.trial} {stop} --out DIR")
 
 
 @app.command("find-lr")

@@ -10,7 +10,7 @@ import typer
 
 from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store
 from fastrcaps_dse.cli.formats import OutputOptions, print_data
-from fastrcaps_dse.cli.options import ObjectivesOption, StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.options import AnytimeOption, ObjectivesOption, StorageOption, StudyOption, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ def trials(
     how: OutputOptions,
     study: StudyOption = None,
     objectives: ObjectivesOption = None,
+    anytime: AnytimeOption = None,
     epochs: Annotated[bool, typer.Option("--epochs", help="Print every epoch of every run instead.")] = False,
     parquet: Annotated[
         Path | None, typer.Option("--parquet", help="Write the rows into this Parquet file instead.", metavar="FILE")
@@ -34,13 +35,12 @@ def trials(
     storage: StorageOption = None,
 ) -> None:
     """Print all designs of a study, or every epoch of their runs."""
-    from fastrcaps_dse.analysis.results import Results, estimated_note
+    from fastrcaps_dse.analysis.results import estimated_note
+    from fastrcaps_dse.analysis.views import left_out_note, results_of
 
     form, ours = how.form, open_store(storage)
     row = ours.study(study)
-    rows = ours.trials(row)
-    epoch_rows = ours.epochs_of(row.study_id) if epochs else {}
-    found = Results(study=row, rows=rows, epoch_rows=epoch_rows, objectives=chosen_objectives(row, objectives))
+    found = results_of(ours, row, anytime, chosen_objectives(row, objectives), epochs=epochs)
     if parquet is not None:
         from fastrcaps_dse.analysis.tables import write_parquet
 
@@ -53,16 +53,17 @@ def trials(
         return
     table: Callable[[], Table] = lambda: _epochs_table(frame, found) if epochs else _trials_table(frame, found, how.wide)  # noqa: E731
     print_data(how, table, frame=lambda: frame, record=lambda: _record(frame, found, "epochs" if epochs else "trials"))
-    note = estimated_note(row, rows)
-    if note is not None and form != "json":
-        hint(note)
+    for note in (estimated_note(row, found.rows), left_out_note(found)):
+        if note is not None and form != "json":
+            hint(note)
 
 
 def _trials_table(frame: pd.DataFrame, found: Results, wide: bool) -> Table:
+    from fastrcaps_dse.analysis.picks import counted_designs
     from fastrcaps_dse.cli.console import designs_table
-    from fastrcaps_dse.problem.quantities import counted
 
-    title = f"{found.study.name}: {counted(len(frame), 'design')}, {frame['on_front'].sum()} on the Pareto front"
+    many = int(frame["stop_after"].notna().sum()) if found.anytime else len(frame)
+    title = f"{found.study.name}: {counted_designs(many, found.anytime)}, {frame['on_front'].sum()} on the Pareto front"
     return designs_table(frame, title, found.objectives, wide=wide, states=True)
 
 
@@ -106,6 +107,14 @@ def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
 
 def _record(frame: pd.DataFrame, found: Results, name: str) -> dict[str, Any]:
     """The rows as JSON, with null where a value is missing."""
+    from fastrcaps_dse.analysis.views import view_name
+
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in found.objectives]
     rows = json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
-    return {"study": found.study.name, "reference": found.study.reference, "objectives": stated, name: rows}
+    return {
+        "study": found.study.name,
+        "view": view_name(found.anytime),
+        "reference": found.study.reference,
+        "objectives": stated,
+        name: rows,
+    }

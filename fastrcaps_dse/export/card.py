@@ -44,7 +44,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "format": FORMAT,
         "exported_with": f"fastrcaps-dse {__version__}",
         "network": trial.design.network,
-        "label": trial.design.label,
+        "label": trial.label,
         "design": design_to_dict(trial.design),
         "design_key": trial.design.key,
         "classes": list(source.classes),
@@ -56,6 +56,7 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "seed": run.seed,
         "epoch": source.measured.selected_epoch,
         "epochs": study.identity["epochs"],
+        "stop_after": trial.stop_after,
         "protocol": study.identity["protocol"],
         "time_counted_by": study.identity.get("time", "clock"),
         "dataset": {
@@ -95,7 +96,7 @@ def _front_facts(source: Source) -> dict[str, Any]:
     return {
         "objectives": [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in source.front.objectives],
         "designs": [
-            {"trial": p.trial, "label": p.label, "values": p.values, "time_estimated": p.estimated}
+            {"trial": p.trial, "label": p.label, "stop_after": p.stop_after, "values": p.values, "time_estimated": p.estimated}
             for p in source.front.points
             if p.on_front
         ],

@@ -71,6 +71,11 @@ class StudySpec:
                 "the sampler freeze-thaw pauses runs, which gains nothing where only whole runs count",
                 "add --anytime, or use --sampler guided",
             )
+        if self.sampler == "freeze-thaw" and self.seeds > 1:
+            raise InputError(
+                f"the sampler freeze-thaw trains one run of each design, not {self.seeds}",
+                f"use seeds = 1, and --max-seeds {self.seeds} adds seeds after the search where they matter",
+            )
         if self.anytime and self.pruning != "off":
             raise InputError(
                 "pruning ends runs that whole runs dominate; in the anytime view each epoch counts",

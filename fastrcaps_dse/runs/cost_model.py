@@ -222,8 +222,10 @@ class CostModel:
         """
         phases = self.context.timeline(point).phases
         try:
-            seconds = sum(p.epochs * p.steps_per_epoch * self._rough_step_seconds(point, p.batch_size) for p in phases)
-            return Forecast(seconds=seconds, fixed=self.fixed(point))
+            steps = [(p, self._rough_step_seconds(point, p.batch_size)) for p in phases]
+            by_epoch = [p.steps_per_epoch * step for p, step in steps for _ in range(p.epochs)]
+            seconds = sum(p.epochs * p.steps_per_epoch * step for p, step in steps)
+            return Forecast(seconds=seconds, fixed=self.fixed(point), by_epoch=by_epoch)
         except TooLittleMemory:
             return Forecast(seconds=math.inf, fixed=static_objectives(point, self.context.dataset.shape))
 

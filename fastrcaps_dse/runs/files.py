@@ -12,6 +12,7 @@ from typing import Any
 
 from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.runs.prefix_cache import PrefixCache, link
+from fastrcaps_dse.runs.stopped_weights import FOLDER, StoppedWeights
 from fastrcaps_dse.store import EpochRow, Store, attempt_folder, run_folder
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 
@@ -107,6 +108,11 @@ class RunFiles:
         best = self.best_weights(self.selected([row.acc for row in rows]))
         self.prefixes.keep(key, self.folder / LAST, best, [asdict(row) for row in rows])
 
+    def keep_stopped(self, key: str, epoch: int) -> None:
+        """Keep the weights after an epoch that was just trained, as those of a design that stops there."""
+        stopped = StoppedWeights(folder=self.store.runs_folder / FOLDER)
+        stopped.keep(self.run_id, epoch, key, self.best_weights(epoch))
+
     def best_weights(self, epoch: int) -> Path:
         """The weights after a selected epoch."""
         return self.folder / weights_name(epoch)
@@ -129,6 +135,15 @@ class RunFiles:
         folder, weights = run_folder(self.store.runs_folder, self.run_id), self.folder / WEIGHTS
         keep_only(weights, folder)
         self.store.runs_places.here.drop(folder, keep=[weights])
+
+    def drop_earlier(self) -> None:
+        """Delete the files of the attempts before this one, which has a checkpoint of its own."""
+        if not (self.folder / LAST).exists():
+            return
+        for earlier in run_folder(self.store.runs_folder, self.run_id).glob("attempt-*"):
+            if int(earlier.name.removeprefix("attempt-")) < self.attempt:
+                shutil.rmtree(earlier, ignore_errors=True)
+                self.store.runs_places.here.drop(earlier)
 
     def _inherit(self) -> None:
         """Let this attempt have the checkpoints of the latest one before it. No attempt changes a file in place, so links will do."""

@@ -12,6 +12,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.errors import MachineError
 from fastrcaps_dse.runs.prefix_cache import is_entry
 from fastrcaps_dse.runs.runner import PREFIXES
+from fastrcaps_dse.runs.stopped_weights import FOLDER, SUFFIX
 from fastrcaps_dse.store import UNFINISHED, RunRow, RunsPlace, Store
 
 logger = logging.getLogger(__name__)
@@ -19,9 +20,10 @@ logger = logging.getLogger(__name__)
 WEIGHTS_KIND = "weights"
 CHECKPOINTS = "checkpoints of runs that are not finished"
 PREFIX_CACHE = "prefix cache: epochs that later runs can begin with"
+STOPPED = "weights of designs that stop early: they can be made again"
 LEFT_OVER = "left over: no run needs it"
-KINDS = (WEIGHTS_KIND, CHECKPOINTS, PREFIX_CACHE, LEFT_OVER)
-FREED = (PREFIX_CACHE, LEFT_OVER)
+KINDS = (WEIGHTS_KIND, CHECKPOINTS, PREFIX_CACHE, STOPPED, LEFT_OVER)
+FREED = (PREFIX_CACHE, STOPPED, LEFT_OVER)
 """What `free` deletes: no result and no continued run needs it."""
 
 
@@ -118,7 +120,8 @@ def _classified(folder: Path, runs: Iterable[RunRow], *, without: Collection[str
                 yield (PREFIX_CACHE if is_entry(prefix) else LEFT_OVER), prefix
             continue
         for path in sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]:
-            yield _kind(path, by_folder.get(entry.name)), path
+            is_stopped = entry.name == FOLDER and path.suffix == SUFFIX
+            yield STOPPED if is_stopped else _kind(path, by_folder.get(entry.name)), path
 
 
 def _kind(path: Path, run: RunRow | None) -> str:

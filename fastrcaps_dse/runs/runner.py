@@ -29,6 +29,7 @@ from fastrcaps_dse.search.protocols import (
     Measured,
     Message,
     OutOfTime,
+    Paused,
     Request,
     RunStarted,
     StepsTaken,
@@ -168,9 +169,13 @@ class Runner:
                 logger.info("run %d: %d epochs from the prefix cache", run.run_id, len(rows))
         yield RunStarted(request=request, epochs=here.spec.epochs, accuracies=tuple(row.acc for row in rows))
         pruner = make_pruner(self.cost_model, request.point, files.step_seconds) if request.prune else None
-        while (prune := pruner.decide(rows) if pruner else None) is None and training.done < here.spec.epochs:
+        until = here.spec.epochs if request.until is None else request.until
+        while (prune := pruner.decide(rows) if pruner else None) is None and training.done < until:
             epoch = yield from self._epoch(training, request, lost)
-            rows.append(files.keep(training, epoch, best=epoch.acc > max((row.acc for row in rows), default=-1.0)))
+            best = epoch.acc > max((row.acc for row in rows), default=-1.0)
+            rows.append(files.keep(training, epoch, best=best))
+            if here.spec.anytime and keys and (best or files.last_counts):
+                files.keep_stopped(keys[training.done - 1], training.done)
             if keys and training.done in _ends_of_phases(training):
                 files.keep_prefix(keys[training.done - 1], rows)
             yield EpochFinished(request=request, epoch=rows[-1])
@@ -178,7 +183,18 @@ class Runner:
                 self.leave(request)
                 yield OutOfTime(request=request)
                 return
+        if prune is None and training.done < here.spec.epochs:
+            if not request.ends:
+                yield self._paused(request, files, training.done)
+                return
+            prune = Prune(reason="no further epoch promises enough", censored=True)
         yield Measured(request=request, measurement=self._finish(training, files, rows, prune))
+
+    def _paused(self, request: Request, files: RunFiles, done: int) -> Message:
+        """Let a run wait, with its checkpoint, until this or another process takes it up again."""
+        files.drop_earlier()
+        self.leave(request)
+        return Paused(request=request, epochs=done)
 
     def _epoch(self, training: Training, request: Request, lost: threading.Event) -> Generator[Message, None, Epoch]:
         """Train the next epoch, and say now and then how far it is. Raises Superseded once the run is `lost`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.exceptions import StorageInternalError
@@ -17,6 +17,7 @@ from fastrcaps_dse.store import EpochRow, Full, RunRow, Store, StudyRow, TrialRo
 
 MIRROR_PAUSE = 2.0  # s between two looks of Optuna's tables at ours
 MIRROR_PATIENCE = 60.0  # s to wait for another process that writes them, at the end
+FEW_RUNS = 8  # whose epochs are asked for one by one
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,14 @@ class StoreBoard:
         except Full:
             return None
 
+    def curves(self, runs: Collection[int]) -> Mapping[int, Sequence[float]]:
+        """See `Board`."""
+        if len(runs) > FEW_RUNS:
+            epochs: Mapping[int, Sequence[EpochRow]] = self.store.epochs_of(self.study.study_id)
+        else:
+            epochs = {run: self.store.epochs(run) for run in runs}
+        return {run: [epoch.acc for epoch in epochs.get(run, ())] for run in runs}
+
     def leave(self, run: RunRow) -> None:
         """See `Board`."""
         self.store.leave_run(run.run_id, run.attempt)
@@ -97,7 +106,7 @@ class StoreBoard:
         """Write what has changed to Optuna's tables."""
         revision = self.store.state(self.study.study_id).revision
         changed = {run.trial for run in self.store.changed_runs(self.study.study_id, self.mirrored)}
-        running = {row.trial for row in self.store.unfinished_runs(self.study.study_id)}
+        running = {row.trial for row in self.store.unfinished_runs(self.study.study_id) if row.owner is not None}
         runs = self.store.runs_of_trials(self.study.study_id, changed | running)
         trials = grouped_trials(runs, self.study.identity["seeds"])
         self.optuna.mirror(self._with_epochs(trials), self.limits)

@@ -14,13 +14,18 @@ from fastrcaps_dse.search.history import History, OpenTrial
 from fastrcaps_dse.search.protocols import (
     LAST_MESSAGES,
     Board,
+    EpochFinished,
     Executor,
     Failed,
     Measured,
     Message,
     OutOfTime,
+    Paused,
+    Planner,
     Proposer,
     Request,
+    RunStarted,
+    Step,
     StepsTaken,
     Tell,
     TrialFailed,
@@ -40,12 +45,13 @@ class Explorer:
     """Explores the designs of a study until it has `target` trials, the budget is over or the space has no more designs.
 
     Other processes may work on the same study: each run is claimed on the board, and what they have done is taken in before each
-    proposal. Attributes beyond seven: what it is handed is one thing each, and what it decides are the last four.
+    proposal. Attributes beyond seven: what it is handed is one thing each, and what it decides are the last five.
     """
 
     spec: StudySpec
     board: Board
     proposers: Sequence[Proposer]  # asked in this order
+    planner: Planner | None = None  # asked instead, where runs are trained step by step
     admits: Callable[[DesignPoint], bool] = lambda _: True  # False for a design that a limit rules out
     may_start: Callable[[DesignPoint], bool] = lambda _: True  # False once the budget is over; may raise InputError
     tell: Tell = ignore
@@ -53,6 +59,7 @@ class Explorer:
     spent: bool = False  # the budget is
     claimed: dict[int, RunRow] = field(default_factory=dict)  # runs that this process has, by run id
     begun: set[int] = field(default_factory=set)  # trials that this process has worked on
+    ending: set[int] = field(default_factory=set)  # trials that are completed with what they have
 
     def __post_init__(self) -> None:
         self.history = History(seeds=self.spec.seeds, admits=self.admits)
@@ -78,18 +85,18 @@ class Explorer:
     # --- what comes next ----------------------------------------------------------------------------------------------
 
     def next_request(self) -> Request | None:
-        """The next run: a further seed of a trial, one that was left, or a new design.
+        """The next run: a further seed of a trial, one that was left, or a new design; with a planner, the next step of a run.
 
         Where there is none and this process has nothing else to do, it waits until it is certain that all others live.
         """
         while not self.spent:
             self._refresh()
             try:
-                run = self._open_run() or self._new_design()
+                request = self._next_run() if self.planner is None else self._next_step(self.planner)
             except Taken:  # another process was faster
                 continue
-            if run is not None:
-                return self._request(run)
+            if request is not None:
+                return request
             if self.claimed or self.exhausted or not self.board.is_doubtful():
                 return None
             time.sleep(PAUSE)
@@ -97,11 +104,38 @@ class Explorer:
 
     def _refresh(self) -> None:
         """Take in what other processes have done since the last time."""
-        for run in self.board.changes():
-            mine = self.claimed.get(run.run_id)
-            if mine is None or mine.attempt < run.attempt:  # of this process's own runs, the executor tells
-                self.history.take(run)
+        changed = [run for run in self.board.changes() if self._is_told_by_board(run)]
+        for run in changed:
+            self.history.take(run)
+        self._take_curves(changed)
         self.history.set_left(run for run in self.board.left() if run.run_id not in self.claimed)
+
+    def _is_told_by_board(self, run: RunRow) -> bool:
+        """Of this process's own runs, the executor tells."""
+        mine = self.claimed.get(run.run_id)
+        return mine is None or mine.attempt < run.attempt
+
+    def _take_curves(self, runs: Sequence[RunRow]) -> None:
+        """Take in the epochs of the first runs of trials, where a planner asks for them."""
+        trials = {run.run_id: run.trial for run in runs if run.seed == self.spec.seed}
+        if self.planner is not None and trials:
+            self.history.curves |= {trials[run]: [*curve] for run, curve in self.board.curves(trials).items()}
+
+    def _next_run(self) -> Request | None:
+        """The next whole run. Raises Taken."""
+        run = self._open_run() or self._new_design()
+        return None if run is None else self._request(run)
+
+    def _next_step(self, planner: Planner) -> Request | None:
+        """The step that promises the most. Runs are completed once none is trained any more, which might change it. Raises Taken."""
+        room = self.board.target - len(self.history.finished) - len(self.history.open)
+        step = planner.plan(self.history, room)
+        self.exhausted = step is None and room > 0 and not planner.has_new_designs(self.history)
+        if step is None or (step.ends and any(trial.number not in self.ending for trial in self.history.under_way)):
+            return None
+        self.spent = not self.may_start(step.point)
+        run = None if self.spent else self.board.claim(step.point, self.spec.seed, step.trial)
+        return None if run is None else self._request(run, step)
 
     def _open_run(self) -> RunRow | None:
         """Claim the next run of a trial that is not finished and that nobody works on. Raises Taken."""
@@ -132,7 +166,7 @@ class Explorer:
             logger.info("next: %s", point.label)
         return run
 
-    def _request(self, run: RunRow) -> Request:
+    def _request(self, run: RunRow, step: Step | None = None) -> Request:
         is_resumed = run.trial in self.history.open
         self.claimed[run.run_id] = run
         self.history.take(run)
@@ -140,13 +174,23 @@ class Explorer:
             self.begun.add(run.trial)
             counts = {"finished": len(self.history.finished), "target": self.board.target}
             self.tell(TrialStarted(trial=run.trial, point=run.design, resumed=is_resumed, **counts))
-        return Request(trial=run.trial, point=run.design, seed=run.seed, run_id=run.run_id, attempt=run.attempt)
+        request = Request(trial=run.trial, point=run.design, seed=run.seed, run_id=run.run_id, attempt=run.attempt)
+        if step is None:
+            return request
+        if step.ends:
+            self.ending.add(run.trial)
+        return replace(request, until=step.until, ends=step.ends)
 
     # --- what the executor says ---------------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
         """Take in what the executor says."""
         trial, run = message.request.trial, self.claimed[message.request.run_id]
+        match message:
+            case RunStarted() if self.planner is not None:
+                self.history.curves[trial] = [*message.accuracies]
+            case EpochFinished() if self.planner is not None:
+                self.history.curves[trial].append(message.epoch.acc)
         if not isinstance(message, LAST_MESSAGES):
             return
         del self.claimed[run.run_id]
@@ -154,8 +198,12 @@ class Explorer:
         match message:
             case Measured():
                 self.history.take(replace(run, state="done", measurement=message.measurement))
+                if trial not in self.history.curves:  # it was taken over from another study
+                    self._take_curves([run])
             case Failed():
                 self.history.take(replace(run, state="failed"))
+            case Paused():
+                self.history.take(replace(run, state="interrupted"))
             case OutOfTime():
                 self.spent = True
                 self.history.take(replace(run, state="interrupted"))

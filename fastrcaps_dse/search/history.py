@@ -43,6 +43,7 @@ class History:
     keys: set[str] = field(default_factory=set)  # of the designs that have a trial
     ended: dict[int, FinishedTrial] = field(default_factory=dict)  # those of `finished`, by number
     closed: dict[int, OpenTrial] = field(default_factory=dict)  # the same, by seeds, which racing may add
+    curves: dict[int, list[float]] = field(default_factory=dict)  # %, after each epoch of the first run, by trial
 
     def take(self, run: RunRow) -> None:
         """Take in a run as it is now. A trial that has ended stays so; its mean follows what is counted anew, and further seeds."""

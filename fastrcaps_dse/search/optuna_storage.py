@@ -79,7 +79,7 @@ STATES = {
     "done": TrialState.COMPLETE,
     "failed": TrialState.FAIL,
 }
-"""Optuna's name of the state of a trial."""
+"""Optuna's name of the state of a trial; where runs are paused, those that wait are RUNNING, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class OptunaStudy:
     def _add(self, trial: TrialRow, accuracies: dict[int, float], constraints: dict[str, float]) -> None:
         chosen, distributions = parameters(trial.design, self.spec.space)
         made = create_trial(
-            state=STATES[trial.state],
+            state=self._state(trial),
             values=self._values(trial),
             params=chosen,
             distributions=distributions,
@@ -133,8 +133,12 @@ class OptunaStudy:
                 self.storage.set_trial_user_attr(found._trial_id, name, value)
         for name, violation in constraints.items():
             optuna.Trial(self.study, found._trial_id).set_constraint(name, violation)
-        if STATES[trial.state] != found.state:
-            self.storage.set_trial_state_values(found._trial_id, STATES[trial.state], self._values(trial))
+        if self._state(trial) != found.state:
+            self.storage.set_trial_state_values(found._trial_id, self._state(trial), self._values(trial))
+
+    def _state(self, trial: TrialRow) -> TrialState:
+        is_paused = trial.state == "interrupted" and self.spec.sampler == "freeze-thaw"
+        return TrialState.RUNNING if is_paused else STATES[trial.state]
 
     def _values(self, trial: TrialRow) -> list[float] | None:
         if trial.measurement is None:

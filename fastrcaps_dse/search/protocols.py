@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +24,8 @@ class Request:
     prune: bool = True  # False trains the whole run even in a study that prunes
     run_id: int  # of the run in the store
     attempt: int  # of its training: only the latest one may write
+    until: int | None = None  # epochs that the run has when it pauses; None trains it to the end
+    ends: bool = False  # it does not pause then: what it has reached with so many epochs is its measurement
 
 
 # --- what an executor says of a request -------------------------------------------------------------------------------
@@ -80,14 +82,22 @@ class OutOfTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused:
+    """A run has the epochs that it was asked for, and waits to be taken up again. This ends its request."""
+
+    request: Request
+    epochs: int  # that it has
+
+
+@dataclass(frozen=True, kw_only=True)
 class GivenUp:
     """Another process has taken the run over, as this one had given no sign of life. This ends its request."""
 
     request: Request
 
 
-Message = RunStarted | StepsTaken | EpochFinished | Measured | Failed | OutOfTime | GivenUp
-LAST_MESSAGES = (Measured, Failed, OutOfTime, GivenUp)
+Message = RunStarted | StepsTaken | EpochFinished | Measured | Failed | OutOfTime | Paused | GivenUp
+LAST_MESSAGES = (Measured, Failed, OutOfTime, Paused, GivenUp)
 """Each request ends with one of these."""
 
 
@@ -180,6 +190,9 @@ class Board(Protocol):
         None where the study has enough designs already. Raises Taken where another process has it, or it is finished.
         """
 
+    def curves(self, runs: Collection[int]) -> Mapping[int, Sequence[float]]:
+        """The accuracies (%) after the stored epochs of these runs, by run id; a run without epochs may be left out."""
+
     def leave(self, run: RunRow) -> None:
         """Let others go on with a run that is not finished."""
 
@@ -195,11 +208,32 @@ class Proposer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """What is trained next of a study that pauses runs: a new design, or a run that was paused, up to a number of epochs."""
+
+    point: DesignPoint
+    trial: int | None  # None for a new design
+    until: int  # epochs that the run has then
+    ends: bool = False  # the run is complete then
+
+
+class Planner(Protocol):
+    """Says what is trained next, epoch by epoch; it takes the place of proposers, which give designs for whole runs."""
+
+    def plan(self, history: History, room: int) -> Step | None:
+        """The step that promises the most: of a run that nobody trains, or of a new design while there is `room`; None for none."""
+
+    def has_new_designs(self, history: History) -> bool:
+        """Whether the space has a design that is new to the history."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forecast:
     """What is certain of a design before it is trained."""
 
     seconds: float  # of training, for the whole run; infinite for a design that cannot be trained here
     fixed: Mapping[str, float]  # objectives that training does not change, by name
+    by_epoch: Sequence[float] = ()  # s of each epoch; empty where all take the same
 
 
 Forecaster = Callable[[DesignPoint], Forecast]

@@ -85,8 +85,8 @@ class Race:
             if run is not None:
                 self.runs[run.run_id] = run
                 self.claimed.add(run.run_id)
-                numbers = {"trial": run.trial, "run_id": run.run_id, "attempt": run.attempt}
-                return Request(point=run.design, seed=seed, prune=False, **numbers)
+                request = Request(trial=run.trial, point=run.design, seed=seed, run_id=run.run_id, attempt=run.attempt)
+                return replace(request, prune=False)
         return None
 
     def _next_design(self) -> TrialRow | None:

@@ -23,6 +23,7 @@ from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.board import StoreBoard
 from fastrcaps_dse.search.explorer import Explorer
+from fastrcaps_dse.search.freeze_thaw import make_planner
 from fastrcaps_dse.search.limits import LimitFilter
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
@@ -42,6 +43,7 @@ class Outcome:
     exhausted: bool  # the space has no more designs
     spent: bool  # the budget is
     elsewhere: int = 0  # trials that other processes still train
+    paused: int = 0  # trials that wait for further epochs
 
 
 def explore(
@@ -83,6 +85,7 @@ def explore(
             spec=study.spec,
             board=_board(study, limits, _target(study, trials, budget)),
             proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
+            planner=make_planner(study.spec, study.cost_model.forecast),
             admits=lambda point: limited.admits(point) and memory.admits(point),
             may_start=lambda point: _may_start(study, budget, point),
             tell=_progress(study, chosen, budget, _catching_up(study, tell)),
@@ -91,10 +94,12 @@ def explore(
             explorer.run(chosen)
             if not budget.over:
                 catch_up(study.cost_model, most=None)
-    finished, elsewhere = len(explorer.history.finished), len(explorer.history.under_way)
+    history = explorer.history
+    finished, elsewhere = len(history.finished), len(history.under_way)
+    paused = sum(1 for t in history.open.values() if explorer.planner is not None and not t.under_way)
     ended = {"exhausted": explorer.exhausted, "spent": explorer.spent}
     row = study.store.study(study.spec.name)  # with the reference that it has by now
-    return Outcome(study=row, trials=finished, elsewhere=elsewhere, **ended)
+    return Outcome(study=row, trials=finished, elsewhere=elsewhere, paused=paused, **ended)
 
 
 def share_budget(study: OpenStudy, budget: Budget) -> Budget:
@@ -209,6 +214,7 @@ def _progress(study: OpenStudy, executor: Executor, budget: Budget, tell: Tell) 
         keep_front=lambda: keep_front_weights(study.store, study.row),
         size=study.spec.space.size(),
         budget=budget,
+        by_step=study.spec.sampler == "freeze-thaw",
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from fastrcaps_dse import data, store, trainer
 from fastrcaps_dse.analysis.picks import parse_limit, parse_limits, pick
-from fastrcaps_dse.analysis.results import candidates_of, find_trial, front_of, standings_of
+from fastrcaps_dse.analysis.results import candidates_of, find_trial, front_of, picked_row, standings_of
+from fastrcaps_dse.analysis.views import rows_of
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError, NothingFits
 from fastrcaps_dse.export.files import read_weights
@@ -18,6 +19,7 @@ from fastrcaps_dse.export.picked import PickedNetwork, as_tested
 from fastrcaps_dse.export.source import Options, Source
 from fastrcaps_dse.export.writing import WEIGHTS, write_export
 from fastrcaps_dse.figures.plots import pareto_info
+from fastrcaps_dse.session.stopped import stopped_weights
 from fastrcaps_dse.store import URL, RunRow, Store, StudyRow, TrialRow
 
 
@@ -31,6 +33,7 @@ def load_picked(
     min_acc: str | float | None = None,
     limits: Sequence[str] = (),
     prefer: str | None = None,
+    anytime: bool | None = None,
 ) -> PickedNetwork:
     """The trained network of the design for these limits, in eval mode: `load_picked("studies/fastrcaps.db", max_params="7M")`.
 
@@ -40,6 +43,7 @@ def load_picked(
         trial: a design by its number, instead of limits.
         max_params, max_time, min_acc: limits as `pick` has them, such as "7M", "10m", 99.2; `limits` has others, such as "macs<=200M".
         prefer: an objective, or "knee"; by default the first objective without a limit.
+        anytime: whether a design may stop after any of its epochs; by default as the study was started.
 
     The network takes float32 images [B, C, H, W] in [0, 1] and gives scores [B, J]. It has `classes` (the names of the classes),
     `preprocess` (pictures and arrays as it takes them) and `predict` (what it says of them). Raises InputError for a study, trial or
@@ -52,8 +56,9 @@ def load_picked(
         raise InputError("a trial and limits both choose a design", "give one of them")
     with closing(Store(storage if isinstance(storage, URL) else store.open_url(storage))) as ours:
         row = ours.study(study)
-        design = find_trial(ours.trials(row), trial, row.name) if trial is not None else pick_trial(ours, row, chosen, prefer)
-        return load_trained(ours, row, design)
+        if trial is not None:
+            return load_trained(ours, row, find_trial(ours.trials(row), trial, row.name))
+        return load_trained(ours, row, pick_trial(ours, row, chosen, prefer, anytime))
 
 
 def load_exported(folder: Path | str) -> PickedNetwork:
@@ -87,10 +92,10 @@ def export_design(
     folder that cannot be written, or a file that does not compute what the network does. Nothing is left then.
     """
     check_target(out)
-    run = trained_run(trial)
+    run, weights = weights_of(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
     shape = ImageShape(**row.image_shape)
-    network = trainer.load_network(weights_path(ours, row, run), trial.design, shape)
-    trials, objectives = ours.trials(row), row.objectives
+    network = trainer.load_network(weights, trial.design, shape)
+    trials, objectives = rows_of(ours, row, trial.stop_after is not None), row.objectives
     source = Source(
         network=network,
         shape=shape,
@@ -108,19 +113,41 @@ def export_design(
 # --- designs and their weights ----------------------------------------------------------------------------------------
 
 
-def pick_trial(ours: Store, row: StudyRow, limits: Sequence[Any] = (), prefer: str | None = None) -> TrialRow:
-    """The design for these limits, as `pick` has it. Raises NothingFits, InputError."""
-    trials = {trial.trial: trial for trial in ours.trials(row) if trial.measurement is not None}
-    chosen = pick(candidates_of([*trials.values()], row.objectives), row.objectives, limits, prefer)
-    if chosen.trial is None:
+def pick_trial(
+    ours: Store, row: StudyRow, limits: Sequence[Any] = (), prefer: str | None = None, anytime: bool | None = None
+) -> TrialRow:
+    """The design for these limits, as `pick` has it; `anytime` is the view. Raises NothingFits, InputError."""
+    rows = [trial for trial in rows_of(ours, row, anytime) if trial.measurement is not None]
+    chosen = pick(candidates_of(rows, row.objectives), row.objectives, limits, prefer)
+    found = picked_row(rows, chosen)
+    if found is None or chosen.trial is None:
         raise NothingFits("no design satisfies the limits", "; ".join(chosen.why))
-    return trials[chosen.trial]
+    return found
+
+
+def weights_of(
+    ours: Store,
+    row: StudyRow,
+    trial: TrialRow,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[RunRow, Path]:
+    """The run whose weights are those of a design, and their file. Those of a design that stops early are made again if they are
+    not kept; arguments as for `export_design`. Raises UserErrors.
+    """
+    if trial.stop_after is not None:
+        return stopped_weights(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
+    run = trained_run(trial)
+    return run, weights_path(ours, row, run)
 
 
 def trained_run(trial: TrialRow) -> RunRow:
     """The run of a measured design whose weights are kept. Raises InputError where none is."""
     if trial.measurement is None:
-        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
+        hint = "choose a finished one, or give --stop-after for what it has reached; see `show`"
+        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", hint)
     return kept_run(trial)
 
 
@@ -150,8 +177,9 @@ def weights_path(ours: Store, row: StudyRow, run: RunRow) -> Path:
 
 def load_trained(ours: Store, row: StudyRow, trial: TrialRow) -> PickedNetwork:
     """The network of a design as its run tested it: with the precision and the convolution algorithms of the run. Raises InputError."""
-    run, shape = trained_run(trial), ImageShape(**row.image_shape)
-    network = as_tested(trainer.load_network(weights_path(ours, row, run), trial.design, shape), run)
+    run, weights = weights_of(ours, row, trial)
+    shape = ImageShape(**row.image_shape)
+    network = as_tested(trainer.load_network(weights, trial.design, shape), run)
     scaling = row.pixel_scaling or ""
     return PickedNetwork(network, design=trial.design, shape=shape, classes=_classes(row, shape), scaling=scaling)
 

@@ -7,6 +7,7 @@ import shutil
 from fastrcaps_dse import store
 from fastrcaps_dse.errors import InputError, MachineError
 from fastrcaps_dse.runs.holdings import FREED, Holding, free, holdings
+from fastrcaps_dse.runs.stopped_weights import FOLDER, StoppedWeights
 from fastrcaps_dse.search.optuna_storage import delete_optuna_study, open_storage
 from fastrcaps_dse.store import Store, StudyRow
 
@@ -21,7 +22,8 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     study = ours.study(name)
     _refuse_while_explored(ours, study)
     runs_place = ours.runs_places.of(study.study_id)
-    folders = [store.run_folder(runs_place.folder, run.run_id) for run in ours.runs(study.study_id)]
+    run_ids = {run.run_id for run in ours.runs(study.study_id)}
+    folders = [store.run_folder(runs_place.folder, run_id) for run_id in run_ids]
     optunas = open_storage(ours.url)
     try:
         ours.delete_study(study.study_id)  # before Optuna's, whose ids are used again
@@ -29,6 +31,7 @@ def delete_study(ours: Store, name: str) -> StudyRow:
     finally:
         optunas.remove_session()
         optunas.engine.dispose()
+    StoppedWeights(folder=runs_place.folder / FOLDER).drop(run_ids)
     if runs_place is not ours.runs_places.default:  # a folder of the study's own
         runs_place.drop(runs_place.folder)
         folders = [runs_place.folder]
