@@ -124,7 +124,7 @@ def designs_table(
     columns = [
         Column(head="trial", number=True),
         Column(head="design", wraps=True),
-        *([Column(head="stop after", leaves=7)] if is_anytime else []),
+        *([Column(head="stop after")] if is_anytime else []),
         *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items()),
         *([Column(head="state")] if states else []),
         *([Column(head="worker", wraps=True)] if has_workers else []),
