@@ -7,7 +7,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL = $(PIP) install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: explore test test-all test-quick bench lint types check lock clean
+.PHONY: explore test test-all test-quick bench lint types collect check lock clean
 
 explore: $(VENV)/.installed
 	$(BIN)/fastrcaps-dse explore --objectives acc,time,params
@@ -35,6 +35,9 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+collect: $(VENV)/.installed-dev  # imports all tests, and so compiles once what each process of the tests imports
+	$(BIN)/python -m pytest --collect-only -qqq
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -26,7 +26,7 @@ from tests.synthetic import write_study
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 INTERACTIONS = {
-    "hover": "app.update({ hover: app.study.measured[k % 9].trial })",
+    "hover": "app.update({ hover: app.study.measured[k % 9].key })",
     "select": "app.toggle(app.study.measured[k % 9].trial)",
     "limit": "app.setLimit('params', `${7 + k / 100}M`)",
     "range": "app.update({ ranges: { params: [6.6e6, 7e6 + 1e5 * k] } })",
@@ -55,17 +55,18 @@ SCENE = """async () => {
 }"""
 
 
-def measure(designs: int, passes: int) -> dict[str, Any]:
-    """One study: the live page, and the file."""
+def measure(designs: int, passes: int, *, epochs: int, anytime: bool) -> dict[str, Any]:
+    """One study: the live page in a view, and the file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "s.db"
-        write_study(path, designs)
+        write_study(path, designs, epochs=epochs)
         browser = playwright.chromium.launch(executable_path=find_browser(), args=OPTIONS)
         command = [sys.executable, "-m", "fastrcaps_dse", "view", "--storage", str(path), "--port", "0", "--no-open"]
+        command += ["--anytime"] if anytime else []
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             assert server.stderr is not None
             address = server.stderr.readline().split()[1]
-            time.sleep(3)
+            time.sleep(10 if anytime else 3)  # it has read the study
             ready: list[float] = []
             complete: list[float] = []
             for _ in range(passes):
@@ -107,12 +108,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--designs", default="1000,10000")
     parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=6, help="of a run")
+    parser.add_argument("--anytime", action="store_true", help="open the page in the anytime view")
     asked = parser.parse_args()
     found = {}
     for designs in map(int, asked.designs.split(",")):
-        found[str(designs)] = measure(designs, asked.passes)
+        found[str(designs)] = measure(designs, asked.passes, epochs=asked.epochs, anytime=asked.anytime)
         print(designs, json.dumps(found[str(designs)]), flush=True)
-    print(record.write("page", "benchmarks.page", torch.device("cpu"), {"designs": found}))
+    name = "page-anytime" if asked.anytime else "page"
+    print(record.write(name, "benchmarks.page", torch.device("cpu"), {"designs": found}))
 
 
 if __name__ == "__main__":

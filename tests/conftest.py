@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import alembic.util
 import hypothesis
@@ -64,7 +65,7 @@ def leave_to_the_system(connection: Any, _: object) -> None:
 
 
 # Optuna's migrations, which it reads again for each database.
-alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)  # type: ignore[assignment]
 
 
 def pytest_collection_finish() -> None:
@@ -88,32 +89,42 @@ def write_tiny(folder: Path, *, train: int = 48, test: int = 24, side: int = 17,
 
 
 LONGEST = (
-    "memory",
-    "soak",
-    "reference",
-    "shared_study",
-    "gpu_benchmark",
     "documented_commands",
-    "export",
-    "predict",
+    "soak",
     "worker_pool",
+    "browser_views",
     "browser_page",
+    "export",
+    "explorer",
     "browser_plots",
+    "export_plain",
     "progress",
+    "predict",
+    "kernels",
+    "shared_study",
+    "browser_pick",
+    "cli",
+    "reference",
+    "session",
     "interruption",
     "printed_figures",
-    "interrupted",
-    "session",
-    "kernels",
-    "browser_views",
+    "reuse_and_racing",
+    "memory",
+    "trainer",
     "browser_panels",
-    "browser_pick",
-    "browser_ranges",
+    "browser_anytime",
+    "figures_cli",
+    "joining",
+    "moved_runs",
     "browser_accessibility",
     "browser_table",
-    "cli",
-    "trainer",
-    "reuse_and_racing",
+    "optuna_tools",
+    "network_api",
+    "network",
+    "cores",
+    "interrupted",
+    "device_locks",
+    "browser_ranges",
 )
 """Files of tests that take longest: they come first, so that the workers end together."""
 
@@ -150,6 +161,15 @@ def small_capsnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for name, value in SMALL.items():
         monkeypatch.setattr(sizes, name, value)
+
+
+@pytest.fixture(scope="session")
+def one_onnx_registry() -> Iterator[None]:
+    """PyTorch reads the source of all ONNX operators for each file that it writes; here it does so once."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def test_fixed_limits_instead_of_measuring(tmp_path: Path, tiny: Path, given: Gi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.thorough), 3])
 @pytest.mark.usefixtures("small_capsnet")
 def test_a_run_goes_on_with_the_algorithms_that_it_began_with(tmp_path: Path, tiny: Path, given: Given, stop: int) -> None:
     """Whatever is kept by then: the epochs are those of an uninterrupted run, bit for bit."""

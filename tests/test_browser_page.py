@@ -64,6 +64,10 @@ PATCHES = [
     "{ error: '0' }",
     "{ error: '' }",
     "{ x: 'acc', z: 'params' }",
+    "{ epochs: 'every' }",
+    "{ epochs: 'every', sort: ['stop_after', 'down'] }",
+    "{ epochs: 'whole' }",
+    "{ ranges: { epochs: [2, 4] } }",
     "{ theme: 'dark' }",
     "{ theme: 'light' }",
 ]
@@ -90,7 +94,7 @@ def test_each_change_draws_all_that_a_new_page_draws(open_page: Open, studies: A
     page = open_page(studies(seeds=2)[1] + FLAT)
     generator = random.Random(seed)
     for _ in range(3):
-        patches = [generator.choice(PATCHES) for _ in range(7)]
+        patches = [generator.choice(PATCHES) for _ in range(8)]
         for patch in patches:
             page.evaluate(f"fastrcaps.update({patch})")
         fresh = open_page(page.url)

@@ -43,7 +43,7 @@ def command_lines(text: str) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.usefixtures("small_capsnet")
+@pytest.mark.usefixtures("small_capsnet", "one_onnx_registry")
 def test_every_command_line_works(command: Command, tmp_path: Path, browser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "PATIENCE", 0.0)  # a dry run looks at one variant of the network
     images = write_tiny(tmp_path / "my-images")

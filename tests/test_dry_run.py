@@ -105,6 +105,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_shared_epochs_are_those_that_the_prefix_cache_has(tiny: Path) -> None:
     """Designs share the epochs up to which their keys in the cache are equal, and no others."""
     dataset = data.load(str(tiny))
@@ -113,17 +114,16 @@ def test_shared_epochs_are_those_that_the_prefix_cache_has(tiny: Path) -> None:
                     default_name="s").space.examples()[0]
         for schedule, policy in itertools.product(SCHEDULES, ("fixed", "one-cycle", "exp-decay"))
     ]  # fmt: skip
+    keys, ours = {}, {}
+    for point in points:
+        training = Training(point, 0, dataset, epochs=3, protocol="validation", device=trainer.choose_device("cpu"))
+        keys[point] = training.prefix_keys()
+        line = build_timeline(point.batch_schedule, epochs=3, images=len(training.train_split))
+        ours[point] = plans._prefixes(point, line)
     alike = 0
     for one, other in itertools.combinations(points, 2):
-        keys, ours = [], []
-        for point in (one, other):
-            training = Training(point, 0, dataset, epochs=3, protocol="validation", device=trainer.choose_device("cpu"))
-            keys.append(training.prefix_keys())
-            ours.append(
-                plans._prefixes(point, build_timeline(point.batch_schedule, epochs=3, images=len(training.train_split)))
-            )
-        expected = [a == b for a, b in zip(*keys, strict=True)]
-        assert [a == b for a, b in zip(*ours, strict=True)] == expected, (one.label, other.label)
+        expected = [a == b for a, b in zip(keys[one], keys[other], strict=True)]
+        assert [a == b for a, b in zip(ours[one], ours[other], strict=True)] == expected, (one.label, other.label)
         alike += any(expected)
     assert alike > 0
 

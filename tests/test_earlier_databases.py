@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
+from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.problem.objectives import parse_objectives
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs.runner import Runner
+from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer import AlgorithmTiming
 from tests.conftest import Command, write_tiny
 from tests.sessions import Heard, explored, opened
@@ -26,7 +30,7 @@ from tests.sessions import Heard, explored, opened
 FIXTURES = Path(__file__).parent / "fixtures"
 RENAMED = {"_".join(("stopped", "after")): "pruned_after"}
 """Keys that were called otherwise."""
-NEW_KEYS = ("reference", "time_estimated", "wall_time")
+NEW_KEYS = ("reference", "time_estimated", "wall_time", "view", "stop_after", "epochs_in_all")
 SPACE = """
 dataset = "tiny"
 epochs = 4
@@ -93,6 +97,28 @@ def test_they_show_what_they_showed(command: Command, earlier: Path, schema: int
     for study, printed in expected.items():
         for what, record in printed.items():
             assert without_reference(said(*what.split(), "--study", study)) == beside(record, earlier / "s.runs"), (study, what)
+
+
+def test_the_anytime_view_of_what_they_measured(command: Command, earlier: Path) -> None:
+    """Its front is that of all epochs that such a version has stored, and keeps the accuracy of the whole runs' front."""
+    with closing(Store(store.parse_url(str(earlier / "s.db")))) as ours:
+        for row in ours.studies():
+            names = [objective.name for objective in row.objectives]
+            found = json.loads(command("front", "--anytime", "--json", "--study", row.name, "--storage", earlier / "s.db").out)
+            trials, epochs = ours.trials(row), ours.epochs_of(row.study_id)
+            runs = {trial.trial: [run for run in trial.runs if run.measurement] for trial in trials}
+            lengths = {trial: max(len(epochs[run.run_id]) for run in of_trial) for trial, of_trial in runs.items() if of_trial}
+            every = {
+                (trial, done): fmean(
+                    max(e.acc for e in epochs[run.run_id][:done]) for run in of_trial if len(epochs[run.run_id]) >= done
+                )
+                for trial, of_trial in runs.items()
+                for done in range(1, lengths.get(trial, 0) + 1)
+            }
+            assert found["designs"] and {*names} <= found["designs"][0]["values"].keys()
+            assert found["designs"][0]["values"]["acc"] == pytest.approx(max(every.values()))
+            for design in found["designs"]:
+                assert design["values"]["acc"] == pytest.approx(every[design["trial"], design["stop_after"]])
 
 
 def spec() -> StudySpec:

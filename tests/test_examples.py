@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastrcaps_dse import data
+from fastrcaps_dse.capsnet import sizes
 from fastrcaps_dse.store import Store, parse_url
 from tests.exporting import explored_study, write_pictures
 
@@ -29,6 +30,8 @@ decoder = ["full", "small"]
 def test_explore_in_python(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in {"CONV_CHANNELS": 128, "CAPSULE_TYPES": 16, "DECODER_HIDDEN": (32, 64)}.items():
+        monkeypatch.setattr(sizes, name, value)  # small, but large enough to learn something
     (tmp_path / "small.toml").write_text(STUDY.format(dataset=tiny), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["explore_in_python.py", "small.toml"])

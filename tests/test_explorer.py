@@ -185,8 +185,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[StudySp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [FINITE, INFINITE])
-@pytest.mark.parametrize("stop", [0, 3, 7])
+@pytest.mark.parametrize(
+    ("text", "stop"),
+    [
+        *((FINITE, 0), (INFINITE, 3), (FINITE, 7)),
+        *(pytest.param(*further, marks=pytest.mark.thorough) for further in ((INFINITE, 0), (FINITE, 3), (INFINITE, 7))),
+    ],
+)
 def test_a_stopped_study_goes_on_as_if_it_had_not_been(
     tmp_path: Path, uninterrupted: Callable[[StudySpec], list[tuple[str, int]]], text: str, stop: int
 ) -> None:
@@ -209,7 +214,9 @@ def test_seeds_are_averaged_and_never_trained_twice(tmp_path: Path) -> None:
         assert trial.values[0] == pytest.approx(90 + number / 10 + 6)
 
 
-@pytest.mark.parametrize("names", ["acc,time,params", "params,acc", "time", "acc"])
+@pytest.mark.parametrize(
+    "names", ["params,acc", "time", *(pytest.param(s, marks=pytest.mark.thorough) for s in ("acc,time,params", "acc"))]
+)
 def test_objectives_in_any_order_and_number(tmp_path: Path, names: str) -> None:
     spec = spec_of(objectives=parse_objectives(names))
     _, running, _ = explore(tmp_path, spec, Fake(), 12)
@@ -319,7 +326,9 @@ def test_a_pruned_run_spares_the_seeds_after_it(tmp_path: Path) -> None:
     assert [trial.measurement and trial.measurement.pruned_after for trial in running.history.finished] == [None, 1, None]
 
 
-@pytest.mark.parametrize("sampler", ["guided", "tpe", "nsga2", "random", "exhaustive"])
+@pytest.mark.parametrize(
+    "sampler", ["guided", "tpe", "exhaustive", *(pytest.param(s, marks=pytest.mark.thorough) for s in ("nsga2", "random"))]
+)
 def test_workers_train_different_designs_and_each_its_seeds_in_a_row(tmp_path: Path, sampler: str) -> None:
     fake = Fake(workers=3)
     _, running, events = explore(tmp_path, spec_of(sampler=sampler, seeds=2), fake, 12)

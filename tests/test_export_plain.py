@@ -27,7 +27,7 @@ VARIANTS = [replace(point, decoder=kind) for point in (FULL, WS) for kind in get
 LENET = DesignPoint(network="lenet5")
 BOUND = 5e-6  # of scores in float32 up to 1
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_onnx_registry")]
 
 
 def trained(point: DesignPoint, shape: ImageShape, seed: int = 0) -> CapsNet | LeNet5:

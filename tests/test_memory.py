@@ -278,6 +278,7 @@ def test_large_grids_have_no_dense_transforms(kind: torch.dtype) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("design", VARIANTS)
+@pytest.mark.usefixtures("small_capsnet")
 def test_parts_give_what_the_whole_gives(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses and all gradients, the images' too, with a few rows, and one or two images, at a time."""
     shape = ImageShape(channels=2, height=31, width=26, classes=5)

@@ -37,6 +37,7 @@ def images_of(shape: ImageShape, batch: int, kind: torch.dtype = torch.float32) 
 
 
 @pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_network_begins_with_the_weights_of_a_run_of_its_seed(tiny: Path, design: str) -> None:
     dataset, point = data.load(str(tiny)), parse_design(design)
     for seed in (0, 3):
@@ -63,6 +64,7 @@ def test_other_random_numbers_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.usefixtures("small_capsnet")
 def test_a_call_gives_the_class_scores(design: str) -> None:
     network, images = build_network(parse_design(design), ODD), images_of(ODD, 3)
     called = network(images)
@@ -75,6 +77,7 @@ def test_a_call_gives_the_class_scores(design: str) -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_habits_of_modules(design: str, tmp_path: Path) -> None:
     network, images = build_network(parse_design(design), ODD), images_of(ODD, 2)
     scores = network(images)
@@ -117,6 +120,7 @@ def test_images_get_the_gradient_of_the_plain_network(algorithm: Algorithm, desi
     assert (gradient(network.double(), torch.float64) - expected).abs().max() <= 1e-10 * largest
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_the_gradient_of_an_image_is_that_of_differences() -> None:
     network = CapsNet(DesignPoint(), ODD).double()
     images = images_of(ODD, 1, torch.float64).requires_grad_()
@@ -128,6 +132,7 @@ def test_the_gradient_of_an_image_is_that_of_differences() -> None:
     assert (found * direction).sum().item() == pytest.approx(slope.item(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("small_capsnet")
 def test_images_that_ask_for_no_gradient_get_none_and_weights_get_the_same() -> None:
     network, images = CapsNet(DesignPoint(decoder="small"), ODD), images_of(ODD, 2)
     gradients = []

@@ -30,7 +30,7 @@ from tests.exporting import CAPSNET, LENET, explored_study, noisy_images, opened
 from tests.sessions import small_sizes
 from tests.test_export import refused
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet", "one_onnx_registry")]
 
 
 @pytest.fixture(scope="module")

@@ -119,8 +119,8 @@ def test_racing_spends_seeds_where_membership_is_uncertain(tmp_path: Path, tiny:
 
 def test_a_run_that_cannot_enter_the_front_is_pruned(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first design reaches 100 %; the slower and larger one that follows cannot do better, and is pruned."""
-    monkeypatch.setattr(sizes, "CONV_CHANNELS", 128)  # large enough to reach it
-    monkeypatch.setattr(sizes, "CAPSULE_TYPES", 16)
+    monkeypatch.setattr(sizes, "CONV_CHANNELS", 64)  # large enough to reach it
+    monkeypatch.setattr(sizes, "CAPSULE_TYPES", 8)
     text = SHARED.format(name="a", dataset=tiny, epochs=4, schedules="[8, 48]")
     text = text.replace("first = []", 'first = ["lr_policy=fixed batch_schedule=8 decoder=small"]')
     objectives = parse_objectives("acc,params,epochs")

@@ -25,7 +25,7 @@ from fastrcaps_dse.runs.executors import open_executor
 from fastrcaps_dse.search.protocols import EpochFinished, Event, RunStarted, TrialStarted
 from fastrcaps_dse.session import OpenStudy
 from fastrcaps_dse.trainer import device_locks, threads
-from tests.sessions import SHARED, Heard, curves_of, explored, opened
+from tests.sessions import SHARED, Heard, explored, opened
 from tests.small_networks import CRASHING, small_worker
 
 pytestmark = pytest.mark.slow
@@ -128,22 +128,30 @@ def small(small_capsnet: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_workers_give_what_one_process_gives(tmp_path: Path, tiny: Path) -> None:
-    heard = Heard()
-    two = study_of(tmp_path / "two", tiny)
-    outcome = explored(two, heard, 9, workers=2)
-    one = study_of(tmp_path / "one", tiny)
+    """With seeds; and racing adds further ones."""
+    heard, most = Heard(), 3
+    two = study_of(tmp_path / "two", tiny, seeds=2)
+    with heard.listening(), open_executor(two.cost_model, workers=2) as pool:
+        outcome = session.explore(two, pool, trials=9, tell=heard.tell)
+        raced = session.race(two, pool, max_seeds=most)
+    one = study_of(tmp_path / "one", tiny, seeds=2)
     explored(one, None, 9)
-    assert outcome.exhausted and outcome.trials == 4 and len(heard.begun) == 4 == len(heard.fronts) and not heard.warnings
+    assert outcome.exhausted and outcome.trials == 4 == len(heard.fronts) and len(heard.begun) == 8 and not heard.warnings
     assert set(states(two)) == {"done"}
-    curves, expected = curves_of(two.store, "a"), curves_of(one.store, "a")
-    assert curves.keys() == expected.keys()
-    for key, epochs in curves.items():  # the threads of a process order its sums, and seeds decide all else
-        assert [e["lr_first"] for e in epochs] == [e["lr_first"] for e in expected[key]]
-        assert epochs[0]["margin_loss"] == pytest.approx(expected[key][0]["margin_loss"], rel=1e-2)
+    curves, expected = (
+        {(r.design.key, r.seed): s.store.epochs(r.run_id) for r in s.store.runs(s.row.study_id)} for s in (two, one)
+    )
+    assert len(expected) == 8 and expected.keys() <= curves.keys()
+    for key, epochs in expected.items():  # the threads of a process order its sums, and seeds decide all else
+        assert [e.lr_first for e in epochs] == [e.lr_first for e in curves[key]]
+        assert epochs[0].margin_loss == pytest.approx(curves[key][0].margin_loss, rel=1e-2)
     keys = {epoch.counted_seconds / epoch.steps for e in two.store.epochs_of(two.row.study_id).values() for epoch in e}
     assert len(keys) == 3  # batches of 4, 8 and 16, each measured once
     owners = {run["owner"] for run in two.store.rows(store.tables.run.select())}
     assert len(owners) == 2 and str(os.getpid()) not in "".join(owners)
+    seeds = [[run.seed for run in trial.runs] for trial in two.store.trials(two.row)]
+    assert all(begun[:2] == [0, 1] for begun in seeds)
+    assert raced == sum(len(begun) - 2 for begun in seeds) and max(map(len, seeds)) <= most
 
 
 class Killer(Heard):
@@ -246,17 +254,6 @@ def test_a_budget_ends_all_workers_between_epochs(tmp_path: Path, tiny: Path) ->
     assert outcome.spent and outcome.trials == 0 and states(study) == ["interrupted", "interrupted"]
     runs = study.store.runs(study.row.study_id)
     assert len(runs) == 2 and all(study.store.epochs(run.run_id) for run in runs)
-
-
-@pytest.mark.usefixtures("small")
-def test_seeds_and_racing_in_workers(tmp_path: Path, tiny: Path) -> None:
-    study = study_of(tmp_path, tiny, epochs=1, seeds=2)
-    with open_executor(study.cost_model, workers=2) as pool:
-        outcome = session.explore(study, pool, trials=3)
-        raced = session.race(study, pool, max_seeds=3)
-    runs = [[run.seed for run in trial.runs] for trial in study.store.trials(study.row)]
-    assert outcome.trials == 3 and all(seeds[:2] == [0, 1] for seeds in runs)
-    assert raced == sum(len(seeds) - 2 for seeds in runs) and max(map(len, runs)) <= 3
 
 
 def test_what_cannot_be_is_said_first(tmp_path: Path, tiny: Path) -> None:

@@ -89,10 +89,10 @@ class _Fixed:
     def of(self, design: DesignPoint) -> dict[str, float]:
         """Those of a design: by formula, and what was measured of its network, in any run of the study."""
         values = {name: float(v) for name, v in static_objectives(design, ImageShape(**self.study.image_shape)).items()}
-        runs = itertools.chain.from_iterable(trial.runs for trial in self.trials if _network(trial.design) == _network(design))
-        measured = [run.measurement.values for run in runs if run.measurement is not None]
         for objective in self.study.objectives:
             if needs_asking(objective.name) and objective.wanted_acc is None:
+                runs = itertools.chain.from_iterable(t.runs for t in self.trials if _network(t.design) == _network(design))
+                measured = (run.measurement.values for run in runs if run.measurement is not None)
                 values |= next(({objective.name: v[objective.name]} for v in measured if objective.name in v), {})
         return values
 

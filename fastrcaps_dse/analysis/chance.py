@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fastrcaps_dse.analysis.early_stops import early_note
+from fastrcaps_dse.analysis.annealing import annealing_note
 from fastrcaps_dse.analysis.picks import Pick
 from fastrcaps_dse.analysis.results import estimated_note, picked_row
 from fastrcaps_dse.store import StudyRow, TrialRow
@@ -87,6 +87,6 @@ def _compared(guess: Guessing) -> str:
 def with_note(picked: Pick, study: StudyRow, trials: Sequence[TrialRow]) -> Pick:
     """A pick whose reasons say if it is not better than guessing, ends before its learning rate is down, or has estimated times."""
     row = picked_row(trials, picked) if picked.trial is not None else None
-    early = early_note([row], study) if row is not None else None
-    notes = [line for line in (chance_note(study, trials, row), early, estimated_note(study, trials)) if line is not None]
+    unfinished = annealing_note([row], study) if row is not None else None
+    notes = [line for line in (chance_note(study, trials, row), unfinished, estimated_note(study, trials)) if line is not None]
     return replace(picked, why=(*picked.why, *notes)) if notes else picked

@@ -119,7 +119,7 @@ class _Question:
 
     @property
     def anytime(self) -> bool:
-        """Whether the candidates are designs stopped after some of their epochs."""
+        """Whether the candidates are designs whose runs stop after some of their epochs."""
         return any(candidate.stop_after is not None for candidate in self.candidates)
 
     def cost(self, candidate: Candidate) -> tuple[float, ...]:
@@ -202,10 +202,12 @@ def _why(chosen: Candidate, question: _Question) -> tuple[str, ...]:
     others = [c for c in question.candidates if c is not chosen]
     beaten = sum(pareto.dominates(question.cost(chosen), question.cost(c)) for c in others)
     above = sum(pareto.dominates(question.cost(c), question.cost(chosen)) for c in others)
+    anytime = question.anytime
+    better = f"{counted_designs(above, anytime)} outside the limits dominate{'s' * (above == 1)} it"
     return (
-        f"{chosen.label} is {reason} {counted_designs(len(question.fitting()), question.anytime, 'measured ')}{allowed}",
-        f"it dominates {beaten} of the other {counted_designs(len(others), question.anytime)}, and "
-        + (f"{counted_designs(above, question.anytime)} outside the limits dominate{'s' * (above == 1)} it" if above else "none dominates it"),
+        f"{chosen.label} is {reason} {counted_designs(len(question.fitting()), anytime, 'measured ')}{allowed}",
+        f"it dominates {beaten} of the other {counted_designs(len(others), anytime)}, and "
+        + (better if above else "none dominates it"),
         *_surely(chosen, question),
         *_binding(chosen, question),
         *_next_designs(chosen, question),

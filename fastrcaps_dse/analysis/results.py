@@ -199,7 +199,7 @@ def _design(trial: TrialRow, anytime: bool) -> dict[str, Any]:
     stops = {"stop_after": trial.stop_after, "epochs_in_all": trial.epochs_in_all} if anytime else {}
     return {
         "trial": trial.trial,
-        "label": trial.label,
+        "label": trial.design.label,
         **stops,
         **design_to_dict(trial.design),
         **(values_of(trial) or {}),

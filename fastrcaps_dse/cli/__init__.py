@@ -14,6 +14,7 @@ from fastrcaps_dse.cli import (  # noqa: F401  (each registers its commands)
     exporting,
     pages,
     predicting,
+    showing,
     starting,
     storages,
     training,

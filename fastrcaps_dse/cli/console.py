@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from fastrcaps_dse.store import EpochRow, Worker
 
-STOP = "stop after"  # the column of the anytime view
-REDUNDANT = {STOP: 7, "lr policy": 6, "batch": 5, "weight sharing": 4, "decoder": 3}
+REDUNDANT = {"lr policy": 6, "batch": 5, "weight sharing": 4, "decoder": 3}
 """The columns that the design's label says already, and how early each leaves a table that is too wide."""
 PIPED_PLOT_WIDTH, PLOT_HEIGHT = 100, 22  # columns if stdout is not a terminal; lines at most
 PLOT_STYLES = {"front": "bold bright_red", "dominated": "cyan", "frame": "dim", "text": ""}
@@ -125,7 +124,8 @@ def designs_table(
     columns = [
         Column(head="trial", number=True),
         Column(head="design", wraps=True),
-        *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items() if head != STOP or is_anytime),
+        *([Column(head="stop after")] if is_anytime else []),
+        *(Column(head=head, leaves=leaves) for head, leaves in REDUNDANT.items()),
         *([Column(head="state")] if states else []),
         *([Column(head="worker", wraps=True)] if has_workers else []),
         *(Column(head=o.name, number=True) for o in measured),
@@ -173,9 +173,7 @@ def _chance_text(row: Mapping[str, Any]) -> str:
 
 def _missing(value: float | None) -> bool:
     """Whether a number of a DataFrame is missing."""
-    import pandas as pd
-
-    return value is None or value is pd.NA or math.isnan(value)
+    return not isinstance(value, (int, float)) or math.isnan(value)  # pandas has a mark of its own for whole numbers
 
 
 def _error_text(error: float | None) -> str:

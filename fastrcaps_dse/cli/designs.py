@@ -1,4 +1,4 @@
-"""What a study has found: `front`, `pick`, `show`."""
+"""What a study has found: `front`, `pick`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from fastrcaps_dse.cli.options import (
     ObjectivesOption,
     StorageOption,
     StudyOption,
-    TrialArgument,
     grouped,
     parse_limits,
 )
@@ -29,7 +28,7 @@ from fastrcaps_dse.errors import InputError
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.cli.layout import Table
-    from fastrcaps_dse.store import RunRow, Store, StudyRow, TrialRow
+    from fastrcaps_dse.store import StudyRow, TrialRow
 
 
 @app.command()
@@ -58,28 +57,15 @@ def print_front(
     anytime: bool | None = None,
 ) -> None:
     """The front of a study, the most accurate design first."""
-    from fastrcaps_dse.analysis.chance import chance_note
-    from fastrcaps_dse.analysis.early_stops import early_note
-    from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of
     from fastrcaps_dse.analysis.views import left_out_note, results_of
-    from fastrcaps_dse.cli.records import front_record
 
     ours = open_store(storage)
     study = ours.study(name)
-    chosen = chosen_objectives(study, objectives)
-    found = results_of(ours, study, anytime, chosen, epochs=False)
-    trials = found.rows
-    note = chance_note(study, trials)
-
-    def record() -> dict[str, Any]:
-        members = sorted(front_of(trials, chosen), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
-        sure = standings_of(trials, chosen)
-        tied = [t for t in trials if t.key in sure and sure[t.key].doubtful and t not in members]
-        record = front_record(study, chosen, members, tied, sure, anytime=found.anytime)
-        return record | ({"note": note} if note else {})
-
+    found = results_of(ours, study, anytime, chosen_objectives(study, objectives), epochs=False)
     if found.front.empty and how.form not in ("json", "csv"):
         hint(f"the study {study.name!r} has no finished {'epoch' if found.anytime else 'design'} yet")
+        if (note := left_out_note(found)) is not None:
+            hint(note)
         return
     if plot:
         _print_plot(found)
@@ -87,14 +73,42 @@ def print_front(
         how,
         lambda: _front_table(found, how.wide),
         frame=lambda: found.front.drop(columns=["state", "on_front"], errors="ignore"),
-        record=record,
+        record=lambda: _front_record(found),
     )
-    if not found.front.empty and how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
+    if how.form != "json" and not found.front.empty:
+        _print_front_notes(found, how)
+
+
+def _front_record(found: Results) -> dict[str, Any]:
+    from fastrcaps_dse.analysis.chance import chance_note
+    from fastrcaps_dse.analysis.results import front_of, standings_of
+    from fastrcaps_dse.cli.records import front_record
+
+    members = sorted(front_of(found.rows, found.objectives), key=lambda t: -(t.measurement["acc"] if t.measurement else 0))
+    sure = standings_of(found.rows, found.objectives)
+    tied = [t for t in found.rows if t.key in sure and sure[t.key].doubtful and t not in members]
+    note = chance_note(found.study, found.rows)
+    record = front_record(found.study, found.objectives, members, tied, sure, anytime=found.anytime)
+    return record | ({"note": note} if note else {})
+
+
+def _print_front_notes(found: Results, how: OutputOptions) -> None:
+    """What is to be known of the front, below it."""
+    from fastrcaps_dse.analysis.annealing import annealing_note
+    from fastrcaps_dse.analysis.chance import chance_note
+    from fastrcaps_dse.analysis.results import estimated_note, front_of
+    from fastrcaps_dse.analysis.views import left_out_note
+
+    if how.for_reading and "tied" in found.trials and found.front_and_tied["tied"].any():
         hint("tied: its membership of the front is uncertain; `explore --max-seeds N` trains further seeds of such designs")
-    notes = (note, estimated_note(study, trials), early_note(front_of(trials, chosen), study), left_out_note(found))
-    for line in notes:
-        if line is not None and how.form != "json":
-            hint(line)
+    notes = (
+        chance_note(found.study, found.rows),
+        estimated_note(found.study, found.rows),
+        annealing_note(front_of(found.rows, found.objectives), found.study),
+        left_out_note(found),
+    )
+    for line in filter(None, notes):
+        hint(line)
 
 
 def _print_plot(found: Results) -> None:
@@ -168,7 +182,7 @@ def pick(
     if as_json:
         print_json(pick_record(row, bounds, result, named, anytime=views.sees_anytime(row, anytime)))
     elif named is not None and result.trial is not None:
-        _print_pick(row, named, result.why)
+        _print_pick(row, named, result.why, storage)
     else:
         _print_miss(named, result.why)
     if named is None or result.trial is None:
@@ -187,10 +201,11 @@ def _print_miss(nearest: TrialRow | None, why: Sequence[str]) -> None:
         hint(f"  {line}", always=True)
     if nearest is not None:
         hint("nearest miss:", always=True)
-        say(_one_line(nearest))
+        say(one_line(nearest))
 
 
-def _one_line(trial: TrialRow) -> str:
+def one_line(trial: TrialRow) -> str:
+    """A design and its values."""
     from fastrcaps_dse.analysis.results import values_of
     from fastrcaps_dse.cli.console import values_text
 
@@ -199,113 +214,24 @@ def _one_line(trial: TrialRow) -> str:
     return f"trial {trial.trial}: {trial.label}: {said}"
 
 
-def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str]) -> None:
-    say(_one_line(trial))
+def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str], storage: str | None) -> None:
+    say(one_line(trial))
     say(f"  design:  {trial.design.key}")
     if trial.measurement is not None and trial.measurement.test_acc is not None:
         say(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
-    say(f"  weights: {_weights_text(study, trial)}")
+    say(f"  weights: {_weights_text(study, trial, storage)}")
     say("why:")
     for line in why:
         say(f"  {line}")
 
 
-def _weights_text(study: StudyRow, trial: TrialRow) -> str:
+def _weights_text(study: StudyRow, trial: TrialRow, storage: str | None) -> str:
     """Where the weights of a picked design are, or how to get them."""
     from fastrcaps_dse.analysis.results import weights_of
+    from fastrcaps_dse.store import without_password
 
     if trial.stop_after is None or weights_of(trial) is not None:
         return weights_of(trial) or "not kept: the design is not on the front of its study"
-    name = shlex.quote(study.name)
-    return f"fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} --study {name} --out DIR"
-
-
-@app.command()
-def show(
-    trial: TrialArgument,
-    study: StudyOption = None,
-    anytime: AnytimeOption = None,
-    storage: StorageOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print one design in full: its dimensions, its runs, every epoch."""
-    from fastrcaps_dse.analysis.results import find_trial, front_of
-    from fastrcaps_dse.analysis.views import rows_of, sees_anytime
-
-    ours = open_store(storage)
-    row = ours.study(study)
-    found = find_trial(ours.trials(row), trial, row.name)
-    if not sees_anytime(row, anytime):
-        print_trial(ours, row, found, as_json)
-        return
-    rows = rows_of(ours, row, anytime)
-    members = {point.key for point in front_of(rows, row.objectives)}
-    stops = [(point, point.key in members) for point in rows if point.trial == trial and point.stop_after is not None]
-    print_trial(ours, row, found, as_json, stops)
-
-
-def _count_of_time(study: StudyRow, run: RunRow) -> str:
-    """How the time of a run is counted, in words."""
-    if study.identity.get("time") != "steps":
-        return "by the clock"
-    if study.reference is None or (run.device, run.software) == (study.reference["device"], study.reference["software"]):
-        return "steps times the seconds of a step, measured alone"
-    certain = ", estimated until it has measured them" if run.time_estimated else ""
-    return f"in the step times of {study.reference['device']} in {study.reference['precision']}{certain}"
-
-
-def print_trial(
-    ours: Store,
-    study: StudyRow,
-    trial: TrialRow,
-    as_json: bool,
-    stops: Sequence[tuple[TrialRow, bool]] | None = None,
-) -> None:
-    """One design in full. `stops` are its rows in the anytime view, if that is asked for, each with whether it is on the front."""
-    from fastrcaps_dse.cli.console import epoch_line
-    from fastrcaps_dse.cli.records import trial_record
-    from fastrcaps_dse.problem.quantities import format_seconds, format_value
-    from fastrcaps_dse.problem.space import design_to_dict
-    from fastrcaps_dse.store import notes_of
-
-    runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
-    by_steps = study.identity.get("time") == "steps"
-    note = notes_of(ours, study.study_id).get(trial.trial)
-    if as_json:
-        print_json(trial_record(study, trial, runs, stops) | ({"note": note.text, "starred": note.starred} if note else {}))
-        return
-    say(_one_line(trial))
-    if note is not None:
-        say(f"  note:   {'★ ' if note.starred else ''}{' / '.join(note.text.splitlines())}")
-    say(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
-    for name, value in design_to_dict(trial.design).items():
-        say(f"  {name + ':':20} {value}")
-    for run, epochs in runs:
-        say(f"run with seed {run.seed}: {run.state}" + (f": {run.reason}" if run.reason else ""))
-        say(f"  on {run.device}, {run.precision}; {run.software}")
-        for epoch in epochs:
-            say(f"  {epoch_line(epoch)}")
-        if run.measurement:
-            measured = run.measurement
-            test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
-            say(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
-            wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
-            time = format_value("time", measured["time"], estimated=run.time_estimated)
-            say(f"  time: {time}, {_count_of_time(study, run)}{wall if by_steps else ''}")
-    if stops is not None:
-        _print_stops(study, stops)
-
-
-def _print_stops(study: StudyRow, stops: Sequence[tuple[TrialRow, bool]]) -> None:
-    """After which epochs a design may be stopped, and what one has then."""
-    from fastrcaps_dse.analysis.early_stops import early_note
-    from fastrcaps_dse.analysis.results import values_of
-    from fastrcaps_dse.cli.console import values_text
-
-    say("at any time:" if stops else "at any time: no finished epoch yet")
-    for point, on_front in stops:
-        values = values_text(values_of(point) or {}, estimated=point.time_estimated)
-        say(f"  {point.stopped.removeprefix(', ')}: {values}{'; on the front' if on_front else ''}")
-    note = early_note([point for point, _ in stops], study)
-    if note is not None:
-        hint(note)
+    where = f"--study {shlex.quote(study.name)}"
+    where += "" if storage is None else f" --storage {shlex.quote(without_password(storage))}"
+    return f"kept or made again by fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} {where} --out DIR"

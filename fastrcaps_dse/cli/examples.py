@@ -9,8 +9,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "fastrcaps-dse explore quick --budget 30m",
         "fastrcaps-dse explore wide --dataset my-images --set epochs=5",
     ),
-    "front": ("fastrcaps-dse front --plot", "fastrcaps-dse front --format latex"),
-    "pick": ("fastrcaps-dse pick --max-params 7M --max-time 10m", "fastrcaps-dse pick --min-acc 99 --export exported"),
+    "front": ("fastrcaps-dse front --plot", "fastrcaps-dse front --anytime --format latex"),
+    "pick": (
+        "fastrcaps-dse pick --max-params 7M --max-time 10m",
+        "fastrcaps-dse pick --anytime --max-time 60s --export exported",
+    ),
     "show": ("fastrcaps-dse show 3",),
     "trials": ("fastrcaps-dse trials --format markdown", "fastrcaps-dse trials --epochs --parquet epochs.parquet"),
     "export": ("fastrcaps-dse export 3 --out exported --half",),

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fastrcaps_dse.analysis.results import find_trial, front_of, standings_of
+from fastrcaps_dse.analysis.views import results_of
 from fastrcaps_dse.cli.app import chosen_objectives, hint, open_store, say, write_bytes
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.figures import export, paper, plots
 from fastrcaps_dse.figures.pdf import in_inches, in_pixels, render_pdfs
 from fastrcaps_dse.figures.printed import Line, Mark, printed_curves, printed_scatter, wants_error
 from fastrcaps_dse.figures.sheet import COLUMN_INCHES, PER_INCH, Printed, Sheet
+from fastrcaps_dse.problem.objectives import titled
+from fastrcaps_dse.store import Key
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from fastrcaps_dse.analysis.results import Results
     from fastrcaps_dse.problem.objectives import Objective
     from fastrcaps_dse.store import StudyRow, TrialRow
 
@@ -54,7 +58,15 @@ class _Study:
     info: paper.PaperInfo
 
 
-def write_figures(folder: Path, wanted: Wanted, *, storage: str | None, study: str | None, objectives: str | None) -> None:
+def write_figures(
+    folder: Path,
+    wanted: Wanted,
+    *,
+    storage: str | None,
+    study: str | None,
+    objectives: str | None,
+    anytime: bool | None = None,
+) -> None:
     """Write the paper's figures of a study, and print their paths. Raises InputError, MachineError; then nothing is written."""
     kind = wanted.kind or "svg"
     if kind not in FORMATS:
@@ -62,8 +74,8 @@ def write_figures(folder: Path, wanted: Wanted, *, storage: str | None, study: s
     sheet, scale = _sheet(wanted, kind)
     ours = open_store(storage)
     row = ours.study(study)
-    plotted = chosen_objectives(row, objectives)
-    trials = ours.trials(row)
+    results = results_of(ours, row, anytime, chosen_objectives(row, objectives))
+    trials, plotted = results.rows, titled(results.objectives, results.anytime)
     measured = [trial for trial in trials if trial.measurement]
     if not measured:
         raise InputError(f"the study {row.name!r} has no measured design yet", "run `fastrcaps-dse explore` first")
@@ -71,7 +83,7 @@ def write_figures(folder: Path, wanted: Wanted, *, storage: str | None, study: s
     chosen = chosen_designs(wanted.designs, measured, front, row.name)
     epochs, images = row.identity["epochs"], row.train_images
     asked = chosen if wanted.designs is not None else None
-    info = paper.paper_info(trials, front, ours.epochs_of(row.study_id), epochs=epochs, images=images, chosen=asked)
+    info = paper.paper_info(_trained(results), front, results.epoch_rows, epochs=epochs, images=images, chosen=asked)
     found = _Study(row=row, trials=trials, front=front, objectives=plotted, chosen=chosen, info=info)
     files = _as_html(found) if kind == "html" else _as_images(found, sheet, scale, kind, wanted.error)
     files |= _key(found)
@@ -82,8 +94,18 @@ def write_figures(folder: Path, wanted: Wanted, *, storage: str | None, study: s
         say(folder / name)
     if lacking := paper.lacking(info):
         hint(f"{row.name} {lacking}")
-    if len(chosen) > paper.MOST_CURVES:
-        hint(f"curves of the {paper.MOST_CURVES} most accurate of {len(chosen)} designs; --designs chooses others")
+    curves = len({trial.trial for trial in chosen})
+    if curves > paper.MOST_CURVES:
+        hint(f"curves of the {paper.MOST_CURVES} most accurate of {curves} designs; --designs chooses others")
+
+
+def _trained(results: Results) -> list[TrialRow]:
+    """The designs whose curves are plotted: those that are measured, and in the anytime view others as far as they are trained."""
+    whole = {trial.trial: trial for trial in results.whole}
+    if results.anytime:
+        measured = [point for point in results.rows if point.measurement is not None]
+        whole |= {point.trial: point for point in measured if whole[point.trial].measurement is None}
+    return list(whole.values())
 
 
 def _sheet(wanted: Wanted, kind: str) -> tuple[Sheet, float]:
@@ -115,17 +137,18 @@ def chosen_designs(text: str | None, measured: Sequence[TrialRow], front: Sequen
     if text is None or text == "front":
         return list(front)
     if text in GROUPS:
-        return list(measured) if text == "all" else list(named.values())
-    found: dict[int, TrialRow] = {}
+        numbers = {trial.trial for trial in (measured if text == "all" else named.values())}
+        return [trial for trial in measured if trial.trial in numbers]
+    found: dict[Key, TrialRow] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         if part.isdecimal():
-            trial = find_trial(measured, int(part), study)
+            number = find_trial(measured, int(part), study).trial
         elif part in named:
-            trial = named[part]
+            number = named[part].trial
         else:
             names = [*GROUPS, *named, *(str(trial.trial) for trial in measured)]
             raise InputError(f"the study {study!r} has no measured design {part!r}", nearest(part, names))
-        found[trial.trial] = trial
+        found |= {trial.key: trial for trial in measured if trial.trial == number}
     if not found:
         raise InputError("--designs names no design", "e.g. --designs 3,7,12, or front, named, all")
     return list(found.values())
@@ -184,11 +207,12 @@ def _accuracies(curves: Sequence[paper.ColoredCurve], sheet: Sheet, error: bool 
 def _marks(found: _Study) -> list[Mark]:
     """The measured designs; the chosen ones are labeled."""
     sure = standings_of(found.trials, found.objectives)
-    labeled = {trial.trial for trial in found.chosen}
+    labeled = {trial.key for trial in found.chosen}
     marks = []
     for point in _scatter(found).points:
-        errors = sure[point.trial, None].errors(found.objectives) or {}
-        marks.append(Mark(point.trial, point.values, errors, point.on_front, point.trial in labeled))
+        key = point.trial, point.stop_after
+        errors = sure[key].errors(found.objectives) or {}
+        marks.append(Mark(point.trial, point.values, errors, point.on_front, key in labeled, point.stop_after))
     return marks
 
 
@@ -226,12 +250,15 @@ def _key(found: _Study) -> dict[str, bytes]:
     """What the numbers in the figures stand for, as CSV: the designs that are labeled or on the front."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "label", *(o.name for o in found.objectives), "seeds", "on_front"])
-    members, labeled = {trial.trial for trial in found.front}, {trial.trial for trial in found.chosen}
-    for trial in found.trials:
-        if trial.measurement is not None and trial.trial in members | labeled:
+    members, labeled = {trial.key for trial in found.front}, {trial.key for trial in found.chosen}
+    listed = [trial for trial in found.trials if trial.key in members | labeled]
+    stops = ["stop_after"] if any(trial.stop_after is not None for trial in listed) else []
+    writer.writerow(["trial", *stops, "label", *(o.name for o in found.objectives), "seeds", "on_front"])
+    for trial in listed:
+        if trial.measurement is not None:
             values = [trial.measurement[o.name] for o in found.objectives]
-            writer.writerow([trial.trial, trial.design.label, *values, trial.seeds, trial.trial in members])
+            number = [trial.trial, trial.stop_after] if stops else [trial.trial]
+            writer.writerow([*number, trial.label, *values, trial.seeds, trial.key in members])
     return {"key.csv": text.getvalue().encode()}
 
 

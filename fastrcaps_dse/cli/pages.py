@@ -9,7 +9,7 @@ import typer
 
 from fastrcaps_dse.cli.app import app, chosen_objectives, hint, open_store, say, write_text
 from fastrcaps_dse.cli.formats import OutputOptions, print_data
-from fastrcaps_dse.cli.options import DataDirOption, ObjectivesOption, StorageOption, StudyOption, grouped
+from fastrcaps_dse.cli.options import AnytimeOption, DataDirOption, ObjectivesOption, StorageOption, StudyOption, grouped
 from fastrcaps_dse.errors import InputError
 
 
@@ -28,6 +28,7 @@ def view(
     notes: Annotated[
         bool, typer.Option("--notes", help="Let the page write notes and stars into the storage; else it is read-only.")
     ] = False,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """The study as a page in the browser that follows it while it runs. Without --study, the page offers all studies."""
@@ -47,6 +48,7 @@ def view(
         say=hint,
         offers_all=study is None,
         notes=open_store(storage) if notes else None,
+        anytime=anytime,
     )
 
 
@@ -59,6 +61,7 @@ def report(
         str | None,
         typer.Option("--compare", help="A second study of the storage to compare with, in the report.", metavar="STUDY"),
     ] = None,
+    anytime: AnytimeOption = None,
     storage: StorageOption = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
@@ -95,7 +98,7 @@ def report(
         if out is not None:
             raise InputError("--out names the report, --figures a folder of figures", "give one of them")
         wanted = Wanted(kind=kind, width=width, height=height, columns=columns, designs=designs, error=error)
-        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives)
+        write_figures(figures, wanted, storage=storage, study=study, objectives=objectives, anytime=anytime)
         return
     if any(option is not None for option in (kind, columns, designs, error, width, height)):
         raise InputError(
@@ -109,12 +112,15 @@ def report(
     ours = open_store(storage)
     row = ours.study(study)
     second = None if compare is None else ours.study(compare)
-    compared = None if second is None else Source(store=ours, study=second, objectives=second.objectives).content()
+    compared = (
+        None if second is None else Source(store=ours, study=second, objectives=second.objectives, anytime=False).content()
+    )
     chosen = chosen_objectives(row, objectives)
     path = out or Path("reports") / f"{row.name.replace('/', '-')}.html"
     notes = notes_of(ours, row.study_id)
     epochs = ours.epochs_of(row.study_id)
-    write_text(path, render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared))
+    html = render(row, ours.trials(row), epochs, chosen, storage=storage, notes=notes, compared=compared, anytime=anytime)
+    write_text(path, html)
     say(path)
 
 

@@ -40,7 +40,8 @@ def print_plan(
         _print_json(spec, plan)
         return
     space = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
-    say(f"study {spec.name}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
+    anytime = " in the anytime view" if spec.anytime else ""
+    say(f"study {spec.name}{anytime}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
     say(f"{counted(spec.epochs, 'epoch')} of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
     if plan.first:
         say("first the designs that the study names:")
@@ -51,12 +52,17 @@ def print_plan(
         say(f"  {d.point.label:32} {d.params:>11,} params {d.steps:>9,} steps {in_words(d.memory):>8} memory, {takes}")
     if plan.designs > len(plan.first):
         say(f"{'then ' if plan.first else ''}{plan.designs - len(plan.first)} that the sampler proposes")
-    say(f"training: about {format_seconds(plan.training)}, all runs together; {counted(plan.workers, 'worker')} side by side")
+    about = "at most" if spec.sampler == "freeze-thaw" else "about"
+    say(f"training: {about} {format_seconds(plan.training)}, all runs together; {counted(plan.workers, 'worker')} side by side")
     parts = f"start-up {format_seconds(plan.start_up)}, step times {format_seconds(plan.measuring)}"
     say(
         f"estimated time on this machine: about {format_seconds(plan.seconds)} ({format_seconds(plan.low)} to "
         f"{format_seconds(plan.high)}), of it {parts}"
     )
+    if spec.sampler == "freeze-thaw":
+        say(
+            "freeze-thaw pauses runs after each epoch, and ends those that promise little: the shorter time is one epoch of each design"
+        )
     if plan.pruned:
         say(f"pruning (--pruning {spec.pruning}) ends runs early, which makes it shorter")
     if plan.further_seeds:

@@ -90,7 +90,9 @@ def trial_record(
     ]
     head = {"study": study.name, "view": view_name(stops is not None), "reference": study.reference}
     record = {**head, **design_record(trial), "state": trial.state, "runs": details}
-    return record | ({} if stops is None else {"stops": [design_record(row) | {"on_front": on_front} for row, on_front in stops]})
+    return record | (
+        {} if stops is None else {"stops": [design_record(row) | {"on_front": on_front} for row, on_front in stops]}
+    )
 
 
 def study_record(

@@ -10,7 +10,6 @@ import typer
 
 from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, say, write_text
 from fastrcaps_dse.cli.completing import complete_design
-from fastrcaps_dse.cli.designs import print_trial
 from fastrcaps_dse.cli.options import (
     DataDirOption,
     DataOptions,
@@ -25,6 +24,7 @@ from fastrcaps_dse.cli.options import (
     grouped,
 )
 from fastrcaps_dse.cli.running import HowToRun, run_study
+from fastrcaps_dse.cli.showing import print_trial
 from fastrcaps_dse.errors import InputError
 
 if TYPE_CHECKING:

@@ -62,7 +62,8 @@ def _trials_table(frame: pd.DataFrame, found: Results, wide: bool) -> Table:
     from fastrcaps_dse.analysis.picks import counted_designs
     from fastrcaps_dse.cli.console import designs_table
 
-    title = f"{found.study.name}: {counted_designs(len(frame), found.anytime)}, {frame['on_front'].sum()} on the Pareto front"
+    many = int(frame["stop_after"].notna().sum()) if found.anytime else len(frame)
+    title = f"{found.study.name}: {counted_designs(many, found.anytime)}, {frame['on_front'].sum()} on the Pareto front"
     return designs_table(frame, title, found.objectives, wide=wide, states=True)
 
 
@@ -110,4 +111,10 @@ def _record(frame: pd.DataFrame, found: Results, name: str) -> dict[str, Any]:
 
     stated = [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in found.objectives]
     rows = json.loads(frame.to_json(orient="records", double_precision=15)) if len(frame) else []
-    return {"study": found.study.name, "view": view_name(found.anytime), "reference": found.study.reference, "objectives": stated, name: rows}
+    return {
+        "study": found.study.name,
+        "view": view_name(found.anytime),
+        "reference": found.study.reference,
+        "objectives": stated,
+        name: rows,
+    }

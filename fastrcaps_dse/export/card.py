@@ -96,7 +96,7 @@ def _front_facts(source: Source) -> dict[str, Any]:
     return {
         "objectives": [{"name": o.name, "unit": o.unit, "direction": o.direction} for o in source.front.objectives],
         "designs": [
-            {"trial": p.trial, "label": p.label, "values": p.values, "time_estimated": p.estimated}
+            {"trial": p.trial, "label": p.label, "stop_after": p.stop_after, "values": p.values, "time_estimated": p.estimated}
             for p in source.front.points
             if p.on_front
         ],

@@ -39,8 +39,8 @@ def write_text(
     draw.text(at, text, fill=color, font=ImageFont.load_default(size), anchor=anchor)
 
 
-def front_image(info: ParetoInfo, picked: int) -> Image:
-    """The first two objectives of the measured designs: the front in color with its trials, the picked one in a ring."""
+def front_image(info: ParetoInfo, picked: int, stop_after: int | None = None) -> Image:
+    """The first two objectives of the measured designs: the front in color with its trials, the picked one (and epoch) in a ring."""
     from PIL import Image, ImageDraw
 
     axes = plotted_axes(info)[:2]
@@ -65,13 +65,14 @@ def front_image(info: ParetoInfo, picked: int) -> Image:
                 write_text(draw, (LEFT - 10, y), text, size=15, anchor="rm")
     write_text(draw, ((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12), axis_title(axes[0]), anchor="mb")
     write_text(draw, (10, 6), axis_title(axes[1]))
-    for point in sorted(info.points, key=lambda p: (p.trial == picked, p.on_front)):
+    for point in sorted(info.points, key=lambda p: ((p.trial, p.stop_after) == (picked, stop_after), p.on_front)):
+        is_picked = (point.trial, point.stop_after) == (picked, stop_after)
         x, y = at([point.values[o.name] for o in axes])
         r = 8 if point.on_front else 5
         draw.ellipse((x - r, y - r, x + r, y + r), fill=FRONT if point.on_front else DOMINATED, outline="white")
         if point.on_front:
-            write_text(draw, (x, y - (20 if point.trial == picked else 12)), str(point.trial), size=15, anchor="mb")
-        if point.trial == picked:
+            write_text(draw, (x, y - (20 if is_picked else 12)), point.tag, size=15, anchor="mb")
+        if is_picked:
             draw.ellipse((x - 15, y - 15, x + 15, y + 15), outline=COLORS[0], width=4)
     return image
 

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastrcaps_dse.analysis.picks import counted_designs
 from fastrcaps_dse.export.files import CLASSES, INPUT, OPSET, SCORES
 from fastrcaps_dse.export.source import UNKNOWN_LICENSE
 from fastrcaps_dse.problem.quantities import counted, format_value
@@ -103,14 +104,13 @@ def _percent(value: float | None, error: float | None = None) -> str:
 
 def _summary(card: Mapping[str, Any]) -> str:
     what = "Capsule Network with dynamic routing" if card["network"] == "capsnet" else "LeNet5"
-    shape = card["shape"]
+    shape, measured = card["shape"], counted_designs(card["front"]["measured"], card["stop_after"] is not None)
     kind = {1: "gray", 3: "RGB"}.get(shape["channels"], f"{shape['channels']}-channel")
     return (
         f"# {_title(card)}\n\nA {what} that classifies {kind} images of {shape['height']}x{shape['width']} pixels into "
         f"{shape['classes']} classes: {', '.join(card['classes'])}.\n\nIt reaches {_percent(card['accuracy']['test'])} on the "
         f"{card['dataset']['test_images']:,} test images of {card['dataset']['name']}. It is trial {card['trial']} of the study "
-        f"`{card['study']}`, in which fastrcaps-dse measured {counted(card['front']['measured'], 'design')}, and was exported with "
-        f"{card['exported_with']}."
+        f"`{card['study']}`, in which fastrcaps-dse measured {measured}, and was exported with {card['exported_with']}."
     )
 
 
@@ -171,7 +171,8 @@ def _front(card: Mapping[str, Any]) -> str:
     names = ", ".join(o["name"] for o in card["front"]["objectives"])
     rows = [["trial", "design", "acc", "time", "params"]]
     for design in card["front"]["designs"]:
-        mark = " (this one)" if design["trial"] == card["trial"] else ""
+        is_this = (design["trial"], design["stop_after"]) == (card["trial"], card["stop_after"])
+        mark = " (this one)" if is_this else ""
         mean, estimated = design["values"], design["time_estimated"]
         cells = [format_value(name, mean[name], estimated=estimated) for name in ("acc", "time", "params")]
         rows.append([f"{design['trial']}{mark}", f"`{design['label']}`", *cells])

@@ -42,7 +42,7 @@ def write_export(out: Path, source: Source, options: Options, say: Say) -> dict[
     with new_folder(out) as folder:
         written = export.write_models(folder)
         facts = card.facts(source, options, written, export.truth.accuracy)
-        (folder / model_card.FRONT).write_bytes(images.png(images.front_image(source.front, source.trial.trial)))
+        (folder / model_card.FRONT).write_bytes(images.png(images.front_image(source.front, *source.trial.key)))
         (folder / README).write_text(model_card.readme(facts), encoding="utf-8")
         (folder / CARD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")  # last: it makes the folder an export
     return facts

@@ -76,11 +76,12 @@ def paper_info(
 ) -> PaperInfo:
     """What the figures of the paper show of a study: its named designs, and the curves of its front.
 
-    Further designs fill up the curves, unless some are `chosen`; of many, the most accurate are shown. `epochs_of` has the stored epochs
+    A design whose runs have not ended, which the anytime view has with `stop_after`, has a curve only. Further designs fill up the
+    curves, unless some are `chosen`; of many, the most accurate are shown. `epochs_of` has the stored epochs
     by run; `epochs` is the length of a run, and `images` the number of training images.
     """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
-    by_name = named_trials(done)
+    by_name = named_trials([trial for trial in done if trial.stop_after is None])
     order = [name for name in NAMED_DESIGNS if name in by_name]
     curves = {name: _mean_curve(name, by_name[name], epochs_of, epochs, images) for name in order}
     wanted = {trial.trial for trial in (chosen if chosen is not None else _filled(done, front))}

@@ -12,7 +12,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastrcaps_dse.figures.rates import rate_samples
-from fastrcaps_dse.problem.objectives import Objective, find_objective, with_basic
+from fastrcaps_dse.figures.stops import runs_of, tag_of
+from fastrcaps_dse.problem.objectives import Objective, find_objective, titled, with_basic
 from fastrcaps_dse.problem.quantities import TIME_TO, format_value
 from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
@@ -35,6 +36,12 @@ class ParetoPoint(NamedTuple):
     values: dict[str, float]  # by objective name
     on_front: bool
     estimated: bool = False  # its times
+    stop_after: int | None = None  # epochs, in the anytime view
+
+    @property
+    def tag(self) -> str:
+        """The number of its trial, and in the anytime view after which epoch it is stopped: "3", "3@4"."""
+        return tag_of(self.trial, self.stop_after)
 
 
 class ParetoInfo(NamedTuple):
@@ -61,19 +68,21 @@ class CurvesInfo(NamedTuple):
 
 def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objectives: Sequence[Objective]) -> ParetoInfo:
     """What the Pareto scatter of these trials shows: the measured designs, and which of them are on the `front`."""
-    members = {trial.trial for trial in front}
+    members = {trial.key for trial in front}
+    anytime = any(trial.stop_after is not None for trial in trials)
     points = tuple(
         ParetoPoint(
             trial=trial.trial,
-            label=trial.design.label,
+            label=trial.label,
             values={o.name: trial.measurement[o.name] for o in with_basic(objectives)},
             estimated=trial.time_estimated,
-            on_front=trial.trial in members,
+            on_front=trial.key in members,
+            stop_after=trial.stop_after,
         )
         for trial in trials
         if trial.measurement is not None
     )
-    return ParetoInfo(objectives=tuple(objectives), points=points)
+    return ParetoInfo(objectives=tuple(titled(objectives, anytime)), points=points)
 
 
 def curves_info(
@@ -129,7 +138,7 @@ def is_logarithmic(objective: Objective) -> bool:
 def plotted_axes(info: ParetoInfo) -> list[Objective]:
     """The two or three objectives that have an axis. If the study has only one, a second is added."""
     axes = [*info.objectives[:3]]
-    return axes if len(axes) > 1 else [*axes, next(o for o in with_basic() if o not in axes)]
+    return axes if len(axes) > 1 else [*axes, next(o for o in with_basic() if o.name != axes[0].name)]
 
 
 def _layout(**extra: Any) -> dict[str, Any]:
@@ -144,7 +153,8 @@ def _layout(**extra: Any) -> dict[str, Any]:
 
 
 def _hover(point: ParetoPoint) -> str:
-    values = "<br>".join(f"{find_objective(name).title}: {_hover_value(point, name)}" for name in point.values)
+    objectives = titled(map(find_objective, point.values), point.stop_after is not None)
+    values = "<br>".join(f"{o.title}: {_hover_value(point, o.name)}" for o in objectives)
     return f"<b>{escape(point.label)}</b><br>trial {point.trial}<br>{values}"
 
 
@@ -176,6 +186,8 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
     axes = plotted_axes(info)
     figure = go.Figure()
     scatter = go.Scatter3d if len(axes) == 3 else go.Scatter
+    if runs := runs_of(info.points):
+        figure.add_trace(scatter(**_runs_trace(runs, axes)))
     for on_front in (False, True):
         figure.add_trace(scatter(**_pareto_trace([p for p in info.points if p.on_front == on_front], axes, on_front)))
     settings: list[dict[str, Any]] = [
@@ -190,6 +202,16 @@ def pareto_figure(info: ParetoInfo) -> go.Figure:
     else:
         figure.update_layout(**_layout(xaxis=settings[0], yaxis=settings[1]))
     return figure
+
+
+def _runs_trace(runs: Sequence[Sequence[ParetoPoint]], axes: Sequence[Objective]) -> dict[str, Any]:
+    """The trace of the lines through the epochs of each design, with a gap between designs."""
+    joined = {
+        letter: [value for run in runs for value in (*(p.values[o.name] for p in run), None)]
+        for letter, o in zip("xyz", axes, strict=False)
+    }
+    line = {"color": DOMINATED, "width": 2 if len(axes) == 3 else 1}
+    return {**joined, "name": "epochs of a design", "mode": "lines", "line": line, "opacity": 0.6, "hoverinfo": "skip"}
 
 
 def _pareto_trace(points: Sequence[ParetoPoint], axes: Sequence[Objective], on_front: bool) -> dict[str, Any]:
@@ -207,7 +229,7 @@ def _pareto_trace(points: Sequence[ParetoPoint], axes: Sequence[Objective], on_f
         "marker": marker,
         "opacity": 1.0 if on_front else 0.45,
         "mode": "markers+text" if on_front else "markers",
-        "text": [str(p.trial) for p in points] if on_front else None,
+        "text": [p.tag for p in points] if on_front else None,
         "textposition": "top center",
         "textfont": {"size": 12},
         "hovertext": [_hover(p) for p in points],

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from fastrcaps_dse.figures.labels import Box, Label, put_labels
 from fastrcaps_dse.figures.plots import COLORS, FRONT, axis_title, is_logarithmic
 from fastrcaps_dse.figures.sheet import EDGE, GAP, LETTERS, SAMPLE, Entry, Page, Printed, Sheet, laid_out, printed
+from fastrcaps_dse.figures.stops import runs_of, tag_of
 from fastrcaps_dse.figures.ticks import text_width
 from fastrcaps_dse.problem.objectives import Objective
 
@@ -32,6 +33,12 @@ class Mark(NamedTuple):
     errors: dict[str, float]  # standard errors; empty if none are known
     on_front: bool
     labeled: bool
+    stop_after: int | None = None  # epochs, in the anytime view
+
+    @property
+    def tag(self) -> str:
+        """What is written beside it."""
+        return tag_of(self.trial, self.stop_after)
 
 
 class Line(NamedTuple):
@@ -65,6 +72,8 @@ def printed_scatter(
     entries = [Entry(f"Pareto front of {', '.join(o.name for o in objectives)} ({members})", None, _marker(True))]
     if members < len(marks):
         entries.append(Entry(f"dominated ({len(marks) - members})", None, _marker(False)))
+    if runs_of(marks):
+        entries.append(Entry("epochs of a design", _run_line(), None))
     if len(objectives) > 2:
         entries.append(Entry(f"front of {pair[0].name} and {pair[1].name} alone", _step_line(), None))
     xs, ys = (_axis_values(marks, kind) for kind in kinds)
@@ -74,6 +83,9 @@ def printed_scatter(
     page.traces.append(
         {"x": [x for x, _ in steps], "y": [y for _, y in steps], "mode": "lines", "line": _step_line() | {"shape": "hv"}}
     )
+    for run in runs_of(marks):
+        x, y = ([kind.of(mark) for mark in run] for kind in kinds)
+        page.traces.append({"x": x, "y": y, "mode": "lines", "line": _run_line()})
     for on_front in (False, True):
         page.traces.append(_scatter_trace([mark for mark in marks if mark.on_front == on_front], kinds, on_front))
     wanted = [k for k, mark in enumerate(marks) if mark.labeled]
@@ -152,8 +164,14 @@ def _step_line() -> dict[str, Any]:
     return {"color": "#444", "width": 0.9, "dash": "3px,2px"}
 
 
+def _run_line() -> dict[str, Any]:
+    return {"color": "#BBB", "width": 0.7, "dash": "solid"}
+
+
 def _scatter_trace(marks: Sequence[Mark], kinds: Sequence[Coordinate], on_front: bool) -> dict[str, Any]:
     trace: dict[str, Any] = {"mode": "markers", "marker": _marker(on_front), "cliponaxis": False}
+    if not on_front and any(mark.stop_after is not None for mark in marks):  # many, with lines through them
+        trace["marker"] = trace["marker"] | {"size": 3}
     for letter, kind in zip("xy", kinds, strict=True):
         trace[letter] = [kind.of(mark) for mark in marks]
         ends = [kind.ends(mark) for mark in marks]
@@ -180,13 +198,13 @@ def _label(
         if right or up:
             lines += [(page.at(x - left, y), page.at(x + right, y)), (page.at(x, y - down), page.at(x, y + up))]
     at = [page.at(*(kind.of(mark) for kind in kinds)) for mark in marks]
-    sizes = [(text_width(str(mark.trial), LETTERS), 0.95 * LETTERS) for mark in marks]
+    sizes = [(text_width(mark.tag, LETTERS), 0.95 * LETTERS) for mark in marks]
     p = page.plot
     placed = put_labels(at, sizes, wanted, Box(p.left + 1, p.bottom + 1, p.right - 1, p.top - 1), 4.2, lines)
     for label in placed:
         if label.leader:
             page.line(at[label.mark], _edge(label, at[label.mark]))
-        page.text(str(marks[label.mark].trial), label.x, label.y)
+        page.text(marks[label.mark].tag, label.x, label.y)
     return placed
 
 

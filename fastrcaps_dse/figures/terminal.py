@@ -139,12 +139,12 @@ def _labels(axis: Axis, most: int) -> dict[int, str]:
 def _canvas(x_axis: Axis, y_axis: Axis, points: Sequence[ParetoPoint], signs: Signs) -> Iterator[list[Span]]:
     """The cells between the axes, the top line first."""
     marks: dict[tuple[int, int], tuple[str, Kind]] = {}
-    members: dict[tuple[int, int], list[int]] = defaultdict(list)
+    members: dict[tuple[int, int], set[int]] = defaultdict(set)
     for point in points:
         row = y_axis.cells - 1 - y_axis.cell(point.values[y_axis.objective.name])
         cell = (row, x_axis.cell(point.values[x_axis.objective.name]))
         if point.on_front:
-            members[cell].append(point.trial)
+            members[cell].add(point.trial)
             marks[cell] = (signs.front, "front")
         else:
             marks.setdefault(cell, (signs.dominated, "dominated"))

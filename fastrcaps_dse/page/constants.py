@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastrcaps_dse.analysis.picks import SUPERLATIVES
-from fastrcaps_dse.analysis.uncertainty import SURE
+from fastrcaps_dse.analysis.picks import ANYTIME_SUPERLATIVES, SUPERLATIVES
+from fastrcaps_dse.analysis.uncertainty import OUT, SURE
 from fastrcaps_dse.problem.quantities import ESTIMATED, EXAMPLES, FACTORS, NEVER, UNITS
 
 BEAT_SECONDS = 5.0  # between two signs of life to a page
@@ -16,7 +16,9 @@ def constants() -> dict[str, Any]:
     """The constants by the name that the scripts use."""
     return {
         "SURE": SURE,
+        "OUT": OUT,
         "SUPERLATIVES": SUPERLATIVES,
+        "ANYTIME_SUPERLATIVES": ANYTIME_SUPERLATIVES,
         "NEVER": NEVER,
         "ESTIMATED": ESTIMATED,
         "FACTORS": FACTORS,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fastrcaps_dse.analysis.annealing import annealing_note
+from fastrcaps_dse.analysis.anytime import Epochs, anytime_trials, is_anytime
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
+from fastrcaps_dse.analysis.picks import counted_designs
 from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
+from fastrcaps_dse.analysis.views import sees_anytime
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.page.panels import facts_of
+from fastrcaps_dse.page.points import points_by_trial
 from fastrcaps_dse.page.workers import workers_content
-from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, with_basic
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, titled, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.store import Key, Note, StudyRow, TrialRow, Worker, without_password
@@ -24,9 +29,10 @@ PROTOCOLS = {
     "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
     "all-images": "All training images train. Accuracy is the test accuracy after the last epoch, which no accuracy selects.",
 }
+EVERY_EPOCH = "Each epoch of a run is a design that you can have: stop there, with the highest accuracy and the seconds so far."
 CLOCKS = {
-    "steps": "Time is counted up to the end of the most accurate epoch: the number of steps times the seconds of a step measured alone.",
-    "measured": "Time is counted up to the end of the most accurate epoch, by the clock, without evaluation.",
+    "steps": "Time is counted up to the end of {epoch}: the number of steps times the seconds of a step measured alone.",
+    "measured": "Time is counted up to the end of {epoch}, by the clock, without evaluation.",
 }
 
 
@@ -43,35 +49,50 @@ def hypervolume_info(
 ) -> HypervolumeInfo:
     """The hypervolume after each measured trial, in the order in which the trials ended.
 
+    In the anytime view a trial counts with all its points at once, and a trial that is not finished comes last.
+
     Each objective is scaled to the range that the study measured, training time by its logarithm. The reference point lies at 1.1 times
     this range from the best value. `seconds` maps trials to seconds of training.
     """
     done = [trial for trial in trials if trial.measurement is not None]
-    done.sort(key=lambda trial: (max((run.ended or 0.0) for run in trial.runs), trial.trial))
+    done.sort(key=lambda trial: (max((run.ended or _unfinished(trial)) for run in trial.runs), trial.trial))
     if not done:
         return HypervolumeInfo(trials=(), seconds=(), shares=())
+    by_logarithm = [_is_logarithmic(o) for o in objectives]
     costs = []
     for trial in done:
-        values = values_of(trial) or {}
-        cost = costs_of(objectives, values)
-        costs.append([math.log(max(c, 1e-9)) if _is_logarithmic(o) else c for c, o in zip(cost, objectives, strict=True)])
+        cost = costs_of(objectives, values_of(trial) or {})
+        costs.append([math.log(max(c, 1e-9)) if is_log else c for c, is_log in zip(cost, by_logarithm, strict=True)])
     low, high = ([f(column) for column in zip(*costs, strict=True)] for f in (min, max))
     scaled = [[(c - a) / ((b - a) or 1.0) for c, a, b in zip(cost, low, high, strict=True)] for cost in costs]
     reference = [1.1] * len(objectives)
     front: list[list[float]] = []
-    volume, spent, volumes, times = 0.0, 0.0, [], []
+    spent = 0.0
+    volumes: list[float] = []
+    times: list[float] = []
+    numbers = list(dict.fromkeys(trial.trial for trial in done))
+    of_trial: dict[int, list[list[float]]] = {number: [] for number in numbers}
     for trial, point in zip(done, scaled, strict=True):
-        if not any(all(m <= c for m, c in zip(member, point, strict=True)) for member in front):
-            front = [m for m in front if not all(c <= a for c, a in zip(point, m, strict=True))] + [point]
-            volume = hypervolume(front, reference)
-        spent += seconds.get(trial.trial, 0.0)
-        volumes.append(volume)
+        of_trial[trial.trial].append(point)
+    for number in numbers:
+        grown = False
+        for point in of_trial[number]:
+            if not any(all(m <= c for m, c in zip(member, point, strict=True)) for member in front):
+                front = [m for m in front if not all(c <= a for c, a in zip(point, m, strict=True))] + [point]
+                grown = True
+        spent += seconds.get(number, 0.0)
+        volumes.append(hypervolume(front, reference) if grown else volumes[-1])
         times.append(round(spent, 3))
     return HypervolumeInfo(
-        trials=tuple(trial.trial for trial in done),
+        trials=tuple(numbers),
         seconds=tuple(times),
         shares=tuple(round(v / (volumes[-1] or 1.0), 5) for v in volumes),
     )
+
+
+def _unfinished(trial: TrialRow) -> float:
+    """When a run without an end counts as ended, in s since 1970."""
+    return 0.0 if trial.stop_after is None else math.inf
 
 
 def _is_logarithmic(objective: Objective) -> bool:
@@ -88,37 +109,34 @@ def study_content(
     storage: str | None = None,
     notes: Mapping[int, Note] | None = None,
     workers: Sequence[Worker] = (),
+    epochs: Epochs | None = None,
+    anytime: bool | None = None,
 ) -> dict[str, Any]:
     """What the page shows of a study, without the curves.
 
     `seconds` maps trials to seconds of training. `storage` is the database as the user wrote it; it becomes part of the command to copy.
-    `notes` maps trials to what people wrote about them. `workers` are those of the study now.
+    `notes` maps trials to what people wrote about them. `workers` are those of the study now. `epochs` are those of all runs: with them,
+    the page can show the anytime view. `anytime` is the view to start with, by default the one that the study was started with.
     """
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
     errors = _errors(trials, objectives, standings)
-    protocol, note = study.identity["protocol"], chance_note(study, trials)
-    columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
-    return {
+    content: dict[str, Any] = {
         "study": {
             "name": study.name,
-            "summary": _summary(study, trials, members),
-            "notes": [
-                *(line for line in (note, estimated_note(study, trials)) if line),
-                PROTOCOLS[protocol],
-                CLOCKS[study.identity.get("time", "steps")],
-            ],
+            "summary": _summary(study, trials, f"{len(members)} on the front"),
+            "notes": _notes(study, trials, "the most accurate epoch"),
             "objectives": [o.name for o in objectives],
             "command": _command(study, objectives, storage),
             "export": _export_command(study, storage),
             "facts": facts_of(study, trials),
             "workers": workers_content(workers),
+            "anytime": is_anytime(study),
+            "starts_anytime": sees_anytime(study, anytime),
+            "has_epochs": study.identity["epochs"] > 1 or sees_anytime(study, anytime),
         },
-        "columns": [
-            {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
-            for o in columns
-        ],
+        "columns": _columns_content(objectives, measured),
         "designs": [
             _design(trial, trial.trial in members, standings.get(trial.key), errors.get(trial.key, {}))
             | _note((notes or {}).get(trial.trial))
@@ -126,6 +144,54 @@ def study_content(
         ],
         "hypervolume": hypervolume_info(trials, objectives, seconds)._asdict(),
     }
+    if epochs is not None and content["study"]["has_epochs"]:
+        _add_points(content, study, trials, objectives, seconds, epochs)
+    return content
+
+
+def _add_points(
+    content: dict[str, Any],
+    study: StudyRow,
+    trials: Sequence[TrialRow],
+    objectives: Sequence[Objective],
+    seconds: Mapping[int, float],
+    epochs: Epochs,
+) -> None:
+    """Put what the anytime view shows into the content of a page."""
+    points = anytime_trials(trials, epochs, study)
+    members = {point.key for point in front_of(points, objectives)}
+    measured = [values_of(point) or {} for point in points if point.measurement is not None]
+    packed, errors = points_by_trial(study, points, objectives, members, standings_of(points, objectives))
+    for design in content["designs"]:
+        if design["trial"] in packed:
+            design["points"] = packed[design["trial"]]
+    early = annealing_note([point for point in points if point.key in members], study)
+    designs = counted(len({trial for trial, _ in members}), "design")
+    content["anytime"] = {
+        "summary": _summary(study, trials, f"{counted_designs(len(members), True)} on the front, of {designs}"),
+        "notes": [EVERY_EPOCH, *([f"On the front, {early}."] if early else []), *_notes(study, points, "the epoch")],
+        "columns": _columns_content(objectives, measured, anytime=True),
+        "epochs": study.identity["epochs"],
+        "errors": errors,
+        "hypervolume": hypervolume_info(points, objectives, seconds)._asdict(),
+    }
+
+
+def _notes(study: StudyRow, rows: Sequence[TrialRow], epoch: str) -> list[str]:
+    """What to know about the numbers of a view. `epoch` is the one up to which its time is counted, in words."""
+    lines = (chance_note(study, rows), estimated_note(study, rows), PROTOCOLS[study.identity["protocol"]])
+    return [*(line for line in lines if line), CLOCKS[study.identity.get("time", "steps")].format(epoch=epoch)]
+
+
+def _columns_content(
+    objectives: Sequence[Objective], measured: Sequence[Mapping[str, float]], *, anytime: bool = False
+) -> list[dict[str, Any]]:
+    """The columns of a view, whose measured designs have these values."""
+    columns = [o for o in _columns(objectives) if all(o.name in values for values in measured)]
+    return [
+        {"name": o.name, "title": o.title, "unit": o.unit, "direction": o.direction, "log": _is_logarithmic(o)}
+        for o in titled(columns, anytime)
+    ]
 
 
 def _command(study: StudyRow, objectives: Sequence[Objective], storage: str | None) -> str:
@@ -148,14 +214,15 @@ def _columns(objectives: Sequence[Objective]) -> list[Objective]:
     return [*named, *(o for o in OBJECTIVES.values() if o not in named and not needs_asking(o.name))]
 
 
-def _summary(study: StudyRow, trials: Sequence[TrialRow], members: Iterable[int]) -> str:
+def _summary(study: StudyRow, trials: Sequence[TrialRow], front: str) -> str:
     states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "interrupted", "failed")}
+    words = {"interrupted": "paused"} if is_anytime(study) else {}
     parts = [
         f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {counted(study.identity['epochs'], 'epoch')}",
         counted(study.identity["seeds"], "seed"),
         f"{states['done']} of {counted(len(trials), 'design')} measured",
-        *(f"{states[state]} {state}" for state in ("running", "interrupted", "failed") if states[state]),
-        f"{len(list(members))} on the front",
+        *(f"{states[state]} {words.get(state, state)}" for state in ("running", "interrupted", "failed") if states[state]),
+        front,
     ]
     return ", ".join(parts)
 

@@ -20,6 +20,7 @@ SCRIPTS = (
     "pick.js",
     "helpers.js",
     "theme.js",
+    "points.js",
     "study.js",
     "address.js",
     "axis.js",

@@ -50,12 +50,14 @@ def serve(
     say: Callable[[str], None],
     offers_all: bool = False,
     notes: Store | None = None,
+    anytime: bool | None = None,
 ) -> None:
     """Serve the page until interrupted.
 
     `port` 0 takes a free port. `expose` is the address of this machine by which other machines reach the page; without it, only this
     machine does. `storage` is the database as the user wrote it. `say` prints a line to the user. With `offers_all` the page
-    offers all studies of the storage. `notes` is the storage to write notes into. Raises InputError if `expose` names no
+    offers all studies of the storage. `notes` is the storage to write notes into. `anytime` is the view that it opens with, by default
+    the one that a study was started with. Raises InputError if `expose` names no
     single address of this machine, MachineError if the port cannot be opened.
     """
     bound = _bind(check_address(expose) if expose is not None else LOOPBACK, port)
@@ -64,7 +66,7 @@ def serve(
     names = [expose] if expose else [LOOPBACK, "localhost"]
     hosts = [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names]
     address = f"http://{hosts[0]}/" + (f"?token={token}" if token else "")
-    watched = Watched(source=Source(store=store, study=study, objectives=objectives, storage=storage))
+    watched = Watched(source=Source(store=store, study=study, objectives=objectives, storage=storage, anytime=anytime))
     news = News()
     app = make_app(
         Library(first=watched, offers_all=offers_all),

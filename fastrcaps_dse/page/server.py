@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -27,6 +28,7 @@ from fastrcaps_dse.page.panels import PANELS
 from fastrcaps_dse.page.watch import Watched
 
 LOOK_SECONDS = 0.5  # between two looks at the database
+REST = 4.0  # the least rest after a look, in times of what it took: the study may be trained beside it
 MAX_CURVES = 50  # designs whose curves one request may ask for
 
 POLICY = (
@@ -138,10 +140,11 @@ class News:
 
 async def _watch(library: Library, news: News) -> None:
     while True:
+        begun = time.monotonic()
         for watched in library:
             if await run_in_threadpool(watched.look):
                 news.wake()
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(max(LOOK_SECONDS, REST * (time.monotonic() - begun)))
 
 
 def _routes(library: Library, news: News, token: str | None, *, writes: bool) -> list[Route]:
@@ -169,6 +172,8 @@ def _routes(library: Library, news: News, token: str | None, *, writes: bool) ->
         watched = await of(request)
         if not watched.revision:
             return PlainTextResponse(watched.error or "not ready", 503)
+        if request.query_params.get("epochs") == "1":
+            await run_in_threadpool(watched.include_epochs)
         return _json(watched.since(_number(request.query_params.get("since", "0"))))
 
     async def curves(request: Request) -> Response:

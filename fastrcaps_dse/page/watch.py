@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastrcaps_dse.analysis.views import sees_anytime
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.page.content import study_content
 from fastrcaps_dse.page.curves import curves_content
@@ -27,18 +28,30 @@ class Source:
     study: StudyRow
     objectives: Sequence[Objective]
     storage: str | None = None  # the database as the user wrote it
+    anytime: bool | None = None  # the view to start with; None for the one that the study was started with
 
     def pulse(self) -> tuple[Any, ...]:
         """A few numbers that change whenever the study does: quick to read."""
         return self.store.pulse(self.study.study_id)
 
-    def content(self) -> dict[str, Any]:
-        """What the page shows of the study, without the curves."""
+    def content(self, *, epochs: bool = False) -> dict[str, Any]:
+        """What the page shows of the study, without the curves; with the epochs of all runs if these are asked for or shown first."""
         seconds = self.store.train_seconds(self.study.study_id)
         notes = notes_of(self.store, self.study.study_id)
         workers = workers_of(self.store, [self.study])
         trials = self.store.trials(self.study)
-        return study_content(self.study, trials, self.objectives, seconds, storage=self.storage, notes=notes, workers=workers)
+        is_asked = epochs or sees_anytime(self.study, self.anytime)
+        return study_content(
+            self.study,
+            trials,
+            self.objectives,
+            seconds,
+            storage=self.storage,
+            notes=notes,
+            workers=workers,
+            epochs=self.store.epochs_of(self.study.study_id) if is_asked else None,
+            anytime=self.anytime,
+        )
 
     def panel(self, name: str) -> dict[str, Any]:
         """What a panel shows that is worked out when it is opened. Raises KeyError for one that there is not."""
@@ -78,6 +91,7 @@ class Watched:
     error: str | None = None  # why the study cannot be read now
     lock: threading.Lock = field(default_factory=threading.Lock)
     pulse: tuple[Any, ...] = ()
+    epochs: bool = False  # whether a page has asked for the epochs of all runs
     summary: dict[str, Any] = field(default_factory=dict)  # the content without the designs
     designs: dict[int, tuple[int, dict[str, Any]]] = field(
         default_factory=dict
@@ -88,12 +102,19 @@ class Watched:
         with self.lock:  # a request and the watch may look at once
             return self._look()
 
+    def include_epochs(self) -> None:
+        """Read the epochs of all runs, too, from now on."""
+        with self.lock:
+            if not self.epochs:
+                self.epochs, self.pulse = True, ()
+                self._look()
+
     def _look(self) -> bool:
         try:
             pulse = self.source.pulse()
             if pulse == self.pulse and self.error is None:
                 return False
-            content = self.source.content()
+            content = self.source.content(epochs=self.epochs)
         except UserError as error:
             changed, self.error = self.error != error.message, error.message
             return changed

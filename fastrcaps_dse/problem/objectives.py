@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastrcaps_dse.errors import InputError, nearest
@@ -61,6 +61,15 @@ def needs_asking(name: str) -> bool:
 def with_basic(objectives: Sequence[Objective] = ()) -> list[Objective]:
     """What is shown of every design: the basic objectives, then those of the study."""
     return [*(OBJECTIVES[name] for name in BASIC), *(o for o in objectives if o.name not in BASIC)]
+
+
+ANYTIME_TITLES = {"time": "training time", "epochs": "epochs"}
+"""What objectives are called in the anytime view, in which a run may end before its maximum accuracy."""
+
+
+def titled(objectives: Iterable[Objective], anytime: bool) -> list[Objective]:
+    """The objectives with their titles in a view."""
+    return [replace(o, title=ANYTIME_TITLES.get(o.name, o.title)) if anytime else o for o in objectives]
 
 
 def time_to(accuracy: float, accuracies: Sequence[float], seconds: Sequence[float]) -> float:

@@ -143,6 +143,7 @@ def _plan(study: _Study, costs: Costs, order: Sequence[DesignPoint], *, max_seed
     designs, fewer, more = _counts(spec, planned, costs.alone)
     start = start_up * (2 if workers > 1 else 1)  # the workers' own libraries are loaded after those of this process
     few, expected, many = (_seconds_of(spec, planned, count) for count in (fewer, designs, more))
+    shortest = [seconds / spec.epochs for seconds in few[0]] if spec.sampler == "freeze-thaw" else few[0]
     trained = planned[: min(designs, len(spec.first_designs))]
     measuring = _measuring(study, costs, planned[:designs])
 
@@ -162,7 +163,7 @@ def _plan(study: _Study, costs: Costs, order: Sequence[DesignPoint], *, max_seed
         start_up=start,
         measuring=measuring,
         seconds=clock(expected[1]),
-        low=clock(few[0]) / UNSURE,
+        low=clock(shortest) / UNSURE,
         high=clock(many[2]) * UNSURE + racing,
         pruned=spec.pruning != "off",
         further_seeds=further,

@@ -108,4 +108,5 @@ def expected_gains(lowest: Floats, within: Counts, done: Counts, until: Counts, 
     rows, columns = np.nonzero(reached > done[:, None])
     index = reached[rows, columns] - 1
     improved = expected_improvement(lowest[columns], mean[rows, index], deviation[rows, index])
-    return np.bincount(rows, weights=improved, minlength=len(done)) / max(1, within.shape[1])
+    gains: Floats = np.bincount(rows, weights=improved, minlength=len(done)) / max(1, within.shape[1])
+    return gains

@@ -23,7 +23,7 @@ from fastrcaps_dse.search.protocols import Forecaster, Planner, Step
 from fastrcaps_dse.search.step_choice import Option, least_alike, most_promising
 
 CANDIDATES = 128  # new designs that are looked at, at most
-NEGLIGIBLE = 5e-3  # of the hypervolume: a run that promises less is not worth its training
+NEGLIGIBLE = 2e-3  # of the hypervolume: a run that promises less is not worth its training
 
 
 def make_planner(spec: StudySpec, forecast: Forecaster) -> Planner | None:
@@ -74,16 +74,16 @@ class FreezeThaw:
             if trial.number in history.ended:
                 state = "ended"
             curve = history.curves.get(trial.number, ())
-            known = self.begun.get(trial.number) or self._option(trial.point, trial.number)
-            if known is None:
+            option = self.begun.get(trial.number) or self._option(trial.point, trial.number)
+            if option is None:
                 continue
-            if known.done != len(curve):
-                known = replace(known, errors=np.log(100.0 - np.array(curve) + FLOOR))
-            if known.state != state:
-                known = replace(known, state=state)
-            found.append(known)
+            if option.done != len(curve):
+                option = replace(option, errors=np.log(100.0 - np.array(curve) + FLOOR))
+            if option.state != state:
+                option = replace(option, state=state)
+            found.append(option)
             if curve:  # from then on, its steps are measured
-                self.begun[trial.number] = known
+                self.begun[trial.number] = option
         return found
 
     def _option(self, point: DesignPoint, trial: int | None = None) -> Option | None:

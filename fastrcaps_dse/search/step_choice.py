@@ -19,7 +19,7 @@ from fastrcaps_dse.search.protocols import Step
 
 FITTED = 256  # epochs that the surrogate knows, at most
 CELLS = 1024  # of the integral over the certain costs
-COARSE = 128  # cells by which options are screened
+COARSE = 256  # cells by which options are screened
 SCREENED = 12  # options whose gain is computed by all cells
 AHEAD = (1, 2, 3, 5, 8, 13, 21, 34, 55)  # further epochs that are looked at, and all
 COARSE_AHEAD = (1, 3)  # those by which options are screened, and all
@@ -110,13 +110,13 @@ def most_promising(runs: Sequence[Option], new: Sequence[Option], least: float) 
     reference = float(errors.max() + 0.1 * (errors.max() - errors.min()) + 1e-3)
     cells = make_cells([option.costs for option in (*runs, *new)], CELLS)
     lowest = lowest_of([*observed, *assumed], cells, reference)
-    index, gain = _best(options, cells, lowest, mean[: len(options)], deviation[: len(options)])
-    if gain >= least * float((reference - lowest).mean()):
+    index, share = _best(options, cells, lowest, mean[: len(options)], deviation[: len(options)], reference)
+    if share >= least:
         return options[index]
     if not new:
         return None
     first = len(options) - len(new)
-    index, _ = _best(new, cells, lowest, mean[first : len(options)], deviation[first : len(options)])
+    index, _ = _best(new, cells, lowest, mean[first : len(options)], deviation[first : len(options)], reference)
     return new[index]
 
 
@@ -145,8 +145,8 @@ def expected_errors(fitted: Sequence[Option], options: Sequence[Option]) -> tupl
     designs = {id(option): (k, option) for k, option in enumerate({id(o): o for o in (*fitted, *options)}.values())}
     codes = encode([option.features for _, option in designs.values()])
     rows = [(run, epoch) for run in fitted for epoch in kept_epochs(run.done)]
-    known = _points([(designs[id(run)][0], epoch) for run, epoch in rows])
-    model = CurveModel(codes, known, [float(run.points[epoch - 1, -1]) for run, epoch in rows])
+    given = _points([(designs[id(run)][0], epoch) for run, epoch in rows])
+    model = CurveModel(codes, given, [float(run.points[epoch - 1, -1]) for run, epoch in rows])
     ahead = [horizons(option.done, option.epochs) for option in options]
     asked = [(designs[id(option)][0], epoch) for option, epochs in zip(options, ahead, strict=True) for epoch in epochs]
     means, deviations = model.predict(_points(asked))
@@ -179,16 +179,17 @@ def lowest_of(runs: Sequence[Option], cells: Cells, reference: float) -> Floats:
     return lowest_errors(cells.epochs_within([run.costs for run in on_front]), [run.errors for run in on_front], reference)
 
 
-def _best(options: Sequence[Option], cells: Cells, lowest: Floats, mean: Floats, deviation: Floats) -> tuple[int, float]:
-    """(the option with the highest gain for a second, the highest gain of any)."""
-    few = cells.coarse(COARSE)
-    within = few.epochs_within([option.costs for option in options])
-    coarse, _ = _rates(options, within, lowest[:COARSE], mean, deviation, COARSE_AHEAD)
+def _best(
+    options: Sequence[Option], cells: Cells, lowest: Floats, mean: Floats, deviation: Floats, reference: float
+) -> tuple[int, float]:
+    """(the option with the highest gain for a second, the highest gain of any as a share of the hypervolume)."""
+    within = cells.coarse(COARSE).epochs_within([option.costs for option in options])
+    coarse, gains = _rates(options, within, lowest[:COARSE], mean, deviation, COARSE_AHEAD)
     screened = np.sort(np.argsort(-coarse, kind="stable")[:SCREENED])
     chosen = [options[k] for k in screened]
     within = cells.epochs_within([option.costs for option in chosen])
-    rates, gains = _rates(chosen, within, lowest, mean[screened], deviation[screened], AHEAD)
-    return int(screened[int(np.argmax(rates))]), float(gains.max())
+    rates, _ = _rates(chosen, within, lowest, mean[screened], deviation[screened], AHEAD)
+    return int(screened[int(np.argmax(rates))]), float(gains.max() / (reference - lowest[:COARSE]).mean())
 
 
 def _rates(

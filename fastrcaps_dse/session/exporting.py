@@ -43,7 +43,7 @@ def load_picked(
         trial: a design by its number, instead of limits.
         max_params, max_time, min_acc: limits as `pick` has them, such as "7M", "10m", 99.2; `limits` has others, such as "macs<=200M".
         prefer: an objective, or "knee"; by default the first objective without a limit.
-        anytime: whether a design may be stopped after any of its epochs; by default as the study was started.
+        anytime: whether a design may stop after any of its epochs; by default as the study was started.
 
     The network takes float32 images [B, C, H, W] in [0, 1] and gives scores [B, J]. It has `classes` (the names of the classes),
     `preprocess` (pictures and arrays as it takes them) and `predict` (what it says of them). Raises InputError for a study, trial or
@@ -146,18 +146,14 @@ def weights_of(
 def trained_run(trial: TrialRow) -> RunRow:
     """The run of a measured design whose weights are kept. Raises InputError where none is."""
     if trial.measurement is None:
-        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", "choose a finished one; see `show`")
+        hint = "choose a finished one, or give --stop-after for what it has reached; see `show`"
+        raise InputError(f"trial {trial.trial} has no measurement: it is {trial.state}", hint)
     return kept_run(trial)
 
 
 def kept_run(trial: TrialRow) -> RunRow:
     """The run of a design whose weights are kept. Raises InputError where none is."""
     found = next((run for run in trial.runs if run.weights), None)
-    if found is None and trial.stop_after is not None:
-        raise InputError(
-            f"the weights of trial {trial.trial} after epoch {trial.stop_after} are not kept",
-            f"make them: fastrcaps-dse export {trial.trial} --stop-after {trial.stop_after} --out DIR",
-        )
     if found is None:
         raise InputError(
             f"the weights of trial {trial.trial} are not kept: only designs on the front of their study keep theirs",

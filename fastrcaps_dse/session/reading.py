@@ -17,7 +17,7 @@ from fastrcaps_dse.capsnet.network import CapsNet, LeNet5
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
-from fastrcaps_dse.session.exporting import kept_run, weights_path
+from fastrcaps_dse.session.exporting import weights_of
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import URL, Store, TrialRow
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def results(
-    study: OpenStudy | str | None = None, *, storage: URL | str | None = None, anytime: bool | None = None
-) -> Results:
+def results(study: OpenStudy | str | None = None, *, storage: URL | str | None = None, anytime: bool | None = None) -> Results:
     """What a study has found, as DataFrames: `.trials`, `.runs`, `.epochs`, `.front`.
 
     `study` is an open one, or a name in the storage; by default the newest there. `anytime` is the view: with True, every epoch of a run
@@ -77,12 +75,13 @@ def pick_design(
 def load_network(study: OpenStudy, trial: TrialRow | None) -> CapsNet | LeNet5:
     """The trained network of a design, ready to classify: `network.scores(images)`.
 
-    `images` are float32 [B, C, H, W] in [0, 1]; scores are [B, J], a row for each image. Raises InputError where its weights are not
-    kept, as only those of designs on the front are, and for no trial, as from a pick in an empty study.
+    `images` are float32 [B, C, H, W] in [0, 1]; scores are [B, J], a row for each image. Weights of a design that stops early are made
+    again, which takes its training, if they are not kept. Raises InputError where the weights of a whole run are not kept, as only those
+    of designs on the front are, and for no trial, as from a pick in an empty study.
     """
     if trial is None:
         raise InputError("there is no design to load", "explore the study first")
-    weights = weights_path(study.store, study.row, kept_run(trial))
+    weights = weights_of(study.store, study.row, trial)[1]
     return trainer.load_network(weights, trial.design, ImageShape(**study.row.image_shape))
 
 

@@ -4,7 +4,7 @@ const AXES = ['x', 'y', 'z'];
 function defaultsOf(study) {
   const others = study.columns.map((c) => c.name).filter((n) => !study.names.includes(n));
   const [y, x, z = ''] = [...study.names, ...others];
-  return { view: 'pairs', x, y, z, error: '', camera: '', prefer: '', filter: '', theme: '' };
+  return { epochs: '', view: 'pairs', x, y, z, error: '', camera: '', prefer: '', filter: '', theme: '' };
 }
 
 // Whole numbers as the address writes them, in short: `0-4,7`.
@@ -44,6 +44,8 @@ function readAddress(study) {
       if (study.column(value) || (key === 'z' && !value)) state[key] = value;
     } else if (key === 'view') {
       if (['pairs', 'one', '3d'].includes(value)) state.view = value;
+    } else if (key === 'epochs') {
+      if (['whole', 'every'].includes(value)) state.epochs = value;
     } else if (key === 'error') {
       if (['0', '1'].includes(value)) state.error = value;
     } else if (key === 'camera') {

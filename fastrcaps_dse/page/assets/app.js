@@ -6,6 +6,7 @@ const COMPARED_BY_DEFAULT = 5; // the same, if none is selected
 // The views to draw anew when a part of the state changes. The last two parts are derived from the others.
 const REDRAWN = {
   study: ['header', 'workers', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
+  epochs: ['header', 'axes', 'preference', 'limits', 'pick', 'parallel', 'table', 'menu', 'plots', 'panels'],
   theme: ['theme', 'parallel', 'plots'],
   view: ['axes', 'scatter'],
   error: ['scatter', 'curves'],
@@ -59,14 +60,25 @@ const VIEWS = {
 
 // What follows from the state: the answer to the pick, and the trials whose curves are drawn. A pick takes time, so the earlier
 // answer is kept while what it depends on stays.
-function derivedFrom({ study, limits, prefer, selected }, earlier) {
+function derivedFrom(state, earlier) {
+  const { limits, prefer, selected } = state;
+  const study = studyInView(state);
   const question = [study, limits, prefer];
   const isSame = question.every((part, k) => part === earlier?.question[k]);
   const answer = isSame ? earlier.answer : pickOf(study.measured, study.objectives, limitsOf(study, limits), prefer);
   const picked = answer.design ? [answer.design.trial] : [];
-  const front = study.measured.filter((d) => d.on_front).map((d) => d.trial);
+  const front = study.measured.filter((d) => d.on_front).map((d) => d.trial); // in the anytime view, some more than once
   const byDefault = [...new Set([...picked, ...front])].slice(0, COMPARED_BY_DEFAULT);
-  return { question, answer, compared: selected.length ? selected.slice(0, MAX_COMPARED) : byDefault };
+  return { study, question, answer, compared: selected.length ? selected.slice(0, MAX_COMPARED) : byDefault };
+}
+
+// The state without axes and limits that a view of the study does not have.
+function fittedTo(study, state) {
+  const has = (name) => Boolean(study.column(name));
+  const defaults = defaultsOf(study);
+  const axes = AXES.filter((axis) => state[axis] && !has(state[axis])).map((axis) => [axis, defaults[axis]]);
+  const kept = (object) => (Object.keys(object).every(has) ? object : Object.fromEntries(Object.entries(object).filter(([name]) => has(name))));
+  return { ...state, ...Object.fromEntries(axes), limits: kept(state.limits), invalid: kept(state.invalid) };
 }
 
 class App {
@@ -76,8 +88,9 @@ class App {
     this.scheduler = new Scheduler();
   }
 
+  // The study in the view of the moment.
   get study() {
-    return this.state.study;
+    return this.derived.study;
   }
 
   get answer() {
@@ -89,7 +102,7 @@ class App {
     this.state = Object.freeze({
       ...readAddress(study),
       study,
-      hover: null, // a trial
+      hover: null, // the key of a design
       rows: PAGE_ROWS, // that the table shows at most
       dragging: false, // whether a range is being dragged; the address waits for the end
     });
@@ -107,7 +120,7 @@ class App {
     this.panels = [new Importance(this), this.views.compare, new Timeline(this), new Slices(this), new Distributions(this)];
     this.redraw(Object.keys(REDRAWN));
     window.ready = performance.now();
-    window.addEventListener('hashchange', () => this.update(readAddress(this.study)));
+    window.addEventListener('hashchange', () => this.update(readAddress(this.state.study)));
     this.source.follow(this);
     this.studies = new Studies(this);
   }
@@ -118,11 +131,13 @@ class App {
     const changed = Object.keys(patch).filter((key) => patch[key] !== this.state[key]);
     if (!changed.length) return;
     const earlier = this.derived;
-    this.state = Object.freeze({ ...this.state, ...patch });
+    const state = { ...this.state, ...patch };
+    this.state = Object.freeze(patch.study || 'epochs' in patch ? fittedTo(studyInView(state), state) : state);
     this.derived = derivedFrom(this.state, earlier);
     if (this.answer.design !== earlier.answer.design) changed.push('picked');
     if (this.derived.compared.join() !== earlier.compared.join()) changed.push('compared');
     this.redraw(changed);
+    if (wantsEveryEpoch(this.state) && !this.state.study.anytime) this.source.askForEpochs(this.state.study);
   }
 
   redraw(changed) {
@@ -132,7 +147,7 @@ class App {
       if (soon) this.scheduler.later(name, SCENE_MILLISECONDS, () => draw(this));
       else draw(this);
     }
-    if (!this.state.dragging) writeAddress(this.study, this.state);
+    if (!this.state.dragging) writeAddress(this.state.study, this.state);
   }
 
   async drawPlots() {
@@ -175,12 +190,12 @@ class App {
   }
 
   // Select a design, or deselect it. The table scrolls to one that is selected elsewhere.
-  toggle(trial, isFromTable = false) {
+  toggle(trial, isFromTable = false, key = this.study.keyAt(trial)) {
     if (trial === undefined || trial === null) return;
     const { selected } = this.state;
     const isSelected = selected.includes(trial);
     this.update({ selected: isSelected ? selected.filter((t) => t !== trial) : [...selected, trial] });
-    if (!isSelected && !isFromTable) this.views.table.reveal(trial);
+    if (!isSelected && !isFromTable) this.views.table.reveal(key);
   }
 
   // Set the limit of an objective to a text, or lift it. A text that is no limit is told, and no limit is in force then.

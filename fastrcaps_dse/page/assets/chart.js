@@ -15,7 +15,8 @@ function cutAt(points, place) {
 
 // What a chart shows: `{ x, y, series, none }`. `x` and `y` are axes, `none` what is said if there are no series. Each of the series has
 // `points` of two values, `color`, `name`, `trial`, and `say(k)`, the lines beside the pointer; it may have a `dash`, a `band` of lowest and
-// highest values, `isStep`, `until` (the x from which it is only planned), and `hasMarks`.
+// highest values, `isStep`, `until` (the x from which it is only planned), `hasMarks`, `hasEpochs` (x counts them), and `members`, points
+// of the front.
 class ChartPicture {
   constructor(spec, { id, ...size }) {
     Object.assign(this, { spec, id });
@@ -47,6 +48,10 @@ class ChartPicture {
     }
     if (hasMarks && points.length <= SHOWN_MARKS) {
       nodes.push(svg('path', { class: 'points', d: points.map(([x, y]) => outline('circle', 2.5, x, y)).join(''), fill: color }));
+    }
+    if (series.members?.length) {
+      const marks = this.pointsOf({ points: series.members }).map(([x, y]) => outline('diamond', 5.5, x, y)).join('');
+      nodes.push(svg('path', { class: 'members', d: marks, fill: color, stroke: css('panel'), 'stroke-width': 1 }));
     }
     return nodes;
   }
@@ -89,12 +94,17 @@ class Chart {
       for (const [name, value] of [['cx', near.x], ['cy', near.y], ['stroke', near.series.color]]) this.spot.setAttribute(name, value);
     } else tip.hide();
     this.spot.setAttribute('visibility', near ? 'visible' : 'hidden');
-    this.app.update({ hover: near?.series.trial ?? near?.series.trials?.[near.k] ?? null });
+    this.app.update({ hover: near ? this.app.study.keyAt(...this.trialAt(near)) ?? null : null });
+  }
+
+  // The trial of a place, and the epoch.
+  trialAt({ series, k }) {
+    return [series.trial ?? series.trials?.[k], series.hasEpochs ? series.points[k][0] : undefined];
   }
 
   click(place) {
     const near = this.picture && nearestOf(this.picture.places, place, 2 * NEAR);
-    this.app.toggle(near?.series.trial ?? near?.series.trials?.[near.k]);
+    if (near) this.app.toggle(this.trialAt(near)[0], false, this.app.study.keyAt(...this.trialAt(near)));
   }
 
   // The range of x is that of all charts that share it.

@@ -69,7 +69,16 @@ class Panel {
   }
 
   draw() {
-    if (this.node.open) this.show();
+    if (!this.node.open) return;
+    this.sayWhole();
+    this.show();
+  }
+
+  // In the anytime view, say that this panel is of whole runs all the same.
+  sayWhole() {
+    this.whole ??= element('p', { className: 'hint', textContent: 'Of whole runs in either view.', hidden: true });
+    if (!this.whole.isConnected) this.body.before(this.whole);
+    this.whole.hidden = !this.app.study.isEveryEpoch;
   }
 
   // The width that a chart may have, in px.
@@ -82,9 +91,9 @@ class Panel {
   // The menu of objectives of this panel, with what is chosen in it.
   objective(id) {
     const menu = $(id);
-    const columns = this.app.study.columns;
+    const { columns } = this.app.study.whole;
     fill(menu, columns.map((c) => [c.name, c.title]), columns.some((c) => c.name === menu.value) ? menu.value : columns[0].name);
-    return this.app.study.column(menu.value);
+    return this.app.study.whole.column(menu.value);
   }
 
   say(text) {

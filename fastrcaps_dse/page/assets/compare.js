@@ -67,13 +67,13 @@ class Compare extends Panel {
 
   // The two objectives, of those that both studies measured.
   columns() {
-    const shared = this.app.study.columns.filter((c) => this.other.column(c.name));
+    const shared = this.app.study.whole.columns.filter((c) => this.other.column(c.name));
     const ids = ['compare-x', 'compare-y'];
     ids.forEach((id, k) => {
       const { value } = $(id);
       fill($(id), shared.map((c) => [c.name, c.title]), shared.some((c) => c.name === value) ? value : shared[Math.min(k, shared.length - 1)]?.name);
     });
-    return ids.map((id) => this.app.study.column($(id).value));
+    return ids.map((id) => this.app.study.whole.column($(id).value));
   }
 
   show() {
@@ -82,7 +82,7 @@ class Compare extends Panel {
       return;
     }
     const columns = this.columns();
-    const groups = [this.app.study, this.other].map((study) => study.measured.filter((d) => columns.every((c) => c && c.name in d.values)));
+    const groups = [this.app.study.whole, this.other].map((study) => study.measured.filter((d) => columns.every((c) => c && c.name in d.values)));
     if (groups.some((designs) => !designs.length)) {
       this.say('One of the studies has no measured design yet.');
       return;
@@ -127,7 +127,7 @@ class Compare extends Panel {
         const [cx, cy] = at(d);
         const isMember = members.has(d);
         const mark = svg('circle', { cx, cy, r: isMember ? 4.5 : 2.5, class: `front-mark key-${k}${isMember ? ' member' : ''}` });
-        plot.append(titled(mark, `${[this.app.study, this.other][k].name}, trial ${d.trial}: ${d.label}: ${columns.map((c) => valueText(d, c.name)).join(', ')}`));
+        plot.append(titled(mark, `${[this.app.study.whole, this.other][k].name}, trial ${d.trial}: ${d.label}: ${columns.map((c) => valueText(d, c.name)).join(', ')}`));
       }
     });
     return node;

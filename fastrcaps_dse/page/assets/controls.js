@@ -38,6 +38,7 @@ class Controls {
     const on = (id, kind, act) => $(id).addEventListener(kind, act);
     on('prefer', 'change', (event) => app.update({ prefer: event.target.value }));
     for (const axis of ['x', 'y', 'z']) on(`axis-${axis}`, 'change', (event) => app.update({ [axis]: event.target.value }));
+    for (const button of document.querySelectorAll('#epochs input')) button.addEventListener('change', () => app.update({ epochs: button.value }));
     on('filter', 'input', (event) => app.update({ filter: event.target.value }));
     on('clear', 'click', () => app.update({ selected: [] }));
     on('unbrush', 'click', () => app.update({ ranges: {} }));
@@ -55,6 +56,10 @@ class Controls {
     const { name, summary, notes } = this.app.study;
     $('name').textContent = name;
     $('summary').textContent = summary;
+    $('epochs').hidden = !this.app.study.hasEpochs;
+    for (const button of document.querySelectorAll('#epochs input')) {
+      button.checked = (button.value === 'every') === wantsEveryEpoch(this.app.state);
+    }
     $('notes').replaceChildren(...notes.map((text) => element('p', { textContent: text })));
   }
 
@@ -84,7 +89,7 @@ class Controls {
   showLimits() {
     const { columns } = this.app.study;
     const place = $('limits');
-    const names = columns.map((c) => c.name).join();
+    const names = columns.map((c) => `${c.name} ${c.title}`).join();
     if (place.dataset.columns !== names) place.replaceChildren(...columns.map((c) => this.limitRow(c)));
     place.dataset.columns = names;
     for (const c of columns) this.showLimit(c);
@@ -130,7 +135,7 @@ class Controls {
   // The range of an objective, as a slider goes through it: of logarithms where its axis is logarithmic.
   rangeOf(c) {
     const values = this.app.study.measured.map((d) => d.values[c.name]);
-    const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    const [low, high] = values.length ? [lowest(values), highest(values)] : [0, 1];
     return c.log ? [Math.log(Math.max(low, 1e-9)), Math.log(Math.max(high, 1e-9))] : [low, high];
   }
 

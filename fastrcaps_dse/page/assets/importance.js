@@ -6,7 +6,7 @@ class Importance extends Panel {
   }
 
   async show() {
-    const { study } = this.app;
+    const study = this.app.study.whole;
     if (this.asked === study) return;
     this.asked = study;
     if (!this.body.childElementCount) this.say('Working it out ...');
@@ -26,7 +26,7 @@ class Importance extends Panel {
   }
 
   table(name, shares) {
-    const title = this.app.study.column(name)?.title ?? name;
+    const title = this.app.study.whole.column(name)?.title ?? name;
     const rows = shares.map(([dimension, share]) => {
       const bar = element('span', { className: 'bar' });
       bar.style.width = `${100 * share}%`;

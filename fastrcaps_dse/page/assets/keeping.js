@@ -28,19 +28,24 @@ class Keeping {
     return Object.keys(state.ranges).length || state.filter.trim() ? shown : [];
   }
 
+  // Their trials, each once.
+  trials() {
+    return [...new Set(this.targets().map((d) => d.trial))];
+  }
+
   apply(patchOf) {
-    const trials = this.targets().map((d) => d.trial);
+    const trials = this.trials();
     if (trials.length) this.app.update({ ...patchOf(trials), ranges: {}, selected: [], filter: '' });
   }
 
   draw() {
     const { study, state } = this.app;
-    const count = this.targets().length;
+    const count = this.trials().length;
     for (const [id, word] of [['keep', 'Keep'], ['exclude', 'Exclude']]) {
       $(id).disabled = !count;
       $(id).textContent = count ? `${word} ${counted(count, 'design')}` : word;
     }
-    const hidden = study.designs.filter((d) => !isKept(d, state)).length;
+    const hidden = study.whole.designs.filter((d) => !isKept(d, state)).length;
     $('restore').hidden = !state.only && !state.without.length;
     $('kept').textContent = hidden ? `${counted(hidden, 'design')} hidden` : '';
   }

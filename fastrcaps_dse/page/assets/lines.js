@@ -68,6 +68,7 @@ class Lines {
     if (this.compared().some(({ runs }) => runs.length > 1)) {
       items.push({ symbol: '▒', color: css('faint'), text: 'band: the range over the seeds', whole: '' });
     }
+    if (this.app.study.isEveryEpoch) items.push({ symbol: SYMBOLS.diamond, color: css('faint'), text: 'on the front if stopped there', whole: '' });
     return items;
   }
 
@@ -80,11 +81,18 @@ class Lines {
         return [whole, `epoch ${k + 1}: accuracy ${fixed(mean[k], 2)} % (error ${fixed(100 - mean[k], 2)} %)`, ...range];
       };
       const points = mean.map((value, k) => [k + 1, value]);
-      return { trial, color, dash, points, say, hasMarks: true, band: runs.length > 1 ? { low, high } : undefined };
+      const members = this.membersOf(trial);
+      return { trial, color, dash, points, members, say, hasMarks: true, hasEpochs: true, band: runs.length > 1 ? { low, high } : undefined };
     });
-    const values = series.flatMap(({ points, band }) => [...points.map(([, value]) => value), ...(band ? [...band.low, ...band.high] : [])]);
+    const values = series.flatMap(({ points, members, band }) => [...[...points, ...members].map(([, value]) => value), ...(band ? [...band.low, ...band.high] : [])]);
     const y = columnAxis({ name: 'acc', direction: 'maximize' }, values, isError);
     return { series, y, x: epochAxis(1, Math.max(2, ...series.map(({ points }) => points.length))) };
+  }
+
+  // Where a design is on the front of the anytime view: epoch and accuracy.
+  membersOf(trial) {
+    const { study } = this.app;
+    return study.isEveryEpoch ? study.of(trial).filter((d) => d.on_front).map((d) => [d.stop_after, d.values.acc]) : [];
   }
 
   isPlanned(designs) {
@@ -99,7 +107,7 @@ class Lines {
       const said = (value) => (isRate ? `learning rate ${rateText(value)}` : `batch size ${thousands(value)}`);
       const isTrained = (x) => x <= trained(runs);
       const say = (k) => [whole, `${epochText(xs[k])}: ${said(values[k])}${isTrained(xs[k]) ? '' : ' (planned, not trained)'}`];
-      return { trial, color, dash, points: xs.map((x, k) => [x, values[k]]), say, until: trained(runs) };
+      return { trial, color, dash, points: xs.map((x, k) => [x, values[k]]), say, until: trained(runs), hasEpochs: true };
     });
     const values = [...new Set(series.flatMap(({ points }) => points.map(([, value]) => value)))];
     const axis = isRate ? { title: 'learning rate' } : { title: 'batch', only: values };
@@ -116,6 +124,7 @@ class Lines {
     }] : []);
     const none = 'no design is measured yet';
     const [factor, unit] = secondsUnit(Math.max(...seconds, 0));
+    $('by-seconds-note').hidden = !this.app.study.isEveryEpoch;
     const ofSeconds = new Axis({ title: `training (${unit})`, map: (s) => s / factor }, [0, ...seconds]);
     this.charts['by-trials'].draw({ x: new Axis({ title: 'measured trials', isWhole: true }, counts), y, series: series(counts), none });
     this.charts['by-seconds'].draw({ x: ofSeconds, y, series: series(seconds), none });

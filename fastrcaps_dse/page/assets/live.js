@@ -23,7 +23,7 @@ class Live {
   async receive({ revision, error, server }) {
     this.lastSign = performance.now();
     this.say(error ? `stale: ${error}` : 'live', error ? 'stale' : 'live');
-    const { study } = this.app;
+    const { study } = this.app.state;
     const isNew = revision !== study.revision || server !== study.server;
     if (error || !isNew || this.fetching) return;
     this.fetching = true;

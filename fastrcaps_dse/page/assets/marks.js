@@ -42,10 +42,10 @@ function flatStyle(key, count = 1) {
 }
 
 // A mark as an SVG path at a place.
-function markNode(key, { x, y }, trial) {
+function markNode(key, { x, y }, trial, scale = 1) {
   const { radius, shape, isOpen, color, line } = flatStyle(key);
   const paint = isOpen ? { fill: 'none', stroke: color, 'stroke-width': line } : { fill: color, stroke: css('ground'), 'stroke-width': 1 };
-  return svg('path', { d: outline(shape, radius, x, y), class: 'single', 'data-mark': key, 'data-trial': trial, ...paint });
+  return svg('path', { d: outline(shape, key === 'selected' ? scale * radius : radius, x, y), class: 'single', 'data-mark': key, 'data-trial': trial, ...paint });
 }
 
 // One mark as a picture, to be stamped many times.
@@ -91,5 +91,5 @@ function tipLines(design, columns) {
   }
   if (design.time_estimated) lines.push(`${ESTIMATED} estimated time`);
   if (design.pruned_after) lines.push(`pruned after ${counted(design.pruned_after, 'epoch')}`);
-  return [design.label, `trial ${design.trial}${design.on_front ? ', on the Pareto front' : ''}`, ...lines];
+  return [design.name ?? design.label, ...(design.stop_after === undefined ? [] : [stoppedText(design.stop_after, design.epochs_in_all).slice(2)]), `trial ${design.trial}${design.on_front ? ', on the Pareto front' : ''}`, ...lines];
 }

@@ -20,7 +20,7 @@ class Notes {
   }
 
   open(button) {
-    const design = this.app.study.byTrial.get(this.app.views.table.trialOf({ target: button }));
+    const design = this.app.views.table.designOf({ target: button });
     Object.assign(this, { button, trial: design.trial });
     $('note-title').textContent = `Note on trial ${design.trial}`;
     $('note-text').value = design.note ?? '';

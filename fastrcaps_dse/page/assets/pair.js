@@ -43,6 +43,34 @@ class PairPicture {
     }).map((k) => designs[k]);
   }
 
+  // The designs of the anytime view as lines through their points, each as places in px.
+  runs(designs) {
+    if (!this.app.study.isEveryEpoch) return [];
+    const { frame: { axes } } = this;
+    const isShown = (d) => !this.scatter.outside.has(d);
+    const trials = designs ? [...new Set(designs.map((d) => d.trial))] : [...this.app.study.runs.keys()];
+    return trials.map((trial) => this.app.study.of(trial).filter(isShown).map((d) => [
+      this.frame.x(axes.x.at(d.values[this.names.x])), this.frame.y(axes.y.at(d.values[this.names.y])),
+    ])).filter((places) => places.length > 1);
+  }
+
+  // These lines as one SVG path, cut at the frame.
+  runNodes(designs, paint) {
+    const d = this.runs(designs).map(polyline).join('');
+    return d ? [svg('path', { d, class: 'runs', fill: 'none', 'stroke-width': 1, 'clip-path': `url(#${this.clipId()})`, ...paint })] : [];
+  }
+
+  clipId() {
+    return `clip-${this.names.x}-${this.names.y}`.replace(/[^\w-]/g, '_');
+  }
+
+  clipNode() {
+    const { left, top, right, bottom } = this.frame;
+    const clip = svg('clipPath', { id: this.clipId() });
+    clip.append(svg('rect', { x: left, y: top, width: right - left, height: bottom - top }));
+    return clip;
+  }
+
   // The front of the pair as a step line: what lies on its other side is dominated.
   stepNodes() {
     const { frame, names } = this;
@@ -50,11 +78,8 @@ class PairPicture {
     const places = this.frontOfPair().map((d) => [frame.x(axisX.at(d.values[names.x])), frame.y(axisY.at(d.values[names.y]))]);
     if (!places.length) return [];
     const steps = places.flatMap(([x, y], k) => (k ? [[x, places[k - 1][1]], [x, y]] : [[x, y]]));
-    const clip = svg('clipPath', { id: `clip-${names.x}-${names.y}`.replace(/[^\w-]/g, '_') });
-    const { left, top, right, bottom } = frame;
-    clip.append(svg('rect', { x: left, y: top, width: right - left, height: bottom - top }));
     const line = { d: polyline(steps), class: 'steps', fill: 'none', stroke: css('front'), 'stroke-width': 1.5, 'stroke-opacity': 0.8 };
-    return [clip, svg('path', { ...line, 'clip-path': `url(#${clip.id})` })];
+    return [svg('path', { ...line, 'clip-path': `url(#${this.clipId()})` })];
   }
 
   // Bars of one standard error on each side.
@@ -86,12 +111,16 @@ class PairPicture {
   }
 
   under() {
-    return [...this.frame.grid(), ...this.stepNodes(), ...this.barNodes()];
+    const count = this.app.study.runs?.size ?? 0;
+    const lines = this.runNodes(null, { stroke: css('rest'), 'stroke-opacity': Math.max(0.1, Math.min(0.5, 40 / (count || 1))) });
+    return [this.clipNode(), ...this.frame.grid(), ...lines, ...this.stepNodes(), ...this.barNodes()];
   }
 
   // The marks of single designs, of one kind.
   markNodes(key) {
-    return this.scatter.marked(key).filter((d) => this.places.has(d)).map((d) => markNode(key, this.places.get(d), d.trial));
+    const designs = this.scatter.marked(key);
+    const lines = this.runNodes(designs, { stroke: css(key === 'pick' ? 'pick' : 'ink'), 'stroke-width': 1.5 });
+    return [...lines, ...designs.filter((d) => this.places.has(d)).map((d) => markNode(key, this.places.get(d), d.trial, lines.length ? 0.7 : 1))];
   }
 
   // The numbers of the picked, the selected and the front's designs, as many as have room.
@@ -109,9 +138,9 @@ class PairPicture {
       const isPick = picked.includes(d);
       const look = isPick ? { radius: 8, weight: 700, color: css('pick') } : { radius: radius + 1, weight: 400, color: css('ink') };
       if (items.has(spot)) items.get(spot).more += 1;
-      else items.set(spot, Object.assign(look, place, { trial: d.trial, more: 0, isNeeded: isPick }));
+      else items.set(spot, Object.assign(look, place, { name: shortName(d), more: 0, isNeeded: isPick }));
     }
-    for (const item of items.values()) item.text = item.more ? `${item.trial} +${item.more}` : String(item.trial);
+    for (const item of items.values()) item.text = item.more ? `${item.name} +${item.more}` : item.name;
     return placedLabels([...items.values()], this.faintPlaces(), this.frame).flatMap((label) => labelNodes(label));
   }
 
@@ -146,7 +175,7 @@ class Pair {
     this.node = element('div', { className: 'pair' }, this.under, this.canvas, this.over, this.enlarge);
     followPlot(this.node, {
       hover: (place, event) => this.hover(place, event),
-      click: (place) => this.app.toggle(this.nearest(place)?.trial),
+      click: (place) => this.click(place),
       zoom: (from, to) => this.zoomTo(this.picture.frame.rangesOf(from, to)),
       reset: () => scatter.unzoom(),
     });
@@ -157,11 +186,16 @@ class Pair {
     return near?.isIn ? near.design : null;
   }
 
+  click(place) {
+    const design = this.nearest(place);
+    if (design) this.app.toggle(design.trial, false, design.key);
+  }
+
   hover(place, event) {
     const design = place && this.nearest(place);
     if (design) tip.show(tipLines(design, this.app.study.columns), event);
     else tip.hide();
-    this.app.update({ hover: design?.trial ?? null });
+    this.app.update({ hover: design?.key ?? null });
   }
 
   zoomTo(ranges) {

@@ -36,7 +36,7 @@ function dimensionAxis(name, designs) {
 function objectiveAxis(c, designs, count) {
   const [map, back] = c.log ? [(v) => Math.log10(Math.max(v, 1e-9)), (v) => Number((10 ** v).toPrecision(10))] : [(v) => v, (v) => v];
   const values = designs.map((d) => d.values[c.name]);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = [lowest(values), highest(values)];
   return {
     key: c.name, title: c.name, of: (d) => map(d.values[c.name]), low: map(low), high: map(high), isFlipped: c.direction === 'minimize',
     ticks: ticksOf(c, low, high, count).map(map), text: (v) => formatValue(c.name, back(v)), tick: (v) => valueTick(c.name, back(v)),
@@ -68,10 +68,11 @@ class Parallel {
     this.fields = new RangeFields(app, this);
     this.keeping = new Keeping(app);
     this.node.append(this.canvas, this.marks, this.svg);
-    this.svg.addEventListener('pointermove', (event) => app.update({ hover: this.nearest(event)?.trial ?? null }));
+    this.svg.addEventListener('pointermove', (event) => app.update({ hover: this.nearest(event)?.key ?? null }));
     this.svg.addEventListener('pointerleave', () => app.update({ hover: null }));
     this.svg.addEventListener('click', (event) => {
-      if (!event.target.matches('.grip, .handle')) app.toggle(this.nearest(event)?.trial);
+      const design = event.target.matches('.grip, .handle') ? null : this.nearest(event);
+      if (design) app.toggle(design.trial, false, design.key);
     });
     new ResizeObserver(() => this.draw()).observe(this.node);
   }
@@ -81,7 +82,8 @@ class Parallel {
     const designs = study.measured.filter((d) => isKept(d, state));
     const dimensions = study.dimensions.map((name) => dimensionAxis(name, designs));
     const count = (this.node.clientHeight - PAD.top - PAD.bottom) / TICK_ROOM;
-    this.axes = designs.length ? [...dimensions, ...study.objectives.map((c) => objectiveAxis(c, designs, count))] : [];
+    const epochs = study.isEveryEpoch && !study.names.includes('epochs') ? [study.column('epochs')].filter(Boolean) : [];
+    this.axes = designs.length ? [...dimensions, ...[...epochs, ...study.objectives].map((c) => objectiveAxis(c, designs, count))] : [];
     this.resize();
     const step = this.axes.length > 1 ? (this.size.width - 2 * PAD.side) / (this.axes.length - 1) : 0;
     this.axes.forEach((axis, k) => { axis.x = PAD.side + k * step; });
@@ -154,9 +156,9 @@ class Parallel {
     const context = this.marks.getContext('2d');
     context.clearRect(0, 0, this.size.width, this.size.height);
     const draw = (d, color, width) => this.points.has(d) && this.line(context, d, color, 1, width);
-    for (const trial of state.selected) draw(study.byTrial.get(trial), css('ink'), 2);
+    for (const d of state.selected.flatMap((trial) => study.of(trial))) draw(d, css('ink'), 2);
     draw(answer.design, css('pick'), 3.5);
-    draw(study.byTrial.get(state.hover), css('ink'), 3);
+    draw(study.byKey.get(state.hover), css('ink'), 3);
   }
 
   // The axes, with `handles` over them. Nodes that stay are moved, not made anew: they keep the focus.

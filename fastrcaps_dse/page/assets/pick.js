@@ -1,5 +1,5 @@
 // The pick and its reasons, as picks.py gives them. The tests compare both on the same studies.
-const superlative = (name) => SUPERLATIVES[name] || `fastest to ${name.split(':')[1]} %`;
+const superlative = (name, isEveryEpoch) => (isEveryEpoch ? ANYTIME_SUPERLATIVES : SUPERLATIVES)[name] || `fastest to ${name.split(':')[1]} %`;
 const signOf = (limit) => (limit.bound === 'max' ? '<=' : '>=');
 const limitLine = (limit) => `${limit.objective} ${signOf(limit)} ${formatValue(limit.objective, limit.value)}`;
 const admits = (limit, value) => (limit.bound === 'max' ? value <= limit.value : value >= limit.value);
@@ -42,14 +42,17 @@ function least(items, key) {
 
 function kneeOf(members, cost) {
   const costs = members.map(cost);
-  const low = costs[0].map((_, k) => Math.min(...costs.map((c) => c[k])));
-  const span = costs[0].map((_, k) => Math.max(...costs.map((c) => c[k])) - low[k]);
+  const low = costs[0].map((_, k) => lowest(costs.map((c) => c[k])));
+  const span = costs[0].map((_, k) => highest(costs.map((c) => c[k])) - low[k]);
   return least(members, (m) => [cost(m).reduce((sum, c, k) => sum + ((c - low[k]) / (span[k] > 0 ? span[k] : 1)) ** 2, 0)]);
 }
 
+// Whether the candidates are designs whose runs stop after some of their epochs.
+const isOfEpochs = (candidates) => candidates.some((c) => c.stop_after !== undefined);
+
 class Question {
   constructor(candidates, objectives, limits, prefer) {
-    Object.assign(this, { candidates, objectives, limits, prefer });
+    Object.assign(this, { candidates, objectives, limits, prefer, isEveryEpoch: isOfEpochs(candidates) });
     this.costs = new Map();
   }
 
@@ -107,16 +110,16 @@ function pickOf(candidates, objectives, limits, prefer) {
 }
 
 function why(chosen, question) {
-  const { limits, prefer, candidates, objectives } = question;
-  const reason = prefer === 'knee' ? 'the knee of' : `the ${superlative(prefer)} of`;
+  const { limits, prefer, candidates, objectives, isEveryEpoch } = question;
+  const reason = prefer === 'knee' ? 'the knee of' : `the ${superlative(prefer, isEveryEpoch)} of`;
   const allowed = limits.length ? ` within ${limits.map(limitLine).join(', ')}` : '';
   const others = candidates.filter((c) => c !== chosen);
   const beaten = others.filter((c) => dominates(question.cost(chosen), question.cost(c))).length;
   const above = others.filter((c) => dominates(question.cost(c), question.cost(chosen))).length;
   const lines = [
-    `${chosen.label} is ${reason} ${counted(question.fitting().length, 'measured design')}${allowed}`,
-    `it dominates ${beaten} of the other ${counted(others.length, 'design')}, and `
-      + (above ? `${counted(above, 'design')} outside the limits dominate${above === 1 ? 's' : ''} it` : 'none dominates it'),
+    `${chosen.label} is ${reason} ${countedDesigns(question.fitting().length, isEveryEpoch, 'measured ')}${allowed}`,
+    `it dominates ${beaten} of the other ${countedDesigns(others.length, isEveryEpoch)}, and `
+      + (above ? `${countedDesigns(above, isEveryEpoch)} outside the limits dominate${above === 1 ? 's' : ''} it` : 'none dominates it'),
   ];
   if (chosen.probability !== undefined) {
     lines.push(`it is on the front with probability ${fixed(chosen.probability, 2)} (${counted(chosen.seeds, 'seed')})`);
@@ -150,10 +153,10 @@ function trade(chosen, other, objectives) {
 
 function whyNothing(candidates, limits) {
   if (!candidates.length) return ['the study has no finished design yet'];
-  const lines = [`none of the ${counted(candidates.length, 'measured design')} satisfies ${limits.map(limitLine).join(', ')}`];
+  const lines = [`none of the ${countedDesigns(candidates.length, isOfEpochs(candidates), 'measured ')} satisfies ${limits.map(limitLine).join(', ')}`];
   for (const limit of limits) {
     const values = candidates.map((c) => c.values[limit.objective]);
-    const best = limit.bound === 'max' ? Math.min(...values) : Math.max(...values);
+    const best = limit.bound === 'max' ? lowest(values) : highest(values);
     const value = formatValue(limit.objective, best);
     if (!admits(limit, best)) lines.push(`${limitLine(limit)}: the nearest measured value is ${value}`);
   }
@@ -163,7 +166,7 @@ function whyNothing(candidates, limits) {
 function nearestMiss(candidates, limits) {
   const spans = limits.map((limit) => {
     const values = [...candidates.map((c) => c.values[limit.objective]), limit.value];
-    return (Math.max(...values) - Math.min(...values)) || 1;
+    return (highest(values) - lowest(values)) || 1;
   });
   return least(candidates, (c) => [limits.reduce((sum, limit, k) => {
     const value = c.values[limit.objective];

@@ -5,7 +5,7 @@ const LIMIT_OPTIONS = { params: '--max-params', time: '--max-time', acc: '--min-
 function limitsOf(study, texts) {
   const first = Object.keys(LIMIT_OPTIONS);
   const others = study.columns.map((c) => c.name).filter((name) => !first.includes(name));
-  const given = [...first, ...others].filter((name) => name in texts);
+  const given = [...first, ...others].filter((name) => name in texts && study.column(name));
   return given.map((name) => {
     const [text, bound] = [texts[name], boundOf(study.column(name))];
     return { objective: name, bound, text, value: parseQuantity(name, text) };
@@ -43,7 +43,9 @@ class PickCard {
     if (nearest) nodes.push(element('p', { textContent: `nearest miss: ${nearest.label} (trial ${nearest.trial})` }));
     if (design || nearest) nodes.push(this.values(design || nearest));
     nodes.push(element('ul', {}, ...answer.why.map((line) => element('li', { textContent: line }))));
-    if (design?.weights) nodes.push(...this.files(design));
+    const early = design ? earlyText(design) : '';
+    if (early) nodes.push(element('p', { className: 'hint', id: 'early', textContent: early }));
+    if (design?.weights || design?.stop_after) nodes.push(...this.files(design)); // those of an epoch can be made again
     this.node.className = design ? '' : 'none';
     this.node.replaceChildren(...nodes);
     $('command').textContent = this.commandLine();
@@ -59,12 +61,14 @@ class PickCard {
   }
 
   // Where the weights are, and how to get them as files that run elsewhere.
-  files({ trial, weights }) {
-    const place = element('p', { textContent: `weights: ${weights}`, className: 'hint' });
-    const link = this.app.source.weightsAddress(trial);
-    if (link) place.append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
-    const command = `${this.app.study.exportCommand} --out capsnet-${trial} ${trial}`;
-    return [place, element('p', { className: 'hint' }, 'as files that run elsewhere: ', element('code', { id: 'export', textContent: command }))];
+  files({ trial, weights, stop_after: stop }) {
+    const isServed = weights && weights === this.app.study.byTrial.get(trial).weights; // the server has those of the whole run
+    const link = isServed ? this.app.source.weightsAddress(trial) : null;
+    const place = weights ? [element('p', { textContent: `weights: ${weights}`, className: 'hint' })] : [];
+    if (link) place[0].append(' ', element('a', { id: 'download', href: link, download: '', textContent: 'Download' }));
+    const [suffix, option] = stop === undefined ? ['', ''] : [`-${stop}`, ` --stop-after ${stop}`];
+    const command = `${this.app.study.exportCommand}${option} --out capsnet-${trial}${suffix} ${trial}`;
+    return [...place, element('p', { className: 'hint' }, 'as files that run elsewhere: ', element('code', { id: 'export', textContent: command }))];
   }
 
   commandLine() {
@@ -73,6 +77,7 @@ class PickCard {
       const option = LIMIT_OPTIONS[objective];
       return option ? `${option} ${shellQuoted(text)}` : `--limit ${shellQuoted(`${objective}${signOf({ bound })}${text}`)}`;
     });
-    return [study.command, ...limits, ...(state.prefer ? [`--prefer ${shellQuoted(state.prefer)}`] : [])].join(' ');
+    const view = study.isEveryEpoch === study.isAnytime ? [] : [study.isEveryEpoch ? '--anytime' : '--whole-runs'];
+    return [study.command, ...view, ...limits, ...(state.prefer ? [`--prefer ${shellQuoted(state.prefer)}`] : [])].join(' ');
   }
 }

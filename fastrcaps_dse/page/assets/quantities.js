@@ -81,5 +81,9 @@ function limitText(name, value, bound) {
   return `${cut(value, 3)}${UNITS[kind] ?? ''}`;
 }
 
+// The ends of many numbers: as arguments of one call, they would not fit on the stack.
+const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
 // A number with its noun: 1 run, 2 runs.
-const counted = (n, noun) => `${thousands(n)} ${noun}${n === 1 ? '' : 's'}`;
+const counted = (n, noun, plural = `${noun}s`) => `${thousands(n)} ${n === 1 ? noun : plural}`;

@@ -46,8 +46,8 @@ class Scatter {
   // The measured designs that a mark is on.
   marked(key) {
     const { study, state, answer } = this.app;
-    const trials = { selected: state.selected, hover: [state.hover], pick: [answer.design?.trial] }[key];
-    return trials.map((trial) => study.byTrial.get(trial)).filter((d) => d?.values);
+    const designs = { selected: () => state.selected.flatMap((trial) => study.of(trial)), hover: () => [study.byKey.get(state.hover)], pick: () => [answer.design] };
+    return designs[key]().filter((d) => d?.values);
   }
 
   hasBars(design) {
@@ -58,6 +58,7 @@ class Scatter {
     const { study, state } = this.app;
     this.axes = new Map();
     this.groups = groupsOf(this.app);
+    this.outside = new Set(this.groups.find(({ key }) => key === 'outside').designs);
     const view = this.view();
     this.drawControls(view);
     this.drawLegend(view);
@@ -116,6 +117,7 @@ class Scatter {
     if (this.marked('pick').length) items.push({ symbol: SYMBOLS.square, color: css('pick'), text: 'picked' });
     if (view === '3d' || !items.length) return items;
     items.push({ symbol: '━', color: css('front'), text: 'front of the two objectives shown' });
+    if (this.app.study.isEveryEpoch) items.push({ symbol: '─', color: css('rest'), text: 'a design, epoch by epoch; 12@4: trial 12, stop after epoch 4' });
     const { measured } = this.app.study;
     if (measured.some((d) => Object.values(d.errors ?? {}).some((error) => error > 0))) {
       items.push({ symbol: '╂', color: css('faint'), text: `bars: ± 1 standard error${measured.length > MANY ? ', of the front alone' : ''}` });

@@ -45,7 +45,7 @@ class Scene {
       name,
       opacity,
       marker: { size: 0.9 * size, color, symbol, line: { width: isOpen ? 2 : 0.5, color: isOpen ? color : css('ground') } },
-      customdata: designs.map((d) => d.trial),
+      customdata: designs.map((d) => d.key),
       hoverinfo: key === 'hover' || key === 'selected' ? 'skip' : 'text',
       hovertext: designs.map((d) => {
         const [head, ...lines] = tipLines(d, this.app.study.columns).map((text) => escaped(text));
@@ -75,10 +75,18 @@ class Scene {
   }
 
   // The number of a design beside its mark. That of the pick, whose mark is large, stands higher, and alone.
-  label({ trial }, key) {
-    const isPick = this.scatter.marked('pick').some((d) => d.trial === trial);
-    if (key === 'pick') return `${trial}<br> `;
-    return isPick ? '' : String(trial);
+  label(design, key) {
+    if (key === 'pick') return `${shortName(design)}<br> `;
+    return this.scatter.marked('pick').includes(design) ? '' : shortName(design);
+  }
+
+  // In the anytime view, the designs as lines through their points.
+  runs() {
+    const { study } = this.app;
+    const runs = study.isEveryEpoch ? [...study.runs.values()].map((run) => run.filter((d) => !this.scatter.outside.has(d))) : [];
+    const [x, y, z] = this.columns().map((c) => runs.flatMap((run) => [...run.map((d) => this.scatter.axis(c.name).map(d.values[c.name])), null]));
+    const line = { color: css('rest'), width: 1 };
+    return { type: 'scatter3d', mode: 'lines', name: 'epoch by epoch', hoverinfo: 'skip', line, opacity: 0.5, x, y, z, customdata: [] };
   }
 
   // Lines from designs to the floor: of the front, where it is small, and of those that are marked.
@@ -100,7 +108,7 @@ class Scene {
 
   traces() {
     const groups = this.scatter.groups.map(({ key, name, designs }) => this.trace(key, name, designs));
-    return [...groups, ...MARKS.map((key) => this.trace(key, key, this.scatter.marked(key))), this.drops()];
+    return [...groups, ...MARKS.map((key) => this.trace(key, key, this.scatter.marked(key))), this.runs(), this.drops()];
   }
 
   layout() {
@@ -130,11 +138,16 @@ class Scene {
     this.isLinked = true;
     this.node.on('plotly_hover', (event) => this.app.update({ hover: event.points[0].customdata ?? null }));
     this.node.on('plotly_unhover', () => this.app.update({ hover: null }));
-    this.node.on('plotly_click', (event) => this.app.toggle(event.points[0].customdata));
+    this.node.on('plotly_click', (event) => this.click(event.points[0].customdata));
     this.node.on('plotly_relayout', (change) => {
       const camera = change['scene.camera'];
       if (camera) this.app.update({ camera: cameraText(camera) });
     });
+  }
+
+  click(key) {
+    const design = this.app.study.byKey.get(key);
+    if (design) this.app.toggle(design.trial, false, key);
   }
 
   // Draw again what marks designs.
@@ -143,7 +156,7 @@ class Scene {
   }
 
   markNow(key) {
-    const parts = [[this.trace(key, key, this.scatter.marked(key)), GROUPS.length + MARKS.indexOf(key)], [this.drops(), GROUPS.length + MARKS.length]];
+    const parts = [[this.trace(key, key, this.scatter.marked(key)), GROUPS.length + MARKS.indexOf(key)], [this.drops(), GROUPS.length + MARKS.length + 1]];
     if (key === 'pick') parts.push([this.trace('front', 'Pareto front', this.scatter.groups.at(-1).designs), GROUPS.length - 1]);
     for (const [{ x, y, z, customdata, hovertext, text }, index] of parts) {
       Plotly.restyle(this.node, { x: [x], y: [y], z: [z], customdata: [customdata], hovertext: [hovertext], text: [text] }, [index]);

@@ -20,7 +20,7 @@ class Slices extends Panel {
   }
 
   show() {
-    const { study } = this.app;
+    const study = this.app.study.whole;
     const column = this.objective('slices-objective');
     const designs = study.measured.filter((d) => this.app.admits(d));
     if (!designs.length) this.say('No design is measured yet.');
@@ -58,7 +58,7 @@ class Distributions extends Panel {
   }
 
   show() {
-    const { study } = this.app;
+    const study = this.app.study.whole;
     const column = this.objective('distributions-objective');
     const sign = column.direction === 'maximize' ? -1 : 1;
     const designs = study.measured.filter((d) => this.app.admits(d)).sort((a, b) => sign * (a.values[column.name] - b.values[column.name]));

@@ -42,6 +42,8 @@ class FileSource {
     return null; // a file has none
   }
 
+  askForEpochs() {} // a file has them, or none
+
   follow() {
     $('status').textContent = 'offline report';
   }
@@ -53,6 +55,7 @@ class ServerSource {
     this.token = parts.get('token');
     this.study = parts.get('study'); // without it, the server's own choice
     this.isLive = true;
+    this.hasEpochs = new URLSearchParams(location.hash.slice(1)).get('epochs') === 'every'; // whether the epochs of all runs are asked for
   }
 
   // What a panel shows that the server works out when it is asked.
@@ -79,7 +82,14 @@ class ServerSource {
 
   // The study, with the designs that changed after a revision.
   content(since = 0) {
-    return this.get(`data?since=${since}`);
+    return this.get(`data?since=${since}${this.hasEpochs ? '&epochs=1' : ''}`);
+  }
+
+  // Ask for the epochs of all runs, once: they come as changes of the study.
+  askForEpochs(study) {
+    if (this.hasEpochs) return;
+    this.hasEpochs = true;
+    this.live.refresh(study, study.revision).catch(() => { this.hasEpochs = false; }); // the status says that the server does not answer
   }
 
   curves(trials) {

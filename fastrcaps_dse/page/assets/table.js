@@ -6,22 +6,23 @@ class Table {
     this.app = app;
     this.node = $('table');
     this.body = this.node.tBodies[0];
-    this.nodes = new Map(); // by trial: its row, which stays while the design is shown
+    this.nodes = new Map(); // by the key of a design: its row, which stays while the design is shown
     this.heads = ''; // the columns and the order that the head shows
-    this.hovered = null; // the trial whose row is marked
+    this.hovered = null; // the key of the design whose row is marked
     $('more').addEventListener('click', () => app.update({ rows: app.state.rows + 5 * PAGE_ROWS }));
     for (const kind of ['pointerover', 'focusin']) {
-      this.body.addEventListener(kind, (event) => app.update({ hover: this.trialOf(event) }));
+      this.body.addEventListener(kind, (event) => app.update({ hover: this.designOf(event)?.key ?? null }));
     }
     for (const kind of ['pointerleave', 'focusout']) this.body.addEventListener(kind, () => app.update({ hover: null }));
     this.body.addEventListener('click', (event) => {
-      if (!event.target.closest('a, .note')) app.toggle(this.trialOf(event), true);
+      if (!event.target.closest('a, .note')) app.toggle(this.designOf(event)?.trial, true);
     });
   }
 
-  trialOf(event) {
-    const row = event.target.closest('tr');
-    return row?.dataset.trial ? Number(row.dataset.trial) : null;
+  // The design in whose row something is.
+  designOf({ target }) {
+    const row = target.closest('tr');
+    return row?.key === undefined ? null : this.app.study.byKey.get(row.key);
   }
 
   // Each column: its key in the address, its title, a design's value (for sorting) and its text.
@@ -32,8 +33,9 @@ class Table {
     const probabilityText = (d) => (d.probability === undefined ? '-' : d.probability.toFixed(2) + (d.tied ? ' tied' : ''));
     return [
       column('trial', 'trial', (d) => d.trial),
-      { ...column('design', 'design', (d) => d.label), isText: true, wrap: true },
-      { ...column('state', 'state', (d) => d.state, stateText), isText: true, wrap: true },
+      { ...column('design', 'design', (d) => d.name ?? d.label), isText: true, wrap: true },
+      ...(study.isEveryEpoch ? [column('stop_after', 'stop after epoch', (d) => d.stop_after, epochsText)] : []),
+      { ...column('state', 'state', (d) => d.state, (d) => stateText(d, study)), isText: true, wrap: true },
       {
         ...column('note', 'note', (d) => noteText(d) || undefined, noteText), isText: true, wrap: true,
         hidden: !this.app.views.notes.isWritable && !study.designs.some(noteText),
@@ -66,37 +68,40 @@ class Table {
     const [key, direction] = this.app.state.sort;
     const column = this.columns().find((c) => c.key === key);
     const rows = this.app.study.designs.filter((d) => this.app.admits(d));
-    if (!column) return rows.sort((a, b) => Number(b.on_front) - Number(a.on_front) || a.trial - b.trial);
+    const byTrial = (a, b) => a.trial - b.trial || (a.stop_after ?? 0) - (b.stop_after ?? 0);
+    if (!column) return rows.sort((a, b) => Number(b.on_front) - Number(a.on_front) || byTrial(a, b));
     return rows.sort((a, b) => {
       const [x, y] = [column.of(a), column.of(b)];
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-      return (x < y ? -1 : x > y ? 1 : a.trial - b.trial) * (direction === 'up' ? 1 : -1);
+      return (x < y ? -1 : x > y ? 1 : byTrial(a, b)) * (direction === 'up' ? 1 : -1);
     });
   }
 
   draw() {
     const { selected, rows: limit } = this.app.state;
-    const total = this.app.study.designs.length;
+    const { isEveryEpoch, designs } = this.app.study;
+    const shown = (some) => (isEveryEpoch ? some.filter((d) => d.values) : some).length;
+    const total = shown(designs);
     const columns = this.visibleColumns();
     this.drawHead(columns);
     const rows = this.rows();
     this.drawBody(rows.slice(0, limit), columns);
     $('more').hidden = rows.length <= limit;
-    $('count').textContent = counted(rows.length, 'design') + (rows.length < total ? ` of ${total}` : '')
-      + (selected.length ? `, ${selected.length} selected` : '');
+    $('count').textContent = countedDesigns(shown(rows), isEveryEpoch) + (shown(rows) < total ? ` of ${isEveryEpoch ? thousands(total) : total}` : '')
+      + (selected.length ? `, ${isEveryEpoch ? counted(selected.length, 'design') : selected.length} selected` : '');
     $('clear').disabled = !selected.length;
     this.mark();
   }
 
-  // Rows are kept by trial: a design that comes or changes leaves the other rows, the focus and the scroll position alone.
+  // Rows are kept by key: a design that comes or changes leaves the other rows, the focus and the scroll position alone.
   drawBody(designs, columns) {
     const place = this.node.parentElement.scrollTop;
     const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
-    const shown = new Set(designs.map((d) => d.trial));
-    for (const [trial, row] of this.nodes) {
-      if (shown.has(trial)) continue;
+    const shown = new Set(designs.map((d) => d.key));
+    for (const [key, row] of this.nodes) {
+      if (shown.has(key)) continue;
       row.remove();
-      this.nodes.delete(trial);
+      this.nodes.delete(key);
     }
     designs.forEach((d, k) => {
       const row = this.rowOf(d, columns);
@@ -137,12 +142,12 @@ class Table {
   // The row of a design, with its texts as they are now.
   rowOf(d, columns) {
     const keys = columns.map((c) => c.key).join();
-    let row = this.nodes.get(d.trial);
+    let row = this.nodes.get(d.key);
     if (row?.dataset.keys !== keys) {
       const fresh = this.newRow(d, columns, keys);
       row?.replaceWith(fresh);
       row = fresh;
-      this.nodes.set(d.trial, row);
+      this.nodes.set(d.key, row);
     }
     columns.forEach((c, k) => {
       const [text, cell] = [c.text(d), row.cells[k + 1].firstChild];
@@ -154,7 +159,7 @@ class Table {
 
   newRow(d, columns, keys) {
     const box = element('input', { type: 'checkbox' });
-    box.setAttribute('aria-label', `select trial ${d.trial}`);
+    box.setAttribute('aria-label', `select trial ${d.trial}${d.stop_after === undefined ? '' : `, here after epoch ${d.stop_after}`}`);
     const cells = columns.map((c) => {
       const className = [c.isText ? 'text' : '', c.wrap ? 'wrap' : ''].filter(Boolean).join(' ');
       const cell = element('td', { className }, document.createTextNode(''));
@@ -165,6 +170,7 @@ class Table {
     });
     const row = element('tr', {}, element('td', { className: 'text' }, box), ...cells);
     Object.assign(row.dataset, { trial: d.trial, keys });
+    row.key = d.key;
     return row;
   }
 
@@ -175,11 +181,11 @@ class Table {
   }
 
   // Scroll the table to the row of a design, within the table: the page stays where it is.
-  reveal(trial) {
-    const index = this.rows().findIndex((d) => d.trial === trial);
+  reveal(key) {
+    const index = this.rows().findIndex((d) => d.key === key);
     if (index < 0) return;
     if (index >= this.app.state.rows) this.app.update({ rows: PAGE_ROWS * Math.ceil((index + 1) / PAGE_ROWS) });
-    const [row, frame] = [this.nodes.get(trial), this.node.parentElement];
+    const [row, frame] = [this.nodes.get(key), this.node.parentElement];
     const head = this.node.tHead.offsetHeight;
     const [top, bottom] = [row.offsetTop - head, row.offsetTop + row.offsetHeight - frame.clientHeight];
     if (frame.scrollTop > top || frame.scrollTop < bottom) frame.scrollTop = top - (frame.clientHeight - head) / 3;
@@ -190,7 +196,7 @@ class Table {
     const { study, state, answer } = this.app;
     const selected = new Set(state.selected);
     for (const row of this.body.rows) {
-      const design = study.byTrial.get(Number(row.dataset.trial));
+      const design = study.byKey.get(row.key);
       const isSelected = selected.has(design.trial);
       const names = [
         design.state === 'done' ? '' : design.state,
@@ -213,9 +219,7 @@ class Table {
   // Cheap enough for every move of the pointer.
   markHovered() {
     const { hover } = this.app.state;
-    for (const [trial, isHovered] of [[this.hovered, false], [hover, true]]) {
-      if (trial !== null) this.node.querySelector(`tr[data-trial="${trial}"]`)?.classList.toggle('hover', isHovered);
-    }
+    for (const [key, isHovered] of [[this.hovered, false], [hover, true]]) this.nodes.get(key)?.classList.toggle('hover', isHovered);
     this.hovered = hover;
   }
 
@@ -239,21 +243,25 @@ class Table {
   // The selected designs as CSV; without a selection, all rows.
   csv() {
     const { study, state } = this.app;
-    const chosen = state.selected.map((trial) => study.byTrial.get(trial)).filter(Boolean);
+    const chosen = state.selected.flatMap((trial) => study.of(trial));
+    const stops = study.isEveryEpoch ? ['stop_after', 'epochs_in_all'] : [];
     const names = study.columns.map((c) => c.name);
-    const heads = ['trial', 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'time_estimated', 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
+    const heads = ['trial', ...stops, 'design', 'state', 'on_front', ...study.allDimensions, ...names, 'time_estimated', 'test_acc', 'seeds', 'p_on_front', 'starred', 'note'];
     const lines = (state.selected.length ? chosen : this.rows()).map((d) => [
-      d.trial, d.label, d.state, Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
+      d.trial, ...stops.map((name) => d[name]), d.label, study.stateWord(d.state), Number(d.on_front), ...study.allDimensions.map((name) => d.design[name]),
       ...names.map((name) => d.values?.[name]), Number(Boolean(d.time_estimated)), d.test_acc, d.seeds, d.probability, Number(Boolean(d.starred)), d.note,
     ].map(quoted).join());
     return `${[heads.join(), ...lines].join('\n')}\n`;
   }
 }
 
-function stateText(design) {
-  if (design.reason && design.state !== 'done') return `${design.state}: ${design.reason}`;
-  return design.pruned_after ? `pruned after ${counted(design.pruned_after, 'epoch')}` : design.state;
+function stateText(design, study) {
+  const state = study.stateWord(design.state);
+  if (design.reason && design.state !== 'done') return `${state}: ${design.reason}`;
+  return design.pruned_after ? `pruned after ${counted(design.pruned_after, 'epoch')}` : state;
 }
+
+const epochsText = ({ stop_after: stop, epochs_in_all: all }) => (stop === undefined ? '-' : `${stop} of ${all}`);
 
 // A field of a CSV file that no spreadsheet takes for a formula.
 function quoted(value) {

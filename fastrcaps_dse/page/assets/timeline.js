@@ -11,7 +11,7 @@ class Timeline extends Panel {
   }
 
   async show() {
-    const { study } = this.app;
+    const { study } = this.app.state;
     if (this.asked !== study) {
       this.asked = study;
       try {
@@ -48,7 +48,7 @@ class Timeline extends Panel {
       const bar = svg('rect', { x: x.at(from), width: Math.max(1.5, x.at(end) - x.at(from)), y: y.at(lane) - 8, height: 16, class: `run ${state}` });
       bar.dataset.trial = trial;
       const label = this.app.study.byTrial.get(trial)?.label ?? '';
-      const words = `trial ${trial}, seed ${seed}: ${state}, ${formatSeconds(Math.max(0, end - from))}${to === null ? ' so far' : ''}`;
+      const words = `trial ${trial}, seed ${seed}: ${this.app.study.stateWord(state)}, ${formatSeconds(Math.max(0, end - from))}${to === null ? ' so far' : ''}`;
       const [host, process] = workers[worker] ?? [];
       const place = host === undefined ? '' : `; on ${host}, process ${process}, ${lanes[lane][0]}`;
       plot.append(titled(bar, `${words}${place}; ${label}`));
@@ -61,7 +61,7 @@ class Timeline extends Panel {
     const parts = ['done', 'pruned', 'failed', 'running', 'interrupted'].filter((state) => counts.has(state)).map((state) => {
       const key = svg('svg', { width: 16, height: 12, 'aria-hidden': true });
       key.append(svg('rect', { x: 0.5, y: 0.5, width: 15, height: 11, class: `run ${state}` }));
-      return element('span', {}, key, ` ${counts.get(state).length} ${state}`);
+      return element('span', {}, key, ` ${counts.get(state).length} ${this.app.study.stateWord(state)}`);
     });
     const text = `A row is a worker, a bar a run, from its start to its end, pauses included.${total > drawn.length ? ` The latest ${thousands(drawn.length)} of ${thousands(total)} runs.` : ''}`;
     return element('p', { className: 'legend' }, ...parts, element('span', { textContent: text }));

@@ -1,4 +1,4 @@
-"""What a run that is stopped early has not done: its learning rate has not come down."""
+"""What a run that stops early has not done: its learning rate has not come down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastrcaps_dse.store import StudyRow, TrialRow
 
 
 def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: int) -> bool:
-    """Whether a run stopped after `stop_after` of its `epochs` epochs ends while its learning rate is still to fall.
+    """Whether a run that stops after `stop_after` of its `epochs` epochs ends while its learning rate is still to fall.
 
     One-cycle falls until the end of the run, warm restarts until the end of a cycle. `images` is the number of training images. A fixed
     rate does not fall, and exponential decay goes by the step: a shorter run has the same rates.
@@ -28,7 +28,7 @@ def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: i
     return done < steps - 1
 
 
-def early_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
+def annealing_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
     """A line that says which of these rows end before their learning rate has come down; None where none does.
 
     It is of the anytime view: rows of whole runs have no such epoch.
@@ -44,6 +44,8 @@ def early_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
         return None
     names = sorted({point.design.lr_policy.name for point in cut})
     spans = [f"over all {epochs} epochs" if name == OneCycle.name else "over each of its cycles" for name in names]
-    anneals = ", ".join(f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True)))
+    anneals = ", ".join(
+        f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True))
+    )
     shorter = counted(cut[0].stop_after or 0, "epoch") if len({point.stop_after for point in cut}) == 1 else "fewer epochs"
-    return f"{anneals}: stopped early, its rate has not come down; a run of {shorter} in all is a design of its own"
+    return f"{anneals}: where a run stops early, the rate has not come down; a run of {shorter} in all is a design of its own"
