@@ -149,9 +149,9 @@ def syne_tune(table: RecordedTable, truth: Truth, seed: int) -> Replay:
     scheduler = module.MOASHA(space, metrics=[*METRICS], time_attr=FIDELITY, max_t=table.epochs, random_seed=seed)
     while not seat.is_over:
         with thinking(seat.executor):
-            config = scheduler.suggest().config
-        number = seat.sit(config)
-        trial = trials.Trial(trial_id=number, config=config, creation_time=datetime.datetime.now())
+            proposal = scheduler.suggest().config
+        number = seat.sit(proposal)
+        trial = trials.Trial(number, proposal, datetime.datetime.now())
         scheduler.on_trial_add(trial)
         for epoch in range(1, table.epochs + 1):
             result = seat.train(number, epoch) | {FIDELITY: epoch}
