@@ -12,10 +12,11 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks.boards import MemoryBoard, open_board
+from benchmarks.boards import MemoryBoard, open_board, run_row
 from fastrcaps_dse import store
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.errors import InputError
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
@@ -27,6 +28,7 @@ from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.freeze_thaw import make_planner
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Board, Event, Forecast, Paused, TrialFinished
+from fastrcaps_dse.search.racing import Race
 from fastrcaps_dse.search.step_choice import horizons, kept_epochs
 from tests.stepping import EPOCHS, Curves, curve_of, forecast, params_of, seconds_of
 
@@ -313,3 +315,16 @@ def test_what_is_not_supported_is_refused() -> None:
     assert "--max-seeds 3" in str(error.value.hint)
     with pytest.raises(InputError, match="gains nothing where only whole runs count"):
         spec_of(anytime=False)
+
+
+def test_further_seeds_stop_where_the_first_one_did() -> None:
+    point, other = [*spec_of().space.designs()][:2]
+    told = []
+    for number, (design, cut) in enumerate([(point, 3), (other, None)]):
+        measured = Measurement(values={"acc": 90.0, "time": 10.0, "params": 8e6}, pruned_after=cut)
+        told.append(replace(run_row(number + 1, number, design, 0), state="done", measurement=measured))
+    made = {"objectives": spec_of().objectives, "seeds": 1, "max_seeds": 2, "first_seed": 0}
+    for stops, expected in ((True, [(3, True), (None, False)]), (False, [(None, False)] * 2)):
+        race = Race(board=MemoryBoard(target=0, told=[*told], runs=2), stops=stops, **made)  # type: ignore[arg-type]
+        requests = [request for request in iter(race.next_request, None) if request is not None]
+        assert [(r.until, r.ends) for r in sorted(requests, key=lambda r: r.trial)] == expected

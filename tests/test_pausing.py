@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastrcaps_dse import store
+from fastrcaps_dse.problem.space import design_to_dict
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
 from fastrcaps_dse.runs import worker_pool
 from fastrcaps_dse.runs.budget import start_budget
+from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search import step_choice
-from fastrcaps_dse.search.protocols import Event, Paused
+from fastrcaps_dse.search.protocols import EpochFinished, Event, Measured, Paused, Request, RunStarted, StepsTaken
 from fastrcaps_dse.session import OpenStudy, race
 from fastrcaps_dse.store import Store
 from fastrcaps_dse.trainer.checkpoint import read_tensors
@@ -92,9 +95,28 @@ def test_a_run_that_pauses_is_trained_as_one_that_does_not(tmp_path: Path, tiny:
         epochs = len(found[run.design.key])
         assert run.measurement.pruned_after == (None if epochs == 3 else epochs)
         assert run.measurement["acc"] == max(epoch["acc"] for epoch in found[run.design.key])
-    kept = weights_of(stepped)
-    same = [key for key in kept if len(found[key]) == 3 and key in weights_of(whole)]
-    assert same and all(kept[key] == weights_of(whole)[key] for key in same)
+
+
+def trained(place: Path, spec: StudySpec, untils: Sequence[int | None]) -> tuple[list[Any], list[Any], Any]:
+    """(its messages, its curve, its weights) of a run that pauses after so many epochs each time."""
+    with opened(place, spec) as study:
+        runner = Runner(context=study.context, cost_model=study.cost_model)
+        point, messages = next(iter(spec.space.designs())), []
+        for until in untils:
+            design = design_to_dict(point)
+            run = study.store.claim_run(study.row.study_id, None if until == untils[0] else 0, design, point.key, 0, most=1)
+            request = Request(trial=0, point=point, seed=0, run_id=run.run_id, attempt=run.attempt, until=until)
+            messages += [m for m in runner.run(request) if not isinstance(m, StepsTaken)]
+        return messages, list(curves_of(study.store, "a").values()), weights_of(study.store)
+
+
+def test_pausing_leaves_no_trace_in_the_weights(tmp_path: Path, tiny: Path) -> None:
+    _, whole, weights = trained(tmp_path / "whole", spec_of(tiny), [None])
+    messages, stepped, same = trained(tmp_path / "stepped", spec_of(tiny), [1, 2, None])
+    assert whole == stepped and len(whole[0]) == 3 and weights and weights == same
+    kinds = [RunStarted, EpochFinished, Paused] * 2 + [RunStarted, EpochFinished, Measured]
+    assert [type(message) for message in messages] == kinds
+    assert [len(m.accuracies) for m in messages if isinstance(m, RunStarted)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("stop", [2, pytest.param(5, marks=pytest.mark.thorough)])

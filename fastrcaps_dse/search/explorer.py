@@ -198,8 +198,7 @@ class Explorer:
         match message:
             case Measured():
                 self.history.take(replace(run, state="done", measurement=message.measurement))
-                if trial not in self.history.curves:  # it was taken over from another study
-                    self._take_curves([run])
+                self._take_curves([run])  # it may have been taken over from another study
             case Failed():
                 self.history.take(replace(run, state="failed"))
             case Paused():

@@ -37,6 +37,7 @@ class Race:
     seeds: int  # of each design, before the race
     max_seeds: int
     first_seed: int
+    stops: bool = False  # further seeds of a design stop after as many epochs as its first one
     may_start: Callable[[], bool] = lambda: True  # False once the budget is over
     tell: Tell = ignore
     runs: dict[int, RunRow] = field(default_factory=dict)  # of all processes, by run id
@@ -86,8 +87,14 @@ class Race:
                 self.runs[run.run_id] = run
                 self.claimed.add(run.run_id)
                 request = Request(trial=run.trial, point=run.design, seed=seed, run_id=run.run_id, attempt=run.attempt)
-                return replace(request, prune=False)
+                until = self._until(design)
+                return replace(request, prune=False, until=until, ends=until is not None)
         return None
+
+    def _until(self, design: TrialRow) -> int | None:
+        """The epochs after which a further seed of a design is complete; None for all."""
+        first = min(design.runs, key=lambda run: run.seed).measurement
+        return first.pruned_after if self.stops and first is not None else None
 
     def _next_design(self) -> TrialRow | None:
         """The measured design whose next seed tells most; those with a run under way are left out."""
