@@ -19,13 +19,15 @@ from __future__ import annotations
 import datetime
 import importlib
 import importlib.metadata
+import json
 import math
 import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -48,6 +50,7 @@ from fastrcaps_dse.problem.schedules import is_whole_number
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, make_point
 from fastrcaps_dse.search.protocols import Request
 
+RECORD = "search-peers"
 ROUNDS = 5  # proposals of a search, at most, for each recorded design
 ALL = 0.9999  # of the hypervolume, at which a search has found everything
 FIDELITY = "epochs"
@@ -149,9 +152,9 @@ def syne_tune(table: RecordedTable, truth: Truth, seed: int) -> Replay:
     scheduler = module.MOASHA(space, metrics=[*METRICS], time_attr=FIDELITY, max_t=table.epochs, random_seed=seed)
     while not seat.is_over:
         with thinking(seat.executor):
-            config = scheduler.suggest().config
-        number = seat.sit(config)
-        trial = trials.Trial(trial_id=number, config=config, creation_time=datetime.datetime.now())
+            proposal = scheduler.suggest().config
+        number = seat.sit(proposal)
+        trial = trials.Trial(number, proposal, datetime.datetime.now())
         scheduler.on_trial_add(trial)
         for epoch in range(1, table.epochs + 1):
             result = seat.train(number, epoch) | {FIDELITY: epoch}
@@ -189,17 +192,12 @@ def neps(table: RecordedTable, truth: Truth, seed: int, *, algorithm: str, **set
     return seat.executor
 
 
-class thinking:  # noqa: N801 - a context
+@contextmanager
+def thinking(executor: Replay) -> Iterator[None]:
     """A context whose seconds are those of a decision."""
-
-    def __init__(self, executor: Replay) -> None:
-        self.executor = executor
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.executor.thinking.append(time.perf_counter() - self.began)
+    began = time.perf_counter()
+    yield
+    executor.thinking.append(time.perf_counter() - began)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,44 +223,59 @@ class Peer:
         return Outcome(traces=dict(executor.tally.traces), spent=executor.spent, thinking=executor.thinking)
 
 
-NEPS = {"package": "neural-pipeline-search", "module": "neps"}
+of_neps = partial(Peer, package="neural-pipeline-search", module="neps")
 PEERS = {
     "Syne Tune MO-ASHA": Peer(package="syne-tune", module="syne_tune", search=syne_tune),
-    "NePS MO-ASHA": Peer(**NEPS, search=partial(neps, algorithm="moasha")),
-    "NePS PriMO": Peer(**NEPS, search=partial(neps, algorithm="primo", prior_centers={}), thinks_long=True),
+    "NePS MO-ASHA": of_neps(search=partial(neps, algorithm="moasha")),
+    "NePS PriMO": of_neps(search=partial(neps, algorithm="primo", prior_centers={}), thinks_long=True),
 }
+
+
+def installed(only: str) -> dict[str, str]:
+    """The versions of the peers whose name has this in it; tells which ones are skipped."""
+    found = {}
+    for name, peer in PEERS.items():
+        version = peer.version() if only in name else None
+        if version is not None:
+            found[name] = f"{peer.package} {version}"
+        elif only in name:
+            print(f"{name}: skipped, as {peer.package} is not installed (see python -m benchmarks.peers --help)")
+    return found
+
+
+def summed_up(table: RecordedTable, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the searches of a peer found, with the median milliseconds of a decision, beside other processes."""
+    begin, end = curves_span(table)
+    decision = 1000 * float(np.median([seconds for outcome in outcomes for seconds in outcome.thinking]))
+    told: dict[str, Any] = {"searches": len(outcomes), "ms_a_decision": float(f"{decision:.3g}")}
+    for view in BY_EPOCH:
+        told[view] = summary(outcomes, view) | {"curve": quartiles(outcomes, view, begin=begin, end=end)}
+    return told
 
 
 def main() -> None:
     parser = options()
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     asked = parser.parse_args()
-    there = {name: peer.version() for name, peer in PEERS.items() if asked.only in name}
-    for name in (name for name, version in there.items() if version is None):
-        print(f"{name}: skipped, as {PEERS[name].package} is not installed (see python -m benchmarks.peers --help)")
-    found: dict[str, Any] = {
-        "versions": {name: f"{PEERS[name].package} {version}" for name, version in there.items() if version}
-    }
+    versions = installed(asked.only)
+    if not versions:
+        return
+    path = record.PLACE / f"{RECORD}.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if asked.only and path.exists() else {}
+    found: dict[str, Any] = {"versions": earlier.get("versions", {}) | versions}
+    found |= {name: earlier[name] for name in TABLES if name in earlier}
     with ProcessPoolExecutor(asked.processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for table_name in asked.tables.split(","):
             table = load_table(TABLES[table_name], asked.seeds)
             truth = truth_of(table)
-            found[table_name] = {"table": table.facts(), "methods": {}}
-            for name in found["versions"]:
+            of_table = found.setdefault(table_name, {"methods": {}})
+            of_table["table"] = table.facts()
+            for name in versions:
                 count = asked.gp_searches if PEERS[name].thinks_long else asked.searches
                 outcomes = [*pool.map(partial(PEERS[name].run, table, truth), range(count))]
-                told = {"searches": len(outcomes), "ms_a_decision": decision_ms(outcomes)}
-                told |= {view: summary(outcomes, view) for view in BY_EPOCH}
-                print(table_name, name, told, flush=True)
-                span = curves_span(table)
-                curves = {view: {"curve": quartiles(outcomes, view, begin=span[0], end=span[1])} for view in BY_EPOCH}
-                found[table_name]["methods"][name] = told | {view: told[view] | curves[view] for view in BY_EPOCH}
-                record.write("search-peers", "benchmarks.peers", torch.device("cpu"), found)
-
-
-def decision_ms(outcomes: Sequence[Outcome]) -> float:
-    """The median milliseconds of a decision, beside other processes."""
-    return float(f"{1000 * float(np.median([s for outcome in outcomes for s in outcome.thinking])):.3g}")
+                of_table["methods"][name] = summed_up(table, outcomes)
+                print(table_name, name, {view: of_table["methods"][name][view]["seconds_to"] for view in BY_EPOCH}, flush=True)
+                record.write(RECORD, "benchmarks.peers", torch.device("cpu"), found)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Recorded:
         return mean_cost([self.cost(curve) for curve in self.curves.values()])
 
     def stopped_cost(self, accuracies: Sequence[float]) -> Cost:
-        """The costs of a run that is stopped after these epochs, as the anytime view counts them: all its seconds so far."""
+        """The costs of a run with these epochs as the anytime view counts them: all its seconds so far."""
         time = math.fsum(self.seconds[: len(accuracies)])
         return costs_of(OBJECTIVES, {"acc": max(accuracies), "time": time, "params": float(self.params)})
 

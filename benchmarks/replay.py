@@ -146,7 +146,7 @@ class Replay:
         return last.measurement
 
     def _train(self, request: Request, design: Recorded, epoch: int) -> EpochRow:
-        """Count the seconds of an epoch, which no run with the same beginning and seed has to train again."""
+        """Count the seconds of an epoch, which no run with the same prefix and seed has to train again."""
         prefix = design.prefixes[epoch - 1], request.seed
         if prefix not in self.trained:
             self.spent += design.seconds[epoch - 1]

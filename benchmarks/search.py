@@ -99,7 +99,7 @@ class Records:
         """Start with what is certain of the table; with `renew`, keep the methods that are recorded."""
         for kind in ("whole", "anytime"):
             path = record.PLACE / f"{RECORDS[self.name, kind]}.json"
-            earlier = json.loads(path.read_text(encoding="utf-8")).get("methods", {}) if renew and path.exists() else {}
+            earlier = json.loads(path.read_text(encoding="utf-8"))["methods"] if renew and path.exists() else {}
             facts: dict[str, Any] = {"table": self.table.facts() | {"seconds_of_steps_measured_on": steps_processor()}}
             if kind == "whole":
                 facts["share_of_training_that_pruning_could_spare_at_most"] = round(spared_at_most(self.table), 4)

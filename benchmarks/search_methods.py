@@ -46,7 +46,7 @@ class Method:
 
 
 def methods(table: RecordedTable, trials: int, gp_trials: int) -> dict[str, Method]:
-    """Oracles; plain Optuna; the product with each sampler; on a grid with pruning and, with several seeds, racing, too."""
+    """Oracles; plain Optuna; the product with each sampler; on a grid guided with pruning and, with several seeds, racing, too."""
     found = {f"oracle, {view}": Method(search=partial(oracle, view=view), views=(view,), is_fixed=True) for view in EVERY}
     for sampler in ("tpe", "nsga2", "random", "gp"):
         search = partial(plain_optuna, sampler=sampler, trials=gp_trials if sampler == "gp" else trials)
@@ -55,19 +55,17 @@ def methods(table: RecordedTable, trials: int, gp_trials: int) -> dict[str, Meth
     samplers: tuple[Sampler, ...] = ("guided", "tpe", "nsga2", "random", "gp")
     for name in samplers:
         found[f"explore {name}"] = Method(search=partial(explored, sampler=name), thinks_long=name == "gp")
-        if name != "gp" and not table.is_sample:
-            found |= _variants(name, table.seeds)
+    if not table.is_sample:
+        found |= _variants(table.seeds)
     return dict(sorted(found.items(), key=lambda item: item[1].thinks_long))
 
 
-def _variants(name: Sampler, seeds: int) -> dict[str, Method]:
-    """A sampler with pruning and racing, which concern whole runs."""
-    plain, pruned = partial(explored, sampler=name), partial(explored, sampler=name, pruning="on")
-    found = {f"explore {name}, pruning on": Method(search=pruned, views=WHOLE)}
+def _variants(seeds: int) -> dict[str, Method]:
+    """The guided search with pruning and racing, which concern whole runs."""
+    plain = partial(explored, sampler="guided")
+    pruned = {mode: partial(plain, pruning=mode) for mode in ("safe", "on")}
+    found = {f"explore guided, pruning {mode}": Method(search=search, views=WHOLE) for mode, search in pruned.items()}
     if seeds > 1:
-        found[f"explore {name}, racing"] = Method(search=plain, views=WHOLE, racing=True)
-    if name == "guided":
-        found[f"explore {name}, pruning safe"] = Method(search=partial(plain, pruning="safe"), views=WHOLE)
-    if name == "guided" and seeds > 1:
-        found[f"explore {name}, pruning on, racing"] = Method(search=pruned, views=WHOLE, racing=True)
+        found["explore guided, racing"] = Method(search=plain, views=WHOLE, racing=True)
+        found["explore guided, pruning on, racing"] = Method(search=pruned["on"], views=WHOLE, racing=True)
     return found

@@ -98,7 +98,7 @@ RULES = [
         instead="design, study file, options",
         finds="the best config",
         permits="config = uvicorn.Config(app)",
-        unless=r"uvicorn|super\(\)|plotly|Plotly|displaylogo|fsspec",  # what these libraries call it
+        unless=r"uvicorn|super\(\)|plotly|Plotly|displaylogo|fsspec|syne_tune|trial\.config|suggest\(\)\.config",  # what these call it
     ),
     Rule(
         word=r"\biterations?\b",
