@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +30,9 @@ from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Sampler, StudySpec
 from fastrcaps_dse.search.explorer import Explorer
-from fastrcaps_dse.search.history import History
+from fastrcaps_dse.search.history import FinishedTrial, History
 from fastrcaps_dse.search.optuna_storage import quiet_optuna
+from fastrcaps_dse.search.parameters import sample_design
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Forecast, Measured, Message, Proposer, Request
 
@@ -113,23 +115,51 @@ def summary(found: Sequence[tuple[list[float], list[float]]], trials: int) -> di
     }
 
 
+def thinking(trials: int) -> dict[str, float]:
+    """The seconds of a decision of the guided search when so many random designs of the first problem are measured."""
+    torch.set_num_threads(1)
+    quiet_optuna()
+    problem = landscape(next(iter(SPACES)))
+    spec = StudySpec(name=problem.name, space=problem.space, epochs=problem.epochs, trials=trials)
+
+    def forecast(point: DesignPoint) -> Forecast:
+        return Forecast(seconds=problem.seconds(point), fixed={"params": problem.params(point)})
+
+    proposer, history, generator = Timed(proposer=make_proposers(spec, forecast)[-1]), History(), random.Random(0)
+    while len(history.finished) < trials + NEAR:
+        many = len(history.finished) >= trials
+        point = proposer.propose(history) if many else sample_design(problem.space, generator)
+        assert point is not None
+        measurement = Measurement(values=problem.measured(point, 0), selected_epoch=1)
+        history.finished.append(FinishedTrial(number=len(history.finished), point=point, measurement=measurement))
+        history.keys.add(point.key)
+    return record.spread(proposer.seconds) | {"first": round(proposer.seconds[0], 4)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", default=",".join(SPACES))
     parser.add_argument("--samplers", default="guided,nsga2,tpe,random")
-    parser.add_argument("--searches", type=int, default=7)
+    parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--think", default="", help="numbers of measured designs with which a decision is timed, e.g. 100,2000")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--add", action="store_true", help="keep what the record has of other problems and samplers")
     asked = parser.parse_args()
-    found: dict[str, Any] = {"target": TARGET, "trials": asked.trials, "problems": {}}
+    path = record.PLACE / "continuous.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if asked.add and path.exists() else {}
+    found: dict[str, Any] = {name: earlier.get(name, {}) for name in ("seconds_a_decision_of_guided", "problems")}
+    found = {"target": TARGET, "trials": asked.trials} | found
+    for trials in filter(None, asked.think.split(",")):
+        found["seconds_a_decision_of_guided"][trials] = thinking(int(trials))
+        print(trials, found["seconds_a_decision_of_guided"][trials], flush=True)
+        record.write("continuous", "benchmarks.continuous", torch.device("cpu"), found)
     with ProcessPoolExecutor(asked.processes, get_context("spawn")) as pool:
-        for name in asked.problems.split(","):
+        for name in filter(None, asked.problems.split(",")):
             problem = landscape(name)
-            of_problem: dict[str, Any] = {
-                "true_hypervolume": round(problem.scale[2], 5),
-                "designs_of_the_true_front": len(problem.true_front),
-            }
-            found["problems"][name] = of_problem
+            known = {"true_hypervolume": round(problem.scale[2], 5), "designs_of_the_true_front": len(problem.true_front)}
+            of_problem: dict[str, Any] = found["problems"].setdefault(name, {})
+            of_problem |= known
             for sampler in [s for s in asked.samplers.split(",") if s in get_args(Sampler)]:
                 search = partial(searched, name, sampler, asked.trials)
                 of_problem[sampler] = summary([*pool.map(search, range(asked.searches))], asked.trials)

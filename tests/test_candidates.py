@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from fastrcaps_dse.analysis.pareto import hypervolume
-from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
 from fastrcaps_dse.problem.ranges import Range
 from fastrcaps_dse.problem.schedules import AdaBatch, FixedBatch, FixedRate, OneCycle, WarmRestarts
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace
 from fastrcaps_dse.problem.study_spec import Sampler, StudySpec
 from fastrcaps_dse.search.encoding import aligned_features, encoder_of, ranges_of, space_features
+from fastrcaps_dse.search.guided import informative
 from fastrcaps_dse.search.history import FinishedTrial, History
 from fastrcaps_dse.search.neighbors import neighbor
 from fastrcaps_dse.search.parameters import sample_design
@@ -150,12 +151,10 @@ def test_a_search_that_was_stopped_proposes_the_same() -> None:
 
 def test_of_many_designs_the_surrogate_knows_those_near_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastrcaps_dse.search.guided.MODELED", 20)
-    from fastrcaps_dse.problem.objectives import parse_objectives
-    from fastrcaps_dse.search.guided import informative
 
     trials = searched("random", 60, 1, History()).finished
-    chosen = informative(trials, parse_objectives("acc,time"))
+    chosen = informative(trials, parse_objectives("acc,time"), 20)
     assert len(chosen) == 20 and [t.number for t in chosen] == sorted(t.number for t in chosen)
     best = max(trials, key=lambda t: t.measurement["acc"] if t.measurement else 0)
     assert best in chosen
-    assert informative(trials[:20], parse_objectives("acc,time")) == trials[:20]
+    assert informative(trials[:20], parse_objectives("acc,time"), 20) == trials[:20]

@@ -27,8 +27,8 @@ __all__ = ["FLOOR", "Acquisition", "Candidate", "Observation", "encode", "featur
 
 Matrix = NDArray[np.float64]
 
-MODELED = 400  # measured designs that a surrogate knows at most
-FITTED = 150  # designs that its kernel is fitted to at most
+MODELED = 300  # measured designs that a surrogate knows at most
+FITTED = 120  # designs that its kernel is fitted to at most
 GROWTH = 1.15  # the kernel is fitted again whenever there are so many times as many designs
 THRIFT = 0.5  # power of the seconds by which a gain is divided: 1 puts off long runs for too long, 0 spends too much on them
 FLOOR = 0.05  # % of error: keeps the logarithm finite
@@ -82,29 +82,33 @@ def last_fit(count: int) -> int:
 class Kernels:
     """The kernels of the error and of the share. What is kept saves time only: the same designs always give the same kernels."""
 
-    kept: dict[tuple[bytes, bytes], Kernel] = field(default_factory=dict)
+    kept: dict[tuple[bytes, bytes], tuple[Kernel, Kernel]] = field(default_factory=dict)
 
-    def fitted(self, codes: Matrix, values: Matrix, dimensions: Sequence[int]) -> Kernel:
-        """The kernel for these designs [N, columns] and one of their two values [N]."""
+    def fitted(self, codes: Matrix, values: Matrix, dimensions: Sequence[int]) -> tuple[Kernel, Kernel]:
+        """The kernels for these designs [N, columns] and their two values [N, 2]."""
         key = codes.tobytes(), values.tobytes()
         if key not in self.kept:
-            if len(self.kept) > 8:
-                self.kept.clear()
-            self.kept[key] = fit_kernel(codes, values, prior_kernel(dimensions))
+            start = prior_kernel(dimensions)
+            self.kept = {key: (fit_kernel(codes, values[:, 0], start), fit_kernel(codes, values[:, 1], start))}
         return self.kept[key]
+
+
+def _encoded(observations: Sequence[Observation], encoder: Encoder) -> tuple[Matrix, Matrix]:
+    """(codes [N, columns], the two values [N, 2]) of measured designs."""
+    return encoder.encode([o.candidate.features for o in observations]), np.array([o.logs for o in observations])
 
 
 class Surrogate:
     """What the measured designs say of others."""
 
-    def __init__(self, observations: Sequence[Observation], encoder: Encoder, kernels: Kernels) -> None:
+    def __init__(
+        self, observations: Sequence[Observation], encoder: Encoder, kernels: Kernels, fitting: Sequence[Observation]
+    ) -> None:
+        """The kernels are fitted to the designs of `fitting`, which may be others."""
         self.encoder = encoder
         self.observations = observations
-        codes = encoder.encode([o.candidate.features for o in observations])
-        values = np.array([o.logs for o in observations])
-        first = last_fit(len(observations))
-        chosen = np.unique(np.linspace(0, first - 1, min(first, FITTED)).round().astype(int))
-        fitted = [kernels.fitted(codes[chosen], values[chosen, k], encoder.dimensions) for k in range(2)]
+        fitted = kernels.fitted(*_encoded(fitting, encoder), encoder.dimensions)
+        codes, values = _encoded(observations, encoder)
         self.error, self.share = (GaussianProcess(codes, values[:, k], kernel) for k, kernel in enumerate(fitted))
 
     def predict(self, designs: Sequence[Candidate]) -> Prediction:
@@ -129,7 +133,8 @@ class Acquisition:
         span = np.maximum(front.max(axis=0), reach) - self.low
         self.span = np.where(span > 1e-9, span, 1.0)
         self.reference = np.full(len(span), 1.0 + MARGIN)
-        self.dominated = boxes((front - self.low) / self.span, self.reference)
+        self.front = (front - self.low) / self.span
+        self.dominated = boxes(self.front, self.reference)
 
     def outcomes(self, designs: Sequence[Candidate]) -> Outcomes:
         """What designs are expected to reach as costs by their logarithm, [N, K]: of accuracy, that of the error left, so that half the
@@ -153,16 +158,19 @@ class Acquisition:
         mean, deviation, least, most = (np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
         return Outcomes(mean=mean, deviation=deviation, least=least, most=most)
 
-    def gains(self, designs: Sequence[Candidate]) -> Matrix:
-        """The hypervolume that each design is expected to add, in units of the range of each cost."""
+    def scaled_outcomes(self, designs: Sequence[Candidate]) -> Outcomes:
+        """The same in units of the range of each cost."""
         found = self.outcomes(designs)
-        scaled = Outcomes(
+        return Outcomes(
             mean=(found.mean - self.low) / self.span,
             deviation=found.deviation / self.span,
             least=(found.least - self.low) / self.span,
             most=(found.most - self.low) / self.span,
         )
-        return expected_gain(self.dominated, self.reference, scaled)
+
+    def gains(self, designs: Sequence[Candidate]) -> Matrix:
+        """The hypervolume that each design is expected to add, in units of the range of each cost."""
+        return expected_gain(self.dominated, self.reference, self.scaled_outcomes(designs))
 
     def promises(self, designs: Sequence[Candidate]) -> Matrix:
         """The same for the training that it takes."""
@@ -178,17 +186,19 @@ def modeled(objectives: Sequence[Objective]) -> list[Objective]:
     return direct
 
 
-def informative(trials: Sequence[FinishedTrial], objectives: Sequence[Objective]) -> Sequence[FinishedTrial]:
+def informative(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], most: int = MODELED
+) -> Sequence[FinishedTrial]:
     """Those of many measured trials that a surrogate is to know, in their order: half of them nearest to the front, half spread evenly."""
-    if len(trials) <= MODELED:
+    if len(trials) <= most:
         return trials
     costs = np.array([_measured_costs(trial.measurement, objectives) for trial in trials if trial.measurement is not None])
     costs = (costs - costs.min(axis=0)) / np.maximum(np.ptp(costs, axis=0), 1e-9)
     front = costs[nondominated(costs)]
     behind = np.min(np.max(costs[:, None, :] - front[None, :, :], axis=2), axis=1)  # how far each is from it, 0 for members
-    near = np.argsort(behind, kind="stable")[: MODELED // 2]
+    near = np.argsort(behind, kind="stable")[: most // 2]
     rest = np.setdiff1d(np.arange(len(trials)), near)
-    spread = rest[np.linspace(0, len(rest) - 1, MODELED - len(near)).astype(int)]
+    spread = rest[np.linspace(0, len(rest) - 1, most - len(near)).astype(int)]
     return [trials[k] for k in sorted({*near.tolist(), *spread.tolist()})]
 
 
@@ -206,19 +216,28 @@ def novelty(begun: Sequence[Candidate], candidate: Candidate) -> tuple[int, floa
 
 
 def surrogate_of(
-    observations: Sequence[Observation], encoder: Encoder, kernels: Kernels, pending: Sequence[Candidate] = ()
+    observations: Sequence[Observation],
+    encoder: Encoder,
+    kernels: Kernels,
+    pending: Sequence[Candidate] = (),
+    fitting: Sequence[Observation] | None = None,
 ) -> Surrogate:
-    """The surrogate of measured designs; designs that are `pending` are being trained, and are assumed to reach what it expects."""
+    """The surrogate of measured designs; designs that are `pending` are being trained, and are assumed to reach what it expects.
+
+    The kernels are fitted to the designs of `fitting`, by default to all but the latest.
+    """
+    fitted = observations[: last_fit(len(observations))] if fitting is None else fitting
+    found = Surrogate(observations, encoder, kernels, fitted)
     if not pending:
-        return Surrogate(observations, encoder, kernels)
-    expected = Surrogate(observations, encoder, kernels).predict(pending)
+        return found
+    expected = found.predict(pending)
     assumed = [
         Observation(
             candidate=design, acc=100.0 + FLOOR - min(100.0, math.exp(error)), time=min(1.0, math.exp(share)) * design.seconds
         )
         for design, error, share in zip(pending, expected.error.tolist(), expected.share.tolist(), strict=True)
     ]
-    return Surrogate([*observations, *assumed], encoder, kernels)
+    return Surrogate([*observations, *assumed], encoder, kernels, fitted)
 
 
 def most_promising(
