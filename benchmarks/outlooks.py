@@ -7,7 +7,6 @@ that follow, and the search goes on. Gains are shares of the hypervolume of what
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,15 +16,15 @@ import torch
 
 from benchmarks import record
 from benchmarks.boards import MemoryBoard
-from benchmarks.replay import Recorded, load_table, make_table, space_of
-from benchmarks.search_table import EPOCHS
+from benchmarks.recorded import RecordedTable, load_table
+from benchmarks.replay import forecaster, make_replay
+from benchmarks.tables import TABLES
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.search.candidates import Guided
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.history import History
 from fastrcaps_dse.search.optuna_storage import quiet_optuna
-from fastrcaps_dse.search.protocols import Forecast
 
 EVERY = 4  # trials between two looks
 AHEAD = 300.0  # s of training that the outlook speaks of
@@ -48,24 +47,20 @@ class Watched:
         return self.guided.propose(history)
 
 
-def compared(table: list[Recorded], seeds: int, seed: int) -> list[tuple[int, float, float]]:
+def compared(table: RecordedTable, seed: int) -> list[tuple[int, float, float]]:
     """(trials, expected gain, gain of the seconds that followed) at several moments of one search."""
     quiet_optuna()
-    executor = make_table(table, seeds)
-    spec = StudySpec(name="replay", space=space_of(table), epochs=EPOCHS, trials=len(table), seed=seed)
-
-    def forecast(point: DesignPoint) -> Forecast:
-        design = executor.designs[point.key]
-        return Forecast(seconds=math.fsum(design.seconds), fixed={"params": float(design.params)})
-
-    watched = Watched(guided=Guided(spec=spec, forecast=forecast))
-    Explorer(spec=spec, board=MemoryBoard(target=len(table)), proposers=[watched]).run(executor)
+    executor = make_replay(table)
+    spec = StudySpec(name="replay", space=table.space, epochs=table.epochs, trials=len(table.designs), seed=seed)
+    watched = Watched(guided=Guided(spec=spec, forecast=forecaster(executor.truth)))
+    Explorer(spec=spec, board=MemoryBoard(target=len(table.designs)), proposers=[watched]).run(executor)
     found = []
+    trace = executor.tally.traces["whole"]
     for count, expected in watched.expected.items():
-        began, share, _ = executor.trace[count - 1]
-        later = [now for spent, now, _ in executor.trace if spent <= began + AHEAD]
-        if executor.trace[-1][0] >= began + AHEAD:  # there was so much left to train
-            found.append((count, expected, later[-1] / share - 1.0))
+        began = trace[count - 1]
+        later = [moment.found for moment in trace if moment.seconds <= began.seconds + AHEAD]
+        if trace[-1].seconds >= began.seconds + AHEAD:  # there was so much left to train
+            found.append((count, expected, later[-1] / began.found - 1.0))
     return found
 
 
@@ -74,8 +69,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="recorded seeds, one search with each")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    table = load_table(asked.seeds)
-    rows = [row for seed in range(asked.seeds) for row in compared(table, asked.seeds, seed)]
+    table = load_table(TABLES["grid"], asked.seeds)
+    rows = [row for seed in range(asked.seeds) for row in compared(table, seed)]
     expected, given = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     found: dict[str, Any] = {
         "seconds_ahead": AHEAD,
