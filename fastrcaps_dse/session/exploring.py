@@ -44,7 +44,7 @@ class Outcome:
     spent: bool  # the budget is
     elsewhere: int = 0  # trials that other processes still train
     paused: int = 0  # trials that wait for further epochs
-    settled: bool = False  # no run promises enough to be trained further
+    complete: bool = False  # no run promises enough to be trained further
 
 
 def explore(
@@ -98,8 +98,8 @@ def explore(
     history = explorer.history
     finished, elsewhere = len(history.finished), len(history.under_way)
     paused = sum(1 for t in history.open.values() if explorer.planner is not None and not t.under_way)
-    settled = explorer.planner is not None and not history.open and not explorer.spent
-    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent, "settled": settled}
+    complete = explorer.planner is not None and not history.open and not explorer.spent
+    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent, "complete": complete}
     row = study.store.study(study.spec.name)  # with the reference that it has by now
     return Outcome(study=row, trials=finished, elsewhere=elsewhere, paused=paused, **ended)
 
