@@ -22,11 +22,14 @@ from fastrcaps_dse.runs.progress import Progress
 from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.board import StoreBoard
+from fastrcaps_dse.search.candidates import Guided
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.limits import LimitFilter
+from fastrcaps_dse.search.outlook import Outlook
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
 from fastrcaps_dse.search.racing import Race
+from fastrcaps_dse.session.enough import Enough
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import StudyRow
 
@@ -42,6 +45,8 @@ class Outcome:
     exhausted: bool  # the space has no more designs
     spent: bool  # the budget is
     elsewhere: int = 0  # trials that other processes still train
+    enough: bool = False  # another hour is expected to gain too little
+    outlook: Outlook | None = None  # what another hour of training is expected to give; None where there is nothing to say
 
 
 def explore(
@@ -52,6 +57,7 @@ def explore(
     limits: Sequence[Limit] = (),
     budget: Budget | None = None,
     reference: str | None = None,
+    until_gain_below: float | None = None,
     tell: Tell = ignore,
 ) -> Outcome:
     """Train designs of a study, or go on with it where it was stopped.
@@ -62,6 +68,7 @@ def explore(
         limits: rule out designs before they are trained.
         budget: `start_budget(seconds)` ends the exploration after so long; without it, it never ends early.
         reference: the name of the device in whose step times the study is counted; by default the one that it has, else this one.
+        until_gain_below: ends the exploration once another hour of training is expected to gain less, as a share of the hypervolume.
         tell: is called with each event.
 
     Other processes may explore the same study, on this machine or others: they share its target, its deadline and what was measured,
@@ -79,22 +86,25 @@ def explore(
         limited.check(study.spec)
         memory = study.cost_model.memory
         memory.check(study.spec)
+        enough = Enough(guided=Guided(spec=study.spec, forecast=study.cost_model.forecast), below=until_gain_below)
         explorer = Explorer(
             spec=study.spec,
-            board=_board(study, limits, _target(study, trials, budget)),
+            board=_board(study, limits, _target(study, trials, budget.limited or until_gain_below is not None)),
             proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
             admits=lambda point: limited.admits(point) and memory.admits(point),
-            may_start=lambda point: _may_start(study, budget, point),
+            may_start=lambda point: _may_start(study, budget, point) and not enough.is_reached(explorer.history),
             tell=_progress(study, chosen, budget, _catching_up(study, tell)),
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
             if not budget.over:
                 catch_up(study.cost_model, most=None)
+            is_modeled = study.spec.sampler == "guided" or until_gain_below is not None
+            seen = enough.outlook(explorer.history) if is_modeled and not explorer.exhausted else None
     finished, elsewhere = len(explorer.history.finished), len(explorer.history.under_way)
-    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent}
+    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent and not enough.reached, "enough": enough.reached}
     row = study.store.study(study.spec.name)  # with the reference that it has by now
-    return Outcome(study=row, trials=finished, elsewhere=elsewhere, **ended)
+    return Outcome(study=row, trials=finished, elsewhere=elsewhere, outlook=seen, **ended)
 
 
 def share_budget(study: OpenStudy, budget: Budget) -> Budget:
@@ -160,9 +170,12 @@ def _board(study: OpenStudy, limits: Sequence[Limit] = (), target: int | None = 
     return StoreBoard(store=study.store, study=study.row, optuna=study.optuna, limits=limits, most=most)
 
 
-def _target(study: OpenStudy, trials: int | None, budget: Budget) -> int:
-    """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again."""
-    if trials is None and budget.limited:
+def _target(study: OpenStudy, trials: int | None, is_limited: bool) -> int:
+    """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again.
+
+    `is_limited` where something else ends the exploration, so that it needs no number.
+    """
+    if trials is None and is_limited:
         return UNBOUNDED
     row = study.store.study(study.spec.name)
     finished = sum(trial.state in ("done", "failed") for trial in study.store.trials(row))
