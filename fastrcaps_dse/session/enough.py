@@ -16,7 +16,7 @@ SELDOM = 20  # the next look is at a design more for so many measured ones
 class Enough:
     """Looks now and then at what the next hour of training is expected to gain."""
 
-    guided: Guided  # whose surrogate tells
+    guided: Guided  # whose model tells
     below: float | None  # share of the hypervolume; None never ends a search
     looked: int = 0  # measured designs at the last look
     reached: bool = False
