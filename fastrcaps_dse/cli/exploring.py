@@ -190,7 +190,7 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(f"{counted(outcome.paused, 'run')} paused: the same command goes on with what promises the most")
     if outcome.exhausted:
         hint(f"the design space is exhausted: {_all_measured(outcome.trials)}")
-    elif outcome.settled:
+    elif outcome.complete:
         hint(
             f"no further epoch of the {counted(outcome.trials, 'design')} promises enough; the same command begins more designs"
         )

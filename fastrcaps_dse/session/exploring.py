@@ -47,7 +47,7 @@ class Outcome:
     spent: bool  # the budget is
     elsewhere: int = 0  # trials that other processes still train
     paused: int = 0  # trials that wait for further epochs
-    settled: bool = False  # no run promises enough to be trained further
+    complete: bool = False  # no run promises enough to be trained further
     enough: bool = False  # another hour is expected to gain too little
     outlook: Outlook | None = None  # what another hour of training is expected to give; None where there is nothing to say
 
@@ -89,11 +89,15 @@ def explore(
             guided=Guided(spec=study.spec, forecast=study.cost_model.forecast),
             below=None if study.spec.sampler == "freeze-thaw" else until_gain_below,  # whose planner has its own measure
         )
-        told = _progress(study, chosen, budget, _catching_up(study, tell))
-        explorer = _explorer(study, limits, negligible=until_gain_below, tell=told)
-        target = _target(study, trials, budget.limited or enough.below is not None)
-        explorer.board = _board(study, limits, target)
-        explorer.may_start = lambda point: _may_start(study, budget, point) and not enough.is_reached(explorer.history)
+        explorer = Explorer(
+            spec=study.spec,
+            admits=_admitted(study, limits),  # before the target is set, as there may be none
+            board=_board(study, limits, _target(study, trials, budget.limited or enough.below is not None)),
+            proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
+            planner=make_planner(study.spec, study.cost_model.forecast, until_gain_below),
+            may_start=lambda point: _may_start(study, budget, point) and not enough.is_reached(explorer.history),
+            tell=_progress(study, chosen, budget, _catching_up(study, tell)),
+        )
         with trainer.clear_device_errors():
             explorer.run(chosen)
             if not budget.over:
@@ -103,20 +107,12 @@ def explore(
     return _outcome(study, explorer, enough.reached, seen)
 
 
-def _explorer(study: OpenStudy, limits: Sequence[Limit], *, negligible: float | None, tell: Tell) -> Explorer:
-    """The loop of a study; NothingFits where the limits, or the memory, leave no design. `negligible` is that of `make_planner`."""
-    limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
+def _admitted(study: OpenStudy, limits: Sequence[Limit]) -> Callable[[DesignPoint], bool]:
+    """Whether the limits and the memory leave a design. Raises NothingFits where they leave none."""
+    limited, memory = LimitFilter(limits=limits, bounds=study.cost_model.bounds), study.cost_model.memory
     limited.check(study.spec)
-    memory = study.cost_model.memory
     memory.check(study.spec)
-    return Explorer(
-        spec=study.spec,
-        board=_board(study, limits),
-        proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
-        planner=make_planner(study.spec, study.cost_model.forecast, negligible),
-        admits=lambda point: limited.admits(point) and memory.admits(point),
-        tell=tell,
-    )
+    return lambda point: limited.admits(point) and memory.admits(point)
 
 
 def _outcome(study: OpenStudy, explorer: Explorer, enough: bool, outlook: Outlook | None) -> Outcome:
@@ -129,7 +125,7 @@ def _outcome(study: OpenStudy, explorer: Explorer, enough: bool, outlook: Outloo
         spent=explorer.spent and not enough,
         elsewhere=len(history.under_way),
         paused=sum(1 for trial in history.open.values() if stepwise and not trial.under_way),
-        settled=stepwise and not history.open and not explorer.spent,
+        complete=stepwise and not history.open and not explorer.spent,
         enough=enough,
         outlook=outlook,
     )
