@@ -41,7 +41,7 @@ from benchmarks.recorded import OBJECTIVES, Recorded, RecordedTable, load_table
 from benchmarks.replay import Replay, make_replay
 from benchmarks.search import curves_span, options, quartiles, summary
 from benchmarks.search_methods import Outcome
-from benchmarks.shares import BY_EPOCH, Truth, truth_of
+from benchmarks.shares import BY_EPOCH, Truth, shuffled, truth_of
 from benchmarks.snapping import Nearest
 from benchmarks.tables import TABLES
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
@@ -217,9 +217,9 @@ class Peer:
         except ImportError:
             return None
 
-    def run(self, table: RecordedTable, truth: Truth, seed: int) -> Outcome:
-        """One search."""
-        executor = self.search(table, truth, seed)
+    def run(self, table: RecordedTable, truth: Truth, seed: int, *, shuffle: bool = False) -> Outcome:
+        """One search, as those of `benchmarks.search_methods`."""
+        executor = self.search(table, shuffled(truth, seed) if shuffle else truth, seed)
         return Outcome(traces=dict(executor.tally.traces), spent=executor.spent, thinking=executor.thinking)
 
 
@@ -272,7 +272,7 @@ def main() -> None:
             of_table["table"] = table.facts()
             for name in versions:
                 count = asked.gp_searches if PEERS[name].thinks_long else asked.searches
-                outcomes = [*pool.map(partial(PEERS[name].run, table, truth), range(count))]
+                outcomes = [*pool.map(partial(PEERS[name].run, table, truth, shuffle=asked.shuffle), range(count))]
                 of_table["methods"][name] = summed_up(table, outcomes)
                 print(table_name, name, {view: of_table["methods"][name][view]["seconds_to"] for view in BY_EPOCH}, flush=True)
                 record.write(RECORD, "benchmarks.peers", torch.device("cpu"), found)

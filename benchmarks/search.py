@@ -79,7 +79,9 @@ def seconds_to(outcomes: Sequence[Outcome], view: View, goal: float) -> dict[str
 def summary(outcomes: Sequence[Outcome], view: View) -> dict[str, Any]:
     """What the searches of one method reached in a view."""
     last = [outcome.traces[view][-1] for outcome in outcomes]
-    told: dict[str, Any] = {"seconds_to": {str(goal): seconds_to(outcomes, view, goal) for goal in GOALS}}
+    different = {tuple((moment.seconds, moment.found) for moment in outcome.traces[view]) for outcome in outcomes}
+    told: dict[str, Any] = {"different_searches": len(different)}
+    told |= {"seconds_to": {str(goal): seconds_to(outcomes, view, goal) for goal in GOALS}}
     told["found_at_the_end"] = record.spread([moment.found for moment in last], 4)
     if view == "whole":
         told["reported_at_the_end"] = record.spread([moment.reported for moment in last], 4)
@@ -148,6 +150,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="recorded seeds that are used; all that every design has, unless stated")
     parser.add_argument("--trials", type=int, default=300, help="of plain Optuna on a grid")
     parser.add_argument("--gp-trials", type=int, default=60, help="of plain Optuna with its GP sampler")
+    parser.add_argument(
+        "--shuffle", action="store_true", help="the recorded seeds of each design in random order, so that all searches differ"
+    )
     parser.add_argument("--only", default="", help="renew those methods of the records whose name has this in it")
     return parser
 
@@ -164,7 +169,8 @@ def main() -> None:
             records = Records(name=name, table=table, truth=truth)
             records.begin(renew=bool(asked.only))
             for method_name, method, count in chosen(asked, table):
-                outcomes = [*pool.map(partial(method.run, table, truth), range(count))]
+                run = partial(method.run, table, truth, shuffle=asked.shuffle)
+                outcomes = [*pool.map(run, range(count))]
                 records.take(method_name, method, outcomes)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from benchmarks.recorded import RecordedTable
 from benchmarks.replay import Moment, Replay, explored, raced
 from benchmarks.replay_others import oracle, plain_optuna
-from benchmarks.shares import BY_EPOCH, Truth, View
+from benchmarks.shares import BY_EPOCH, Truth, View, shuffled
 from fastrcaps_dse.problem.study_spec import Sampler
 
 Search = Callable[..., Replay]
@@ -37,9 +37,9 @@ class Method:
     thinks_long: bool = False  # so that it is searched with fewer times
     is_fixed: bool = False  # every search is the same
 
-    def run(self, table: RecordedTable, truth: Truth, seed: int) -> Outcome:
-        """One search."""
-        executor = self.search(table, seed, truth=truth)
+    def run(self, table: RecordedTable, truth: Truth, seed: int, *, shuffle: bool = False) -> Outcome:
+        """One search; with `shuffle`, the recorded seeds of each design are in an order of its own."""
+        executor = self.search(table, seed, truth=shuffled(truth, seed) if shuffle else truth)
         if self.racing:
             raced(executor, seed, table.seeds)
         return Outcome(traces=dict(executor.tally.traces), spent=executor.spent, thinking=executor.thinking)

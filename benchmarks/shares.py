@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -137,3 +138,19 @@ class Truth:
 def truth_of(table: RecordedTable) -> Truth:
     """The truth of a table."""
     return Truth({design.point.key: design for design in table.designs})
+
+
+def shuffled(truth: Truth, seed: int) -> Truth:
+    """The same truth with the recorded seeds of each design in random order, so that searches see different noise.
+
+    Designs whose first epoch is the same training keep a common order.
+    """
+    orders: dict[int, list[int]] = {}
+    designs = {}
+    for key, design in truth.designs.items():
+        recorded = sorted(design.curves)
+        order = orders.setdefault(design.prefixes[0], random.Random(f"{seed} {key}").sample(recorded, len(recorded)))
+        designs[key] = replace(design, curves={new: design.curves[old] for new, old in zip(recorded, order, strict=True)})
+    found = Truth(designs)
+    vars(found).update({name: getattr(truth, name) for name in ("scales", "whole", "stopped", "volumes")})  # means: the same
+    return found

@@ -18,7 +18,7 @@ from benchmarks.replay import Replay, explored, make_replay
 from benchmarks.replay_others import oracle, plain_optuna
 from benchmarks.search import found_by, seconds_to
 from benchmarks.search_methods import Outcome, methods
-from benchmarks.shares import BY_EPOCH, REFERENCE, Truth, View, Volume, truth_of, volume_of
+from benchmarks.shares import BY_EPOCH, REFERENCE, Truth, View, Volume, shuffled, truth_of, volume_of
 from benchmarks.snapping import Nearest
 from benchmarks.tables import wide_designs, wide_space
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, parse_design
@@ -244,6 +244,20 @@ def test_proposals_become_the_nearest_design() -> None:
     assert nearest.distance(one, parse_design("lr_policy=fixed(lr=3e-3) batch_schedule=32")) == pytest.approx(1)
     assert nearest.distance(one, parse_design("lr_policy=one-cycle batch_schedule=64 decoder=small")) == 3
     assert nearest.to(one, lambda _: False) is None
+
+
+def test_shuffled_seeds_change_what_searches_see_and_not_what_is_true() -> None:
+    truth = truth_of(grid_table(seeds=3))
+    others = [shuffled(truth, seed) for seed in range(4)]
+    for other in others:
+        again = Truth(other.designs)  # computed anew
+        assert {**again.whole} == {key: pytest.approx(point) for key, point in truth.whole.items()}
+        assert again.volumes == pytest.approx(truth.volumes) and other.volumes == truth.volumes
+        one, two, *_ = other.designs.values()
+        before = [*truth.designs.values()][:2]
+        places = [[d.curves[s] for s in range(3)].index(b.curves[0]) for d, b in zip((one, two), before, strict=True)]
+        assert places[0] == places[1], "they share their first epochs"
+    assert len({tuple(d.curves[0] for d in other.designs.values()) for other in others}) == len(others)
 
 
 def test_quartiles_count_searches_that_never_reach_a_goal() -> None:
