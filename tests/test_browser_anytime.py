@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import pytest
 from fastrcaps_dse.analysis import picks, results
 from fastrcaps_dse.analysis.annealing import annealing_note
 from fastrcaps_dse.analysis.anytime import anytime_trials
-from fastrcaps_dse.problem.objectives import OBJECTIVES
-from fastrcaps_dse.store import Store, TrialRow, tables
+from fastrcaps_dse.analysis.uncertainty import Standing
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective
+from fastrcaps_dse.store import Key, Store, TrialRow, tables
 from tests.browsing import FLAT, Open, Serve, eventually, texts
+from tests.conftest import Command
 from tests.serving import watched_of
 from tests.synthetic import add_designs, make_spec, write_study
 
@@ -28,14 +33,11 @@ def points_of(ours: Store) -> list[TrialRow]:
     return anytime_trials(ours.trials(row), ours.epochs_of(row.study_id), row)
 
 
-def test_points_and_picks_are_those_of_python(open_page: Open, studies: Any) -> None:
-    """With several seeds, runs under way, a failed one, and an objective that early epochs have not reached."""
-    ours, address = studies(12, seeds=3, running=2, failed=1, objectives="acc,time,params,time_to:98")
-    row, points = ours.study(), points_of(ours)
-    page = open_page(f"{address}{FLAT}&epochs=every")
-    front = {t.key for t in results.front_of(points, row.objectives)}
-    sure = results.standings_of(points, row.objectives)
-    shown = page.evaluate(SHOWN)
+def same_points(
+    shown: list[Any], points: list[TrialRow], objectives: Sequence[Objective], sure: Mapping[Key, Standing]
+) -> None:
+    """Check what the page shows against the points of Python, one by one."""
+    front = {t.key for t in results.front_of(points, objectives)}
     assert len(shown) == len(points) and any(f["values"]["time_to:98"] > 1e6 for f in shown if f["values"])
     for found, point in zip(shown, points, strict=True):
         assert found["trial"] == point.trial and found["label"] == point.label and found["on_front"] == (point.key in front)
@@ -45,9 +47,18 @@ def test_points_and_picks_are_those_of_python(open_page: Open, studies: Any) -> 
             continue
         standing = sure[point.key]
         assert found["values"] == {name: round(value, 6) for name, value in point.measurement.values.items()}
-        assert found["seeds"] == point.seeds and found["errors"] == standing.errors(row.objectives)
+        assert found["seeds"] == point.seeds and found["errors"] == standing.errors(objectives)
         assert (found["probability"], found["tied"]) == (round(standing.on_front or 0, 4), standing.doubtful)
         assert found.get("test_acc") == point.measurement.test_acc
+
+
+def test_points_and_picks_are_those_of_python(open_page: Open, studies: Any, command: Command) -> None:
+    """With several seeds, runs under way, a failed one, and an objective that early epochs have not reached."""
+    ours, address = studies(12, seeds=3, running=2, failed=1, objectives="acc,time,params,time_to:98")
+    row, points = ours.study(), points_of(ours)
+    page = open_page(f"{address}{FLAT}&epochs=every")
+    sure = results.standings_of(points, row.objectives)
+    same_points(page.evaluate(SHOWN), points, row.objectives, sure)
     candidates = [results.candidate(t, row.objectives, sure[t.key]) for t in points if t.measurement is not None]
     generator = random.Random(4)
     cut = next(t for t in results.front_of(points, row.objectives) if annealing_note([t], row) and t.measurement)
@@ -79,7 +90,11 @@ def test_points_and_picks_are_those_of_python(open_page: Open, studies: Any) -> 
         early += bool(note)
         assert f"--stop-after {picked.stop_after} --out" in page.locator("#export").inner_text()
     assert early and nothing < 12
-    assert page.locator("#command").inner_text().startswith("fastrcaps-dse pick --study synthetic --anytime")
+    page.evaluate("limits => fastrcaps.update({ limits, prefer: '' })", only)
+    to_copy = page.locator("#command").inner_text()
+    assert to_copy.startswith("fastrcaps-dse pick --study synthetic --anytime --max-params")
+    answer = command(*shlex.split(to_copy)[1:], "--storage", ours.url.database, "--json")
+    assert json.loads(answer.out)["why"] == [*texts(page, "#picked li"), *texts(page, "#early")]
 
 
 def test_the_switch_is_one_for_all_views(open_page: Open, studies: Any) -> None:

@@ -323,3 +323,21 @@ def test_options_come_in_panels(command: Command) -> None:
         < said.index("--budget")
         < panels[3]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_capsnet")
+def test_it_says_what_another_hour_is_expected_to_gain_and_ends_by_it(command: Command, study: Path) -> None:
+    """The threshold is above any gain, so that the first look, after eight designs, ends the search."""
+    more = (
+        "--set",
+        "space.batch_schedule=[16, 32, 64, 128]",
+        "--set",
+        "space.lr_policy=['fixed', 'one-cycle']",
+        "--device",
+        "cpu",
+    )
+    ended = command("explore", study, "--study", "hour", *more, "--until-gain-below", "99%")
+    assert ended.code == 0 and "--until-gain-below is reached after 8 trials" in ended.err
+    assert "another hour of training is expected to gain about" in ended.err and "budget" not in ended.err
+    assert "--until-gain-below needs a share" in command("explore", study, "--until-gain-below", "some").err

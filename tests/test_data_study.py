@@ -56,7 +56,7 @@ def test_a_study_of_schema_5_goes_on_and_learns_the_rest(tmp_path: Path, tiny: P
 def test_columns_are_added_to_a_database_of_schema_5(tmp_path: Path, tiny: Path) -> None:
     with opened(tmp_path, spec_of(tiny)) as study, study.store.engine.begin() as connection:
         connection.execute(sa.text("DROP INDEX fastrcaps_run_revision"))
-        later = ("revision", "deadline", "reference", "runs_place", "mirrored_until")
+        later = ("revision", "deadline", "reference", "runs_place", "outlook", "mirrored_until")
         for column in ("classes", "pixel_scaling", "selection", *later):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_study DROP COLUMN {column}"))
         for column in ("attempt", "revision", "deaths", "time_estimated"):

@@ -178,7 +178,7 @@ def reached(trained: list[tuple[str, int]], spec: StudySpec, share: float) -> fl
 
 
 def test_it_finds_the_front_of_all_epochs_sooner_than_whole_runs() -> None:
-    stepped, spec = Curves(), spec_of(trials=30)
+    stepped, spec = Curves(), spec_of()
     running = searched(spec, stepped)
     assert max(Counter(stepped.trained).values()) == 1  # no epoch is trained twice
     assert len(running.history.finished) == 24 and running.exhausted and not running.history.open
@@ -187,7 +187,9 @@ def test_it_finds_the_front_of_all_epochs_sooner_than_whole_runs() -> None:
     searched(guided, whole)
     assert len(whole.trained) == 24 * EPOCHS and make_planner(guided, forecast) is None
     assert reached(stepped.trained, spec, 0.95) <= 0.5 * reached(whole.trained, spec, 0.95)
-    assert reached(stepped.trained, spec, 0.99) <= 0.7 * reached(whole.trained, spec, 0.99)
+    drawn = Curves()
+    searched(spec_of(sampler="random"), drawn)
+    assert reached(stepped.trained, spec, 0.99) <= 0.5 * reached(drawn.trained, spec, 0.99)
     assert stepped.spent < 0.8 * whole.spent
     ended = [trial.measurement for trial in running.history.finished]
     stopped = [m.pruned_after for m in ended if m is not None and m.pruned_after is not None]

@@ -71,6 +71,13 @@ def test_a_design_on_the_page(tmp_path: Path) -> None:
     assert [c["direction"] for c in shown["columns"]][:2] == ["maximize", "minimize"] and shown["columns"][1]["log"]
 
 
+def test_the_summary_says_what_another_hour_is_expected_to_give(tmp_path: Path) -> None:
+    ours = write_study(tmp_path / "s.db", 5, failed=1, running=1)
+    for trials, said in ((6, True), (5, False)):  # of now, and of before the latest trial
+        ours.set_study(ours.study().study_id, {"outlook": {"text": "another hour gives", "gain": 0.1, "trials": trials}})
+        assert content_of(tmp_path / "s.db")["study"]["summary"].endswith("; another hour gives") == said
+
+
 def test_the_command_names_what_is_not_the_default(tmp_path: Path) -> None:
     ours = write_study(tmp_path / "s.db", 3, name="it's; rm")
     study = ours.study()

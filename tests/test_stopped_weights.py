@@ -18,6 +18,7 @@ from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.export.writing import WEIGHTS
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.runs.stopped_weights import FOLDER, StoppedWeights
+from fastrcaps_dse.session.exporting import weights_of
 from fastrcaps_dse.session.stopped import find_stopped, stopped_weights
 from fastrcaps_dse.store import Store, TrialRow
 from fastrcaps_dse.trainer import Training, stopwatch
@@ -123,6 +124,18 @@ def test_what_is_not_kept_is_made_again(whole_study: Path, tiny_images: Path, tm
     assert said == [f"trial {point.trial}: epoch 1 of 1 is trained again"]
     assert bits(path) == trained(tiny_images, point, tmp_path) and run.run_id == point.runs[0].run_id
     assert stopped_weights(ours, ours.study(), point, say=said.append)[1] == path and len(said) == 1
+
+
+@pytest.mark.usefixtures("small_capsnet")
+def test_a_design_that_came_to_the_front_later_has_its_weights(whole_study: Path, tiny_images: Path, tmp_path: Path) -> None:
+    ours = opened(whole_study)
+    row, trial = ours.study(), front_of(ours.trials(ours.study()), ours.study().objectives)[0]
+    assert trial.measurement is not None
+    for run in trial.runs:
+        ours.forget_weights(run.run_id)
+    point = find_stopped(ours, row, trial.trial, trial.measurement.selected_epoch)
+    _, path = weights_of(ours, row, ours.trials(row)[trial.trial])
+    assert bits(path) == trained(tiny_images, point, tmp_path)
 
 
 @pytest.mark.usefixtures("small_capsnet")

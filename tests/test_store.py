@@ -124,7 +124,7 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
             ("study", "selection"),
             ("study", "classes"),
             ("study", "pixel_scaling"),
-            *(("study", column) for column in ("revision", "deadline", "reference", "runs_place", "mirrored_until")),
+            *(("study", column) for column in ("revision", "deadline", "reference", "runs_place", "outlook", "mirrored_until")),
             *(("run", column) for column in ("attempt", "revision", "deaths", "time_estimated")),
         ):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))

@@ -15,6 +15,7 @@ from fastrcaps_dse.cli.exploring_options import (
     SearchOptions,
     SpendOptions,
     WorkersOption,
+    parse_gain,
     parse_workers,
     refuse_beside_join,
 )
@@ -92,6 +93,7 @@ def explore(
         joins=search.join is not None,
         reference=reference,
         budget=parse_quantity("time", spend.budget) if spend.budget is not None else None,
+        until_gain_below=parse_gain(spend.until_gain_below),
         logs=spend.log or (),
     )
     trials, bounds, _ = _trials(spec, spend), limits.limits(), output.form  # what is wrong is said before anything begins
@@ -176,6 +178,10 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(f"racing: {counted(raced, 'further run')} of designs that may or may not be on the front")
     if outcome.spent:
         hint(f"the time of --budget is over after {counted(outcome.trials, 'trial')}; rerun to continue")
+    if outcome.enough:
+        hint(f"the expected gain of --until-gain-below is reached after {counted(outcome.trials, 'trial')}")
+    if outcome.outlook is not None:
+        hint(outcome.outlook.text)
     if outcome.elsewhere:
         hint(
             f"{counted(outcome.elsewhere, 'design')} still under way in other processes: `fastrcaps-dse studies --workers` lists them"
@@ -184,7 +190,7 @@ def _print_end(outcome: Outcome, raced: int) -> None:
         hint(f"{counted(outcome.paused, 'run')} paused: the same command goes on with what promises the most")
     if outcome.exhausted:
         hint(f"the design space is exhausted: {_all_measured(outcome.trials)}")
-    elif outcome.settled:
+    elif outcome.complete:
         hint(
             f"no further epoch of the {counted(outcome.trials, 'design')} promises enough; the same command begins more designs"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -101,6 +102,15 @@ class SpendOptions:
         str | None,
         typer.Option(
             "--budget", help="Stop after this time, e.g. 30m; rerun to continue.", metavar="DURATION", rich_help_panel=SPEND
+        ),
+    ] = None
+    until_gain_below: Annotated[
+        str | None,
+        typer.Option(
+            "--until-gain-below",
+            help="Stop once another hour of training is expected to gain less than this share of the hypervolume, e.g. 0.1%.",
+            metavar="SHARE",
+            rich_help_panel=SPEND,
         ),
     ] = None
     until_exhausted: Annotated[
@@ -222,3 +232,17 @@ ReferenceOption = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+
+
+def parse_gain(text: str | None) -> float | None:
+    """The share of a percentage such as `0.1%`, or of a number such as `0.001`. Raises InputError."""
+    if text is None:
+        return None
+    number = text.strip().removesuffix("%").strip()
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise InputError(f"--until-gain-below needs a share between 0 and 1, got {text!r}", "e.g. --until-gain-below 0.1%")
+    return share

@@ -31,6 +31,7 @@ class HowToRun:
     joins: bool = False  # the study is not extended
     reference: str | None = None  # the device in whose step times the study is counted; None for the one that it has
     budget: float | None = None  # s
+    until_gain_below: float | None = None  # share of the hypervolume, of another hour of training
     logs: Sequence[str] = ()  # "csv=DIR", "tensorboard=DIR", "mlflow=URI"
 
 
@@ -105,7 +106,14 @@ def _run(
             progress.say(f"{executor.workers} workers train side by side")
         tell = stack.enter_context(followed(progress.tell, followers))
         outcome = session.explore(
-            study, executor, trials=trials, limits=limits, budget=budget, reference=how.reference, tell=tell
+            study,
+            executor,
+            trials=trials,
+            limits=limits,
+            budget=budget,
+            reference=how.reference,
+            until_gain_below=how.until_gain_below,
+            tell=tell,
         )
         raced = session.race(study, executor, max_seeds=max_seeds, budget=budget, tell=tell) if max_seeds else 0
         return outcome, raced

@@ -224,7 +224,14 @@ def _summary(study: StudyRow, trials: Sequence[TrialRow], front: str) -> str:
         *(f"{states[state]} {words.get(state, state)}" for state in ("running", "interrupted", "failed") if states[state]),
         front,
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) + _outlook(study, states["done"] + states["failed"])
+
+
+def _outlook(study: StudyRow, finished: int) -> str:
+    """What another hour of training is expected to give, if the latest exploration has said so of what is there now."""
+    if study.outlook is None or study.outlook["trials"] != finished:
+        return ""
+    return f"; {study.outlook['text']}"
 
 
 def _note(note: Note | None) -> dict[str, Any]:

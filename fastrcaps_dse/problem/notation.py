@@ -20,6 +20,7 @@ from fastrcaps_dse.problem.schedules import (
     FieldKind,
     FixedBatch,
     LrPolicy,
+    defaults_of,
     field_kind,
 )
 
@@ -30,7 +31,7 @@ def to_text(part: LrPolicy | BatchSchedule) -> str:
     """The canonical text of a policy or schedule. `parse_policy` and `parse_schedule` read it back."""
     if isinstance(part, FixedBatch):
         return str(part.size)
-    changed = {f.name: getattr(part, f.name) for f in fields(part) if getattr(part, f.name) != f.default}
+    changed = {name: getattr(part, name) for name, default in defaults_of(type(part)).items() if getattr(part, name) != default}
     texts = [f"{name}={value:{_FORMATS[field_kind(type(part), name)]}}" for name, value in changed.items()]
     return f"{part.name}({','.join(texts)})" if texts else part.name
 

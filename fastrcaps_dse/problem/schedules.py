@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 REFERENCE_EPOCHS = 30
 """Epochs of a run in the paper. The phases of a batch-size schedule are stated for a run of this length."""
@@ -183,10 +183,22 @@ BATCH_SCHEDULES = (FixedBatch, AdaBatch, AdaBatchDoubling)
 BatchSchedule = FixedBatch | AdaBatch | AdaBatchDoubling
 
 
+_DEFAULTS: Mapping[type, Mapping[str, Any]] = MappingProxyType(
+    {cls: MappingProxyType({f.name: f.default for f in fields(cls)}) for cls in (*LR_POLICIES, *BATCH_SCHEDULES)}
+)
+_KINDS: Mapping[type, Mapping[str, FieldKind]] = MappingProxyType(
+    {cls: MappingProxyType({f.name: f.metadata["kind"] for f in fields(cls)}) for cls in (*LR_POLICIES, *BATCH_SCHEDULES)}
+)
+
+
+def defaults_of(cls: type) -> Mapping[str, Any]:
+    """The defaults of a policy or schedule, by field."""
+    return _DEFAULTS[cls]
+
+
 def field_kind(cls: type[LrPolicy | BatchSchedule], name: str) -> FieldKind:
     """The kind of a field, as the policy or schedule class declares it. Raises KeyError for a field that the class lacks."""
-    kinds: dict[str, FieldKind] = {f.name: f.metadata["kind"] for f in fields(cls)}
-    return kinds[name]
+    return _KINDS[cls][name]
 
 
 def is_whole_number(name: str) -> bool:

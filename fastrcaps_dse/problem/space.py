@@ -27,6 +27,7 @@ from fastrcaps_dse.problem.schedules import (
     LrPolicy,
     OneCycle,
     WarmRestarts,
+    defaults_of,
 )
 
 Decoder = Literal["full", "small"]
@@ -174,7 +175,7 @@ class DesignSpace:
 
     def fields_of(self, part: LrPolicy | BatchSchedule) -> dict[str, Choice]:
         """The ranges and choices of the open fields that this policy or schedule has, by name."""
-        names = {f.name for f in fields(part)}
+        names = defaults_of(type(part))
         return {name: r for name, r in self.open_fields.items() if name in names}
 
     @property

@@ -21,9 +21,9 @@ Floats = NDArray[np.float64]
 
 LENGTHS = (0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
 DESIGN_SCALES = (0.2, 0.3, 0.45)  # standard deviation of the part of a design, in units of the walk's
-RUN_SCALE = 0.1  # of the part of a run, likewise
+RUN_SCALE = 0.05  # of the part of a run, likewise
 NOISE = 0.05  # of an epoch's logarithm of the error
-START = 0.3  # variance of a walk after the first epoch
+START = 1.0  # variance of a walk after the first epoch
 TRIED = 120  # epochs that the few parameters are chosen by, at most
 
 

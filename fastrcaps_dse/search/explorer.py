@@ -130,12 +130,16 @@ class Explorer:
         """The step that promises the most. Runs are completed once none is trained any more, which might change it. Raises Taken."""
         room = self.board.target - len(self.history.finished) - len(self.history.open)
         step = planner.plan(self.history, room)
-        self.exhausted = step is None and room > 0 and not planner.has_new_designs(self.history)
+        self.exhausted = step is None and not planner.has_new_designs(self.history)
         if step is None or (step.ends and any(trial.number not in self.ending for trial in self.history.under_way)):
             return None
         self.spent = not self.may_start(step.point)
-        run = None if self.spent else self.board.claim(step.point, self.spec.seed, step.trial)
-        return None if run is None else self._request(run, step)
+        if self.spent:
+            return None
+        run = self.board.claim(step.point, self.spec.seed, step.trial)
+        if run is None:  # another process has begun the last design that there is room for
+            raise Taken
+        return self._request(run, step)
 
     def _open_run(self) -> RunRow | None:
         """Claim the next run of a trial that is not finished and that nobody works on. Raises Taken."""

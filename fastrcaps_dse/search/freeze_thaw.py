@@ -26,9 +26,14 @@ CANDIDATES = 128  # new designs that are looked at, at most
 NEGLIGIBLE = 2e-3  # of the hypervolume: a run that promises less is not worth its training
 
 
-def make_planner(spec: StudySpec, forecast: Forecaster) -> Planner | None:
-    """The planner of a study; None for one whose runs are trained whole."""
-    return FreezeThaw(spec=spec, forecast=forecast) if spec.sampler == "freeze-thaw" else None
+def make_planner(spec: StudySpec, forecast: Forecaster, negligible: float | None = None) -> Planner | None:
+    """The planner of a study; None for one whose runs are trained whole.
+
+    `negligible` is a share of the hypervolume: the search is done once no run promises more; None for the default.
+    """
+    if spec.sampler != "freeze-thaw":
+        return None
+    return FreezeThaw(spec=spec, forecast=forecast, negligible=NEGLIGIBLE if negligible is None else negligible)
 
 
 @dataclass(kw_only=True)
@@ -37,6 +42,7 @@ class FreezeThaw:
 
     spec: StudySpec
     forecast: Forecaster
+    negligible: float = NEGLIGIBLE  # share of the hypervolume: once no run promises more, the search is done
     begun: dict[int, Option] = field(default_factory=dict)  # by trial: what is certain of those with an epoch, a cache
 
     def plan(self, history: History, room: int) -> Step | None:
@@ -53,7 +59,7 @@ class FreezeThaw:
         new = [option for point in points if (option := self._option(point)) is not None]
         if new and (new[0].point in self.spec.first_designs or sum(run.done > 0 for run in runs) < 2):
             return least_alike(runs, new).step()
-        chosen = most_promising(runs, new, NEGLIGIBLE) if any(run.done for run in runs) else None
+        chosen = most_promising(runs, new, self.negligible) if any(run.done for run in runs) else None
         if chosen is not None:
             return chosen.step()
         if points and not new:  # it cannot be trained here: it fails at once, and says why

@@ -1,45 +1,45 @@
-"""The guided search: a surrogate of what designs reach, and the acquisition that chooses the next one.
+"""The guided search: a surrogate of what designs reach, and the acquisition that says how much the next one promises.
 
 Parameters and the seconds of every epoch are certain before a design is trained. The surrogate models the rest: the error that is
 left (100 - accuracy) and the share of the run after which the maximum is reached, both as logarithms, each by a Gaussian process
-over the design's dimensions. Its kernel counts differing dimensions: designs that are alike in most dimensions do alike. The
-acquisition chooses the design with the highest expected gain of hypervolume for a second of training.
+over the design's dimensions. The acquisition is the expected gain of hypervolume for the root of the seconds of training, over the
+front of what the surrogate takes the measured designs to be, which the noise of single seeds blurs less than the measurements.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.spatial.distance import cdist
 
-from fastrcaps_dse.analysis.pareto import hypervolume, nondominated
-from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective
-from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint
+from fastrcaps_dse.analysis.pareto import nondominated
+from fastrcaps_dse.problem.objectives import OBJECTIVES, Measurement, Objective
+from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.search.encoding import Encoder, Features, encode, encoder_of, features_of
+from fastrcaps_dse.search.history import FinishedTrial
+from fastrcaps_dse.search.improvement import Outcomes, boxes, expected_gain
+from fastrcaps_dse.search.surrogate import GaussianProcess, Kernel, fit_kernel, prior_kernel
 
-Features = Mapping[str, float | str | bool]
-"""A design's dimensions by name: numbers that have an order, and texts that have none."""
+__all__ = ["FLOOR", "Acquisition", "Candidate", "Observation", "encode", "features_of", "most_promising"]
 
-Expected = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""(mean, standard deviation) of each design."""
+Matrix = NDArray[np.float64]
 
-SAMPLES = 32  # of the surrogate, for the expected gain
-FITTED = 400  # measured designs that a model is fitted to at most
-SCREENED = 12  # designs whose gain is computed; the rest are ruled out by their optimistic outcome
-LENGTHS = (0.15, 0.3, 0.6, 1.2)  # of a difference in one dimension, in the exponent of the kernel
-NOISES = (0.05, 0.15, 0.4)  # standard deviation of a seed, in units of the spread of the designs
-SPREAD = 0.4  # of the logarithms among designs, at least: that a few alike ones do alike says nothing of the others
+MODELED = 300  # measured designs that a surrogate knows at most
+FITTED = 120  # designs that its kernel is fitted to at most
+GROWTH = 1.15  # the kernel is fitted again whenever there are so many times as many designs
+THRIFT = 0.5  # power of the seconds by which a gain is divided: 1 puts off long runs for too long, 0 spends too much on them
 FLOOR = 0.05  # % of error: keeps the logarithm finite
+MARGIN = 0.1  # of the reference point beyond what there may be to gain, in ranges of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A design that may be proposed."""
 
+    point: DesignPoint | None = None
     features: Features
     epochs: int  # of a run
     seconds: float  # of training, for the whole run
@@ -54,171 +54,206 @@ class Observation:
     acc: float  # %
     time: float  # s to max accuracy
 
-
-class GaussianProcess:
-    """A Gaussian process over designs; its few parameters are those of the highest likelihood on a small grid."""
-
-    def __init__(self, codes: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-        self.codes = codes
-        self.mean, self.scale = float(values.mean()), max(float(values.std()), SPREAD)
-        y = (values - self.mean) / self.scale
-        best = -math.inf
-        distance = _distance(codes, codes)
-        for length in LENGTHS:
-            kernel = np.exp(-distance * length)
-            for noise in NOISES:
-                lower = cholesky(kernel + noise**2 * np.eye(len(y)), lower=True, check_finite=False)
-                alpha = cho_solve((lower, True), y, check_finite=False)
-                likelihood = -0.5 * float(y @ alpha) - float(np.log(np.diag(lower)).sum())
-                if likelihood > best:
-                    best, self.length, self.noise, self.lower, self.alpha = likelihood, length, noise, lower, alpha
-
-    def predict(self, codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(mean, standard deviation) of each design's true value."""
-        cross = np.exp(-_distance(codes, self.codes) * self.length)
-        solved = solve_triangular(self.lower, cross.T, lower=True, check_finite=False)
-        variance = np.maximum(1.0 - (solved**2).sum(axis=0), 1e-6)
-        return self.mean + self.scale * (cross @ self.alpha), self.scale * np.sqrt(variance)
+    @property
+    def logs(self) -> tuple[float, float]:
+        """The logarithms of the error that is left and of the share of the run."""
+        return math.log(100.0 - self.acc + FLOOR), math.log(max(1e-3, self.time / self.candidate.seconds))
 
 
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum over dimensions of how far designs differ: [len(a), len(b)]."""
-    distance: NDArray[np.float64] = cdist(a, b, "cityblock")
-    return distance
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What designs are expected to reach: normal in the logarithms of the error that is left and of the share of the run. All [N]."""
+
+    error: Matrix
+    error_deviation: Matrix
+    share: Matrix
+    share_deviation: Matrix
 
 
-def features_of(point: DesignPoint) -> Features:
-    """The dimensions of a design, those of its policy and schedule with them."""
-    features: dict[str, float | str | bool] = {name: getattr(point, name) for name in PLAIN_DIMENSIONS}
-    for dimension in ("lr_policy", "batch_schedule"):
-        part = getattr(point, dimension)
-        features[dimension] = part.name
-        features |= {f"{dimension}.{f.name}": getattr(part, f.name) for f in fields(part)}
-    return features
+def last_fit(count: int) -> int:
+    """To how many of `count` designs the kernel is fitted, the first ones: to all of a few, and of many seldom to more."""
+    found = 2
+    while (after := max(found + 1, math.floor(found * GROWTH))) <= count:
+        found = after
+    return min(found, count)
 
 
-def encode(designs: Sequence[Features]) -> NDArray[np.float64]:
-    """Designs as rows of numbers: of each text a column for each of its values (two that differ are 1 apart), numbers over their
-    range, by their logarithm where they span a decade.
-    """
-    names = sorted({name for design in designs for name in design})
-    columns: list[list[float]] = []
-    for name in names:
-        values = [design.get(name) for design in designs]
-        if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values if v is not None):
-            numbers = [float(v) for v in values if v is not None]
-            low, high = min(numbers), max(numbers)
-            logarithmic = low > 0 and high >= 10 * low
-            scaled = [low if v is None else float(v) for v in values]
-            if logarithmic:
-                scaled, low, high = [math.log(v) for v in scaled], math.log(low), math.log(high)
-            columns.append([(v - low) / ((high - low) or 1.0) for v in scaled])
-        else:
-            for kind in sorted({str(v) for v in values}):
-                columns.append([0.5 * (str(v) == kind) for v in values])
-    return np.array(columns, dtype=np.float64).T.reshape(len(designs), len(columns))
+@dataclass(kw_only=True)
+class Kernels:
+    """The kernels of the error and of the share. What is kept saves time only: the same designs always give the same kernels."""
+
+    kept: dict[tuple[bytes, bytes], tuple[Kernel, Kernel]] = field(default_factory=dict)
+
+    def fitted(self, codes: Matrix, values: Matrix, dimensions: Sequence[int]) -> tuple[Kernel, Kernel]:
+        """The kernels for these designs [N, columns] and their two values [N, 2]."""
+        key = codes.tobytes(), values.tobytes()
+        if key not in self.kept:
+            start = prior_kernel(dimensions)
+            self.kept = {key: (fit_kernel(codes, values[:, 0], start), fit_kernel(codes, values[:, 1], start))}
+        return self.kept[key]
+
+
+def _encoded(observations: Sequence[Observation], encoder: Encoder) -> tuple[Matrix, Matrix]:
+    """(codes [N, columns], the two values [N, 2]) of measured designs."""
+    return encoder.encode([o.candidate.features for o in observations]), np.array([o.logs for o in observations])
+
+
+class Surrogate:
+    """What the measured designs say of others."""
+
+    def __init__(
+        self, observations: Sequence[Observation], encoder: Encoder, kernels: Kernels, fitting: Sequence[Observation]
+    ) -> None:
+        """The kernels are fitted to the designs of `fitting`, which may be others."""
+        self.encoder = encoder
+        self.observations = observations
+        fitted = kernels.fitted(*_encoded(fitting, encoder), encoder.dimensions)
+        codes, values = _encoded(observations, encoder)
+        self.error, self.share = (GaussianProcess(codes, values[:, k], kernel) for k, kernel in enumerate(fitted))
+
+    def predict(self, designs: Sequence[Candidate]) -> Prediction:
+        """What designs are expected to reach, with a seed's noise left out."""
+        codes = self.encoder.encode([design.features for design in designs])
+        error, share = self.error.predict(codes), self.share.predict(codes)
+        return Prediction(error=error[0], error_deviation=error[1], share=share[0], share_deviation=share[1])
 
 
 class Acquisition:
-    """Chooses the next design from what has been measured."""
+    """How much designs promise, beside what has been measured."""
 
-    def __init__(self, objectives: Sequence[Objective], seed: int) -> None:
-        self.objectives = objectives
-        self.generator = np.random.default_rng(seed)
+    def __init__(self, objectives: Sequence[Objective], surrogate: Surrogate, some: Sequence[Candidate]) -> None:
+        """`some` designs from all over the space say how far there may be something to gain beyond what is measured."""
+        self.objectives = modeled(objectives)
+        self.surrogate = surrogate
+        costs = self.outcomes([o.candidate for o in surrogate.observations]).mean
+        self.members = np.flatnonzero(nondominated(costs))  # of the observations, those on the front
+        front, there = costs[self.members], self.outcomes(some).mean
+        self.low = np.minimum(front.min(axis=0), there.min(axis=0))
+        reach = np.array([np.median(c) if o.name == "acc" else c.max() for o, c in zip(self.objectives, there.T, strict=True)])
+        span = np.maximum(front.max(axis=0), reach) - self.low
+        self.span = np.where(span > 1e-9, span, 1.0)
+        self.reference = np.full(len(span), 1.0 + MARGIN)
+        self.front = (front - self.low) / self.span
+        self.dominated = boxes(self.front, self.reference)
 
-    def choose(
-        self, observations: Sequence[Observation], candidates: Sequence[Candidate], pending: Sequence[Candidate] = ()
-    ) -> int:
-        """The index of the candidate that promises the most; with fewer than two observations, the one that is least like what was
-        begun, and of equals the cheapest. Designs that are `pending` are being trained, and are assumed to reach what the surrogate
-        expects. Raises ValueError where there is no candidate.
+    def outcomes(self, designs: Sequence[Candidate]) -> Outcomes:
+        """What designs are expected to reach as costs by their logarithm, [N, K]: of accuracy, that of the error left, so that half the
+        error is worth the same from 20 % as from 4 %.
         """
-        if not candidates:
-            raise ValueError("there is no design left to propose")
-        if len(observations) < 2:
-            begun = [*(o.candidate for o in observations), *pending]
-            return min(range(len(candidates)), key=lambda k: self._novelty(begun, candidates[k]))
-        if pending:
-            error, share = self._expected(observations, pending)
-            accuracies, shares = 100.0 + FLOOR - np.exp(error[0]), np.exp(share[0])
-            expected = zip(pending, accuracies.tolist(), shares.tolist(), strict=True)
-            assumed = [Observation(candidate=c, acc=acc, time=part * c.seconds) for c, acc, part in expected]
-            observations = [*observations, *assumed]
-        return self._most_promising(observations, candidates, *self._expected(observations, candidates))
-
-    def _expected(self, observations: Sequence[Observation], designs: Sequence[Candidate]) -> tuple[Expected, Expected]:
-        """(logarithm of the error that is left, logarithm of the share of the run) that designs are expected to reach."""
-        latest = observations[-FITTED:]
-        codes = encode([*(o.candidate.features for o in latest), *(d.features for d in designs)])
-        here, there = codes[: len(latest)], codes[len(latest) :]
-        error = GaussianProcess(here, np.log([100.0 - o.acc + FLOOR for o in latest]))
-        share = GaussianProcess(here, np.log([max(1e-3, o.time / o.candidate.seconds) for o in latest]))
-        return error.predict(there), share.predict(there)
-
-    def _novelty(self, begun: Sequence[Candidate], candidate: Candidate) -> tuple[int, float]:
-        """Orders the first designs: how many dimensions one has in common with what was begun, then its seconds."""
-        alike = max((sum(candidate.features.get(k) == v for k, v in other.features.items()) for other in begun), default=0)
-        return alike, candidate.seconds
-
-    def _costs(self, designs: Sequence[Candidate], acc: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Objectives to be minimized [..., N, K], of accuracies and shares of the run's time [..., N], by their logarithm: of accuracy,
-        that of the error left, so that half the error is worth the same from 20 % as from 4 %.
-        """
-        epochs = np.array([float(c.epochs) for c in designs])
-        share = np.maximum(share, 1 / epochs)  # no maximum is before the end of the first epoch
-        values: dict[str, NDArray[np.float64]] = {
-            "time": np.array([c.seconds for c in designs]) * share,
-            "epochs": epochs * share,
-        }
-        columns = []
-        for wanted in self._modeled():
+        expected = self.surrogate.predict(designs)
+        epochs = np.log([float(d.epochs) for d in designs])
+        nothing = np.zeros(len(designs))
+        columns: list[tuple[Matrix, Matrix, Matrix, Matrix]] = []
+        for wanted in self.objectives:
             if wanted.name == "acc":
-                columns.append(np.log(100.0 + FLOOR - acc))
-                continue
-            if wanted.name not in values:
-                values[wanted.name] = np.broadcast_to(np.array([c.fixed[wanted.name] for c in designs]), acc.shape)
-            columns.append(np.log(np.maximum(values[wanted.name], 1e-9)))
-        return np.stack(columns, axis=-1)
+                bounds = np.full(len(designs), math.log(FLOOR)), np.full(len(designs), math.log(100.0 + FLOOR))
+                columns.append((np.clip(expected.error, *bounds), expected.error_deviation, *bounds))
+            elif wanted.name in ("time", "epochs"):
+                whole = epochs if wanted.name == "epochs" else np.log(np.maximum([d.seconds for d in designs], 1e-9))
+                least = whole - epochs  # no maximum is before the end of the first epoch
+                columns.append((np.clip(whole + expected.share, least, whole), expected.share_deviation, least, whole))
+            else:
+                value = np.log(np.maximum([d.fixed[wanted.name] for d in designs], 1e-9))
+                columns.append((value, nothing, value - 1.0, value + 1.0))
+        mean, deviation, least, most = (np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
+        return Outcomes(mean=mean, deviation=deviation, least=least, most=most)
 
-    def _modeled(self) -> list[Objective]:
-        """The objectives that the model speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
-        direct = [o for o in self.objectives if o.wanted_acc is None]
-        if len(direct) < len(self.objectives):
-            direct += [o for o in (OBJECTIVES["acc"], OBJECTIVES["time"]) if o not in direct]
-        return direct
+    def scaled_outcomes(self, designs: Sequence[Candidate]) -> Outcomes:
+        """The same in units of the range of each cost."""
+        found = self.outcomes(designs)
+        return Outcomes(
+            mean=(found.mean - self.low) / self.span,
+            deviation=found.deviation / self.span,
+            least=(found.least - self.low) / self.span,
+            most=(found.most - self.low) / self.span,
+        )
 
-    def _most_promising(
-        self,
-        observations: Sequence[Observation],
-        candidates: Sequence[Candidate],
-        error: Expected,
-        share: Expected,
-    ) -> int:
-        reached = np.array([o.acc for o in observations]), np.array([o.time / o.candidate.seconds for o in observations])
-        measured = self._costs([o.candidate for o in observations], *reached)
-        front = measured[nondominated(measured)]
-        samples = self.generator.standard_normal((2, SAMPLES, len(candidates)))
-        left = np.exp(np.minimum(error[0] + error[1] * samples[0], math.log(100.0)))
-        outcomes = self._costs(candidates, 100.0 + FLOOR - left, np.exp(np.minimum(share[0] + share[1] * samples[1], 0.0)))
-        every = np.concatenate([measured, outcomes.reshape(-1, outcomes.shape[2])])
-        low, high = every.min(axis=0), every.max(axis=0)
-        span = np.where(high > low, high - low, 1.0)
-        scaled_front, scaled = (front - low) / span, (outcomes - low) / span  # [F, K], [SAMPLES, N, K]
-        reference = [1.1] * scaled.shape[2]
-        base = hypervolume(scaled_front, reference)
-        best = scaled.min(axis=0)
-        seconds = np.maximum([c.seconds for c in candidates], 1e-9)
-        optimistic = [hypervolume(np.vstack([scaled_front, outcome]), reference) - base for outcome in best] / seconds
-        order = np.argsort(-optimistic, kind="stable")[:SCREENED]
-        gains = [self._gain(scaled_front, scaled[:, k], reference, base) / seconds[k] for k in order]
-        return int(order[int(np.argmax(gains))])
+    def gains(self, designs: Sequence[Candidate]) -> Matrix:
+        """The hypervolume that each design is expected to add, in units of the range of each cost."""
+        return expected_gain(self.dominated, self.reference, self.scaled_outcomes(designs))
 
-    def _gain(
-        self, front: NDArray[np.float64], outcomes: NDArray[np.float64], reference: Sequence[float], base: float
-    ) -> float:
-        """The mean over the samples of the hypervolume that an outcome adds."""
-        total = 0.0
-        for outcome in outcomes:
-            if not (front <= outcome).all(axis=1).any():
-                total += hypervolume(np.vstack([front, outcome]), reference) - base
-        return total / len(outcomes)
+    def promises(self, designs: Sequence[Candidate]) -> Matrix:
+        """The same for the training that it takes."""
+        found: Matrix = self.gains(designs) / np.maximum([design.seconds for design in designs], 1e-9) ** THRIFT
+        return found
+
+
+def modeled(objectives: Sequence[Objective]) -> list[Objective]:
+    """The objectives that the surrogate speaks of: `time_to:ACC` depends on accuracy and time, and stands for both."""
+    direct = [o for o in objectives if o.wanted_acc is None]
+    if len(direct) < len(objectives):
+        direct += [o for o in (OBJECTIVES["acc"], OBJECTIVES["time"]) if o not in direct]
+    return direct
+
+
+def informative(
+    trials: Sequence[FinishedTrial], objectives: Sequence[Objective], most: int = MODELED
+) -> Sequence[FinishedTrial]:
+    """Those of many measured trials that a surrogate is to know, in their order: half of them nearest to the front, half spread evenly."""
+    if len(trials) <= most:
+        return trials
+    costs = np.array([_measured_costs(trial.measurement, objectives) for trial in trials if trial.measurement is not None])
+    costs = (costs - costs.min(axis=0)) / np.maximum(np.ptp(costs, axis=0), 1e-9)
+    front = costs[nondominated(costs)]
+    behind = np.min(np.max(costs[:, None, :] - front[None, :, :], axis=2), axis=1)  # how far each is from it, 0 for members
+    near = np.argsort(behind, kind="stable")[: most // 2]
+    rest = np.setdiff1d(np.arange(len(trials)), near)
+    spread = rest[np.linspace(0, len(rest) - 1, most - len(near)).astype(int)]
+    return [trials[k] for k in sorted({*near.tolist(), *spread.tolist()})]
+
+
+def _measured_costs(measured: Measurement, objectives: Sequence[Objective]) -> list[float]:
+    return [
+        math.log(100.0 - measured["acc"] + FLOOR if o.name == "acc" else max(measured[o.name], 1e-9))
+        for o in modeled(objectives)
+    ]
+
+
+def novelty(begun: Sequence[Candidate], candidate: Candidate) -> tuple[int, float]:
+    """Orders the first designs, before there is anything to fit: how many dimensions one has in common with what was begun, its seconds."""
+    alike = max((sum(candidate.features.get(k) == v for k, v in other.features.items()) for other in begun), default=0)
+    return alike, candidate.seconds
+
+
+def surrogate_of(
+    observations: Sequence[Observation],
+    encoder: Encoder,
+    kernels: Kernels,
+    pending: Sequence[Candidate] = (),
+    fitting: Sequence[Observation] | None = None,
+) -> Surrogate:
+    """The surrogate of measured designs; designs that are `pending` are being trained, and are assumed to reach what it expects.
+
+    The kernels are fitted to the designs of `fitting`, by default to all but the latest.
+    """
+    fitted = observations[: last_fit(len(observations))] if fitting is None else fitting
+    found = Surrogate(observations, encoder, kernels, fitted)
+    if not pending:
+        return found
+    expected = found.predict(pending)
+    assumed = [
+        Observation(
+            candidate=design, acc=100.0 + FLOOR - min(100.0, math.exp(error)), time=min(1.0, math.exp(share)) * design.seconds
+        )
+        for design, error, share in zip(pending, expected.error.tolist(), expected.share.tolist(), strict=True)
+    ]
+    return Surrogate([*observations, *assumed], encoder, kernels, fitted)
+
+
+def most_promising(
+    objectives: Sequence[Objective],
+    observations: Sequence[Observation],
+    candidates: Sequence[Candidate],
+    pending: Sequence[Candidate] = (),
+) -> int:
+    """The index of the candidate that promises the most; with fewer than two observations, the one that is least like what was
+    begun, and of equals the cheapest. Raises ValueError where there is no candidate.
+    """
+    if not candidates:
+        raise ValueError("there is no design left to propose")
+    if len(observations) < 2:
+        begun = [*(o.candidate for o in observations), *pending]
+        return min(range(len(candidates)), key=lambda k: novelty(begun, candidates[k]))
+    encoder = encoder_of([*(o.candidate.features for o in observations), *(c.features for c in candidates)])
+    acquisition = Acquisition(objectives, surrogate_of(observations, encoder, Kernels(), pending), candidates)
+    return int(np.argmax(acquisition.promises(candidates)))

@@ -59,7 +59,7 @@ def sample_design(space: DesignSpace, generator: random.Random) -> DesignPoint:
 
     def part(base: Any) -> Any:
         return space.with_fields(
-            base, {name: _sample_field(choice, generator) for name, choice in space.fields_of(base).items()}
+            base, {name: sample_field(choice, generator) for name, choice in space.fields_of(base).items()}
         )
 
     plain = {name: generator.choice(getattr(space, name)) for name in PLAIN_DIMENSIONS}
@@ -67,7 +67,8 @@ def sample_design(space: DesignSpace, generator: random.Random) -> DesignPoint:
     return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
 
 
-def _sample_field(choice: Choice, generator: random.Random) -> float | str:
+def sample_field(choice: Choice, generator: random.Random) -> float | str:
+    """A value of a field at random."""
     if not isinstance(choice, Range):
         return generator.choice(choice)
     if choice.log:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +10,14 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from fastrcaps_dse.analysis.picks import Limit
-from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
-from fastrcaps_dse.search.guided import Acquisition, Candidate, Observation, features_of
+from fastrcaps_dse.search.candidates import Guided
 from fastrcaps_dse.search.history import FinishedTrial, History
 from fastrcaps_dse.search.optuna_storage import constraints_of, directions_of
-from fastrcaps_dse.search.parameters import make_sampler, parameters, sample_design, suggest
+from fastrcaps_dse.search.parameters import make_sampler, parameters, suggest
 from fastrcaps_dse.search.protocols import Forecaster, Proposer
 
-CANDIDATES = 128  # designs that the guided search chooses from, at most
 PROPOSALS = 20  # of a sampler; if all of them have a trial already, a random new design takes their place
 RANDOM_TRIES = 1000  # random designs of a space that is not listed, before it is called exhausted
 
@@ -116,46 +113,3 @@ class OptunaSampler:
         chosen, distributions = parameters(point, self.spec.space)
         self.view.add_trial(create_trial(state=TrialState.RUNNING, params=chosen, distributions=distributions))
         self.asked[point.key] = optuna.Trial(self.view, self.view.get_trials(deepcopy=False)[-1]._trial_id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guided:
-    """The design that promises the most hypervolume for a second of training, by the surrogate of `guided`."""
-
-    spec: StudySpec
-    forecast: Forecaster
-
-    def propose(self, history: History) -> DesignPoint | None:
-        """The most promising new design; of a large or infinite space, of a random selection."""
-        generator = random.Random(history.generator(self.spec.seed).getrandbits(32))
-        new = self._selection(history, generator)
-        if not new:
-            return None
-        acquisition = Acquisition(self.spec.objectives, generator.getrandbits(32))
-        observations = [
-            self._observation(trial.point, trial.measurement) for trial in history.finished if trial.measurement is not None
-        ]
-        pending = [self._candidate(trial.point) for trial in history.under_way]
-        candidates = {point: self._candidate(point) for point in new}
-        can = {point: candidate for point, candidate in candidates.items() if math.isfinite(candidate.seconds)}
-        if not can:  # they fail at once, and say why
-            return new[0]
-        pending = [candidate for candidate in pending if math.isfinite(candidate.seconds)]
-        observations = [observed for observed in observations if math.isfinite(observed.candidate.seconds)]
-        return [*can][acquisition.choose(observations, [*can.values()], pending)]
-
-    def _selection(self, history: History, generator: random.Random) -> list[DesignPoint]:
-        space = self.spec.space
-        if space.enumerable:
-            new = [point for point in space.designs() if history.is_new(point)]
-        else:
-            sampled = (sample_design(space, generator) for _ in range(CANDIDATES))
-            new = list({point.key: point for point in sampled if history.is_new(point)}.values())
-        return generator.sample(new, CANDIDATES) if len(new) > CANDIDATES else new
-
-    def _candidate(self, point: DesignPoint) -> Candidate:
-        forecast = self.forecast(point)
-        return Candidate(features=features_of(point), epochs=self.spec.epochs, seconds=forecast.seconds, fixed=forecast.fixed)
-
-    def _observation(self, point: DesignPoint, measured: Measurement) -> Observation:
-        return Observation(candidate=self._candidate(point), acc=measured["acc"], time=measured["time"])

@@ -221,7 +221,7 @@ class Planner(Protocol):
     """Says what is trained next, epoch by epoch; it takes the place of proposers, which give designs for whole runs."""
 
     def plan(self, history: History, room: int) -> Step | None:
-        """The step that promises the most: of a run that nobody trains, or of a new design while there is `room`; None for none."""
+        """The step that promises the most: of a free run, or of a new design if there is `room`; None for none."""
 
     def has_new_designs(self, history: History) -> bool:
         """Whether the space has a design that is new to the history."""

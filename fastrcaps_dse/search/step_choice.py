@@ -14,7 +14,8 @@ from fastrcaps_dse.analysis.pareto import nondominated
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.anytime_gain import Cells, Costs, Counts, expected_gains, lowest_errors, make_cells
 from fastrcaps_dse.search.curve_model import CurveModel, Floats, Points
-from fastrcaps_dse.search.guided import FLOOR, Features, encode, features_of
+from fastrcaps_dse.search.encoding import Features, encode, features_of
+from fastrcaps_dse.search.guided import FLOOR
 from fastrcaps_dse.search.protocols import Step
 
 FITTED = 256  # epochs that the surrogate knows, at most

@@ -22,12 +22,15 @@ from fastrcaps_dse.runs.progress import Progress
 from fastrcaps_dse.runs.recounting import agree_on_reference, catch_up
 from fastrcaps_dse.runs.runner import Runner
 from fastrcaps_dse.search.board import StoreBoard
+from fastrcaps_dse.search.candidates import Guided
 from fastrcaps_dse.search.explorer import Explorer
 from fastrcaps_dse.search.freeze_thaw import make_planner
 from fastrcaps_dse.search.limits import LimitFilter
+from fastrcaps_dse.search.outlook import Outlook
 from fastrcaps_dse.search.proposers import make_proposers
 from fastrcaps_dse.search.protocols import Event, Executor, Measured, Tell, ignore
 from fastrcaps_dse.search.racing import Race
+from fastrcaps_dse.session.enough import Enough
 from fastrcaps_dse.session.opening import OpenStudy
 from fastrcaps_dse.store import StudyRow
 
@@ -44,7 +47,9 @@ class Outcome:
     spent: bool  # the budget is
     elsewhere: int = 0  # trials that other processes still train
     paused: int = 0  # trials that wait for further epochs
-    settled: bool = False  # no run promises enough to be trained further
+    complete: bool = False  # no run promises enough to be trained further
+    enough: bool = False  # another hour is expected to gain too little
+    outlook: Outlook | None = None  # what another hour of training is expected to give; None where there is nothing to say
 
 
 def explore(
@@ -55,6 +60,7 @@ def explore(
     limits: Sequence[Limit] = (),
     budget: Budget | None = None,
     reference: str | None = None,
+    until_gain_below: float | None = None,
     tell: Tell = ignore,
 ) -> Outcome:
     """Train designs of a study, or go on with it where it was stopped.
@@ -65,6 +71,7 @@ def explore(
         limits: rule out designs before they are trained.
         budget: `start_budget(seconds)` ends the exploration after so long; without it, it never ends early.
         reference: the name of the device in whose step times the study is counted; by default the one that it has, else this one.
+        until_gain_below: ends the exploration once another hour of training is expected to gain less, as a share of the hypervolume.
         tell: is called with each event.
 
     Other processes may explore the same study, on this machine or others: they share its target, its deadline and what was measured,
@@ -78,30 +85,53 @@ def explore(
         catch_up(study.cost_model)
         _warn_of_another_device(study)
         chosen = executor or _in_process(study, budget)
-        limited = LimitFilter(limits=limits, bounds=study.cost_model.bounds)
-        limited.check(study.spec)
-        memory = study.cost_model.memory
-        memory.check(study.spec)
+        enough = Enough(
+            guided=Guided(spec=study.spec, forecast=study.cost_model.forecast),
+            below=None if study.spec.sampler == "freeze-thaw" else until_gain_below,  # whose planner has its own measure
+        )
         explorer = Explorer(
             spec=study.spec,
-            board=_board(study, limits, _target(study, trials, budget)),
+            admits=_admitted(study, limits),  # before the target is set, as there may be none
+            board=_board(study, limits, _target(study, trials, budget.limited or enough.below is not None)),
             proposers=make_proposers(study.spec, study.cost_model.forecast, limits),
-            planner=make_planner(study.spec, study.cost_model.forecast),
-            admits=lambda point: limited.admits(point) and memory.admits(point),
-            may_start=lambda point: _may_start(study, budget, point),
+            planner=make_planner(study.spec, study.cost_model.forecast, until_gain_below),
+            may_start=lambda point: _may_start(study, budget, point) and not enough.is_reached(explorer.history),
             tell=_progress(study, chosen, budget, _catching_up(study, tell)),
         )
         with trainer.clear_device_errors():
             explorer.run(chosen)
             if not budget.over:
                 catch_up(study.cost_model, most=None)
-    history = explorer.history
-    finished, elsewhere = len(history.finished), len(history.under_way)
-    paused = sum(1 for t in history.open.values() if explorer.planner is not None and not t.under_way)
-    settled = explorer.planner is not None and not history.open and not explorer.spent
-    ended = {"exhausted": explorer.exhausted, "spent": explorer.spent, "settled": settled}
-    row = study.store.study(study.spec.name)  # with the reference that it has by now
-    return Outcome(study=row, trials=finished, elsewhere=elsewhere, paused=paused, **ended)
+            is_modeled = study.spec.sampler == "guided" or enough.below is not None
+            seen = enough.outlook(explorer.history) if is_modeled and not explorer.exhausted else None
+    if seen is not None:
+        told = {"text": seen.text, "gain": seen.gain, "trials": len(explorer.history.finished)}
+        study.store.set_study(study.row.study_id, {"outlook": told})
+    return _outcome(study, explorer, enough.reached, seen)
+
+
+def _admitted(study: OpenStudy, limits: Sequence[Limit]) -> Callable[[DesignPoint], bool]:
+    """Whether the limits and the memory leave a design. Raises NothingFits where they leave none."""
+    limited, memory = LimitFilter(limits=limits, bounds=study.cost_model.bounds), study.cost_model.memory
+    limited.check(study.spec)
+    memory.check(study.spec)
+    return lambda point: limited.admits(point) and memory.admits(point)
+
+
+def _outcome(study: OpenStudy, explorer: Explorer, enough: bool, outlook: Outlook | None) -> Outcome:
+    """How an exploration has ended; `enough`: as another hour is expected to gain too little."""
+    history, stepwise = explorer.history, explorer.planner is not None
+    return Outcome(
+        study=study.store.study(study.spec.name),  # with the reference that it has by now
+        trials=len(history.finished),
+        exhausted=explorer.exhausted,
+        spent=explorer.spent and not enough,
+        elsewhere=len(history.under_way),
+        paused=sum(1 for trial in history.open.values() if stepwise and not trial.under_way),
+        complete=stepwise and not history.open and not explorer.spent,
+        enough=enough,
+        outlook=outlook,
+    )
 
 
 def share_budget(study: OpenStudy, budget: Budget) -> Budget:
@@ -168,9 +198,12 @@ def _board(study: OpenStudy, limits: Sequence[Limit] = (), target: int | None = 
     return StoreBoard(store=study.store, study=study.row, optuna=study.optuna, limits=limits, most=most)
 
 
-def _target(study: OpenStudy, trials: int | None, budget: Budget) -> int:
-    """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again."""
-    if trials is None and budget.limited:
+def _target(study: OpenStudy, trials: int | None, is_limited: bool) -> int:
+    """How many trials the study is to have: as asked; else as many as it was on the way to; else as many again.
+
+    `is_limited` where something else ends the exploration, so that it needs no number.
+    """
+    if trials is None and is_limited:
         return UNBOUNDED
     row = study.store.study(study.spec.name)
     finished = sum(trial.state in ("done", "failed") for trial in study.store.trials(row))

@@ -134,10 +134,12 @@ def weights_of(
     data_dir: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[RunRow, Path]:
-    """The run whose weights are those of a design, and their file. Those of a design that stops early are made again if they are
-    not kept; arguments as for `export_design`. Raises UserErrors.
+    """The run whose weights are those of a design, and their file; arguments as for `export_design`.
+
+    Those of a design that stops early, or that has come to the front later, are made again if they are not kept. Raises UserErrors.
     """
-    if trial.stop_after is not None:
+    lost = trial.measurement is not None and not any(run.weights for run in trial.runs)
+    if trial.stop_after is not None or (lost and trial.key in {one.key for one in front_of(ours.trials(row), row.objectives)}):
         return stopped_weights(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
     run = trained_run(trial)
     return run, weights_path(ours, row, run)
@@ -157,9 +159,15 @@ def kept_run(trial: TrialRow) -> RunRow:
     if found is None:
         raise InputError(
             f"the weights of trial {trial.trial} are not kept: only designs on the front of their study keep theirs",
-            f"train it: fastrcaps-dse train --design '{trial.design.key}'",
+            f"make them again: fastrcaps-dse retrain {trial.trial} --stop-after {_selected(trial)}",
         )
     return found
+
+
+def _selected(trial: TrialRow) -> int:
+    """The selected epoch of a design's most accurate run."""
+    measured = [run.measurement for run in trial.runs if run.measurement is not None]
+    return max(measured, key=lambda one: one["acc"]).selected_epoch if measured else 1
 
 
 def weights_path(ours: Store, row: StudyRow, run: RunRow) -> Path:

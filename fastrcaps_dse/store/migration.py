@@ -39,6 +39,7 @@ STATEMENTS = {
         "ALTER TABLE fastrcaps_run ADD COLUMN time_estimated INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX IF NOT EXISTS fastrcaps_run_revision ON fastrcaps_run (study_id, revision)",
     ],
+    9: ["ALTER TABLE fastrcaps_study ADD COLUMN outlook JSON"],
 }
 """What takes the tables of the version before to each version."""
 

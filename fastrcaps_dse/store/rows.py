@@ -106,6 +106,7 @@ class StudyRow:
     deadline: float | None = None  # s since 1970 by the database's clock, when the budget of all its processes ends
     reference: Mapping[str, str] | None = None  # device, precision and software whose step times count
     runs_place: str | None = None  # the folder or URL of its runs' files, where the user has named one
+    outlook: Mapping[str, Any] | None = None  # text, gain, trials: what another hour was expected to give after so many trials
     mirrored_until: float | None = None
 
     @property

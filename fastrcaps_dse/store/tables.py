@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -28,6 +28,7 @@ study = sa.Table(
     sa.Column("deadline", sa.Float),  # s since 1970 by the database's clock, when the budget of all its processes ends
     sa.Column("reference", sa.JSON),  # device, precision and software whose step times count
     sa.Column("runs_place", sa.Text),  # the folder or URL of its runs' files, where the user has named one
+    sa.Column("outlook", sa.JSON),  # text, gain, trials: what another hour was expected to give after so many trials
     sa.Column("mirrored_until", sa.Float),  # while a process writes Optuna's trials: when its right to do so ends
 )
 run = sa.Table(

@@ -100,7 +100,7 @@ function secondsUnit(largest) {
 // Errors (%) of accuracies: a logarithm has no 0, so an accuracy of 100 % stands at the lower end, which says "0".
 function errorMap(values) {
   const errors = values.map((acc) => 100 - acc).filter((error) => error > 0);
-  const floor = Math.min(lowest(errors), 1) / 2;
+  const floor = Math.min(smallest(errors), 1) / 2;
   return { map: (acc) => Math.max(100 - acc, floor), special: values.some((acc) => acc >= 100) ? [[floor, '0']] : [] };
 }
 
@@ -115,7 +115,7 @@ function columnAxis(column, values, isError) {
   if (kind === 'acc') return new Axis({ title: accuracyTitle(false), better, limit: 100 }, values);
   if (kind === 'time' || kind === 'time_to') {
     const reached = values.filter((value) => value < NEVER);
-    const largest = Math.max(highest(reached), 1e-9);
+    const largest = Math.max(greatest(reached), 1e-9);
     const [factor, text] = secondsUnit(largest);
     const never = (largest / factor) * 1.5; // beyond all others
     return new Axis({

@@ -135,7 +135,7 @@ class Controls {
   // The range of an objective, as a slider goes through it: of logarithms where its axis is logarithmic.
   rangeOf(c) {
     const values = this.app.study.measured.map((d) => d.values[c.name]);
-    const [low, high] = values.length ? [lowest(values), highest(values)] : [0, 1];
+    const [low, high] = values.length ? [smallest(values), greatest(values)] : [0, 1];
     return c.log ? [Math.log(Math.max(low, 1e-9)), Math.log(Math.max(high, 1e-9))] : [low, high];
   }
 

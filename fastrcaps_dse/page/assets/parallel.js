@@ -36,7 +36,7 @@ function dimensionAxis(name, designs) {
 function objectiveAxis(c, designs, count) {
   const [map, back] = c.log ? [(v) => Math.log10(Math.max(v, 1e-9)), (v) => Number((10 ** v).toPrecision(10))] : [(v) => v, (v) => v];
   const values = designs.map((d) => d.values[c.name]);
-  const [low, high] = [lowest(values), highest(values)];
+  const [low, high] = [smallest(values), greatest(values)];
   return {
     key: c.name, title: c.name, of: (d) => map(d.values[c.name]), low: map(low), high: map(high), isFlipped: c.direction === 'minimize',
     ticks: ticksOf(c, low, high, count).map(map), text: (v) => formatValue(c.name, back(v)), tick: (v) => valueTick(c.name, back(v)),

@@ -42,8 +42,8 @@ function least(items, key) {
 
 function kneeOf(members, cost) {
   const costs = members.map(cost);
-  const low = costs[0].map((_, k) => lowest(costs.map((c) => c[k])));
-  const span = costs[0].map((_, k) => highest(costs.map((c) => c[k])) - low[k]);
+  const low = costs[0].map((_, k) => smallest(costs.map((c) => c[k])));
+  const span = costs[0].map((_, k) => greatest(costs.map((c) => c[k])) - low[k]);
   return least(members, (m) => [cost(m).reduce((sum, c, k) => sum + ((c - low[k]) / (span[k] > 0 ? span[k] : 1)) ** 2, 0)]);
 }
 
@@ -156,7 +156,7 @@ function whyNothing(candidates, limits) {
   const lines = [`none of the ${countedDesigns(candidates.length, isOfEpochs(candidates), 'measured ')} satisfies ${limits.map(limitLine).join(', ')}`];
   for (const limit of limits) {
     const values = candidates.map((c) => c.values[limit.objective]);
-    const best = limit.bound === 'max' ? lowest(values) : highest(values);
+    const best = limit.bound === 'max' ? smallest(values) : greatest(values);
     const value = formatValue(limit.objective, best);
     if (!admits(limit, best)) lines.push(`${limitLine(limit)}: the nearest measured value is ${value}`);
   }
@@ -166,7 +166,7 @@ function whyNothing(candidates, limits) {
 function nearestMiss(candidates, limits) {
   const spans = limits.map((limit) => {
     const values = [...candidates.map((c) => c.values[limit.objective]), limit.value];
-    return (highest(values) - lowest(values)) || 1;
+    return (greatest(values) - smallest(values)) || 1;
   });
   return least(candidates, (c) => [limits.reduce((sum, limit, k) => {
     const value = c.values[limit.objective];

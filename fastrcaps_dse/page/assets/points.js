@@ -16,8 +16,7 @@ function pointsOf(design, { epochs, errors }) {
   const names = Object.keys(points.values);
   return points.stops.map((stop, k) => {
     const probability = unpacked(points.probability, k);
-    return {
-      ...shared,
+    const own = {
       key: `${trial}-${stop}`, // no number, as that of a whole design is
       stop_after: stop,
       epochs_in_all: epochs,
@@ -34,6 +33,7 @@ function pointsOf(design, { epochs, errors }) {
       time_estimated: Boolean(unpacked(points.time_estimated, k)),
       isCut: Boolean(unpacked(points.cut, k)), // it ends before its learning rate has come down
     };
+    return Object.assign(own, shared);
   });
 }
 

@@ -82,8 +82,8 @@ function limitText(name, value, bound) {
 }
 
 // The ends of many numbers: as arguments of one call, they would not fit on the stack.
-const lowest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
-const highest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+const smallest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const greatest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 
 // A number with its noun: 1 run, 2 runs.
 const counted = (n, noun, plural = `${noun}s`) => `${thousands(n)} ${n === 1 ? noun : plural}`;

@@ -84,7 +84,8 @@ class Scene {
   runs() {
     const { study } = this.app;
     const runs = study.isEveryEpoch ? [...study.runs.values()].map((run) => run.filter((d) => !this.scatter.outside.has(d))) : [];
-    const [x, y, z] = this.columns().map((c) => runs.flatMap((run) => [...run.map((d) => this.scatter.axis(c.name).map(d.values[c.name])), null]));
+    const along = (c, run) => run.map((d) => this.scatter.axis(c.name).map(d.values[c.name])).concat(null);
+    const [x, y, z] = this.columns().map((c) => runs.flatMap((run) => along(c, run)));
     const line = { color: css('rest'), width: 1 };
     return { type: 'scatter3d', mode: 'lines', name: 'epoch by epoch', hoverinfo: 'skip', line, opacity: 0.5, x, y, z, customdata: [] };
   }
