@@ -5,6 +5,7 @@ A decision is what happens between the end of a run, or of a run's step, and the
 
 from __future__ import annotations
 
+import json
 import statistics
 from typing import Any
 
@@ -36,11 +37,13 @@ def _ms(seconds: float) -> float:
 def main() -> None:
     asked = options().parse_args()
     torch.set_num_threads(1)
+    path = record.PLACE / "search-think.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if asked.only and path.exists() else {}
     found: dict[str, Any] = {"searches": asked.searches}
     for name in asked.tables.split(","):
         table = load_table(TABLES[name], asked.seeds)
         truth = truth_of(table)
-        found[name] = {"table": table.facts()}
+        found[name] = earlier.get(name, {}) | {"table": table.facts()}
         for method_name, method, count in chosen(asked, table):
             if any(part in method_name for part in PARTS):
                 continue
