@@ -129,7 +129,9 @@ class Explorer:
     def _next_step(self, planner: Planner) -> Request | None:
         """The step that promises the most. Runs are completed once none is trained any more, which might change it. Raises Taken."""
         room = self.board.target - len(self.history.finished) - len(self.history.open)
+        began = time.perf_counter()
         step = planner.plan(self.history, room)
+        thought = time.perf_counter() - began
         self.exhausted = step is None and not planner.has_new_designs(self.history)
         if step is None or (step.ends and any(trial.number not in self.ending for trial in self.history.under_way)):
             return None
@@ -139,6 +141,7 @@ class Explorer:
         run = self.board.claim(step.point, self.spec.seed, step.trial)
         if run is None:  # another process has begun the last design that there is room for
             raise Taken
+        logger.info("next: %s, up to epoch %d, chosen in %.0f ms", step.point.label, step.until, 1e3 * thought)
         return self._request(run, step)
 
     def _open_run(self) -> RunRow | None:
@@ -157,8 +160,10 @@ class Explorer:
         """Claim the next design, if there is one and it may start. Raises Taken."""
         if len(self.history.finished) + len(self.history.open) >= self.board.target:
             return None
+        began = time.perf_counter()
         proposals = (proposer.propose(self.history) for proposer in self.proposers)
         point = next((point for point in proposals if point is not None), None)
+        thought = time.perf_counter() - began
         self.exhausted = point is None
         if point is None:
             return None
@@ -167,7 +172,7 @@ class Explorer:
             return None
         run = self.board.claim(point, self.spec.seed, None)
         if run is not None:
-            logger.info("next: %s", point.label)
+            logger.info("next: %s, chosen in %.0f ms", point.label, 1e3 * thought)
         return run
 
     def _request(self, run: RunRow, step: Step | None = None) -> Request:
