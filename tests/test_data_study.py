@@ -14,6 +14,7 @@ from fastrcaps_dse import data
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import dataset_label
+from fastrcaps_dse.session import exporting
 from fastrcaps_dse.store import Store, parse_url, tables
 from tests.conftest import Command, write_tiny
 from tests.sessions import Heard, explore, opened, spec_of
@@ -97,6 +98,7 @@ def test_relabel_and_test_share_belong_to_the_identity(tmp_path: Path) -> None:
     spec = spec_of(own, relabel=True)
     with opened(tmp_path, spec) as study:
         assert study.row.identity["relabel"] is True and study.row.classes == ["1", "2", "3"]
+        assert len(exporting.test_images(study.row)) == 3  # an export finds them, too
     opened(tmp_path, spec).close()
     assert "relabel" not in spec_of(own).identity() and "test_share" not in spec_of(own).identity()
     for path in own.glob("t10k*"):
@@ -104,7 +106,8 @@ def test_relabel_and_test_share_belong_to_the_identity(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the images of the data set"):
         opened(tmp_path, spec_of(own, relabel=True, test_share=0.25))
     with opened(tmp_path, spec_of(own, relabel=True, test_share=0.25, name="t")) as study:
-        assert study.row.identity["test_share"] == 0.25 and len(study.context.dataset.test) == 6
+        assert study.row.identity["test_share"] == 0.25
+        assert len(study.context.dataset.test) == len(exporting.test_images(study.row)) == 6
 
 
 @pytest.mark.parametrize(

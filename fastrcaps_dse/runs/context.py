@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.problem.schedules import Timeline, build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.store import Store, StudyRow
+from fastrcaps_dse.trainer import Training
 
 if TYPE_CHECKING:
     import torch
@@ -30,3 +33,18 @@ class Context:
     def timeline(self, point: DesignPoint) -> Timeline:
         """The epochs and steps of a run of this design."""
         return build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images)
+
+    def training(
+        self, point: DesignPoint, seed: int, algorithms: Algorithms, make_training: Callable[..., Training] = Training
+    ) -> Training:
+        """A run of this design with this seed, before its first epoch."""
+        return make_training(
+            point,
+            seed,
+            self.dataset,
+            epochs=self.spec.epochs,
+            protocol=self.spec.protocol,
+            device=self.device,
+            precision=self.precision,
+            algorithms=algorithms,
+        )

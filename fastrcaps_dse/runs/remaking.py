@@ -56,17 +56,9 @@ class Remaking:
         return path
 
     def _training(self) -> Training:
-        here, run = self.context, self.run
-        return Training(
-            run.design,
-            run.seed,
-            here.dataset,
-            epochs=here.spec.epochs,
-            protocol=here.spec.protocol,
-            device=here.device,
-            precision=here.precision,
-            algorithms=BY_DEFAULT if run.algorithms is None else algorithms_from_dict(run.algorithms),
-        )
+        run = self.run
+        algorithms = BY_DEFAULT if run.algorithms is None else algorithms_from_dict(run.algorithms)
+        return self.context.training(run.design, run.seed, algorithms)
 
     def _begin(self, training: Training, keys: Sequence[str]) -> None:
         """Go to the latest epoch up to the wanted one that a checkpoint has: of the run itself, or of the prefix cache."""

@@ -156,7 +156,7 @@ class Runner:
         if (refusal := self.cost_model.memory.refusal(request.point)) is not None:
             raise TooLittleMemory(refusal)
         algorithms = self._algorithms(run)
-        training = self._training(request, algorithms)
+        training = here.training(request.point, request.seed, algorithms, self.make_training)
         files = self._files(run, training, algorithms)
         estimated = self.cost_model.is_estimated(request.point)
         begun = {"params": training.params, "algorithms": algorithms.to_dict(), "time_estimated": int(estimated)}
@@ -216,19 +216,6 @@ class Runner:
             return algorithms_from_dict(run.algorithms)
         sizes = {phase.batch_size for phase in self.context.timeline(run.design).phases}
         return self.cost_model.kept_algorithms.algorithms(run.design, sizes)
-
-    def _training(self, request: Request, algorithms: Algorithms) -> Training:
-        here = self.context
-        return self.make_training(
-            request.point,
-            request.seed,
-            here.dataset,
-            epochs=here.spec.epochs,
-            protocol=here.spec.protocol,
-            device=here.device,
-            precision=here.precision,
-            algorithms=algorithms,
-        )
 
     def _files(self, run: RunRow, training: Training, algorithms: Algorithms) -> RunFiles:
         by_steps = self.context.spec.time == "steps"

@@ -19,7 +19,7 @@ from fastrcaps_dse.export.picked import PickedNetwork, as_tested
 from fastrcaps_dse.export.source import Options, Source
 from fastrcaps_dse.export.writing import WEIGHTS, write_export
 from fastrcaps_dse.figures.plots import pareto_info
-from fastrcaps_dse.session.stopped import stopped_weights
+from fastrcaps_dse.session.stopped import stopped_weights, study_images
 from fastrcaps_dse.store import URL, RunRow, Store, StudyRow, TrialRow
 
 
@@ -200,10 +200,5 @@ def _classes(row: StudyRow, shape: ImageShape) -> tuple[str, ...]:
 def test_images(row: StudyRow, dataset: str | None = None, data_dir: Path | None = None) -> data.Split:
     """The test images of a study. Raises UserErrors for images that are not there, or are not those of the study."""
     name = dataset or row.identity["dataset"]
-    try:
-        loaded = data.load(name, data_dir)
-    except InputError as error:
-        raise InputError(f"the images of the study are needed: {error.message}", "name them with --dataset") from None
-    if loaded.fingerprint() != row.dataset_fingerprint:
-        raise InputError(f"the images of {name} are not those of the study {row.name!r}", "name them with --dataset")
-    return loaded.test
+    how = {"relabel": row.identity.get("relabel", False), "test_share": row.identity.get("test_share")}
+    return study_images(row, name, lambda: data.load(name, data_dir, **how)).test

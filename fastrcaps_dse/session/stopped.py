@@ -69,14 +69,20 @@ def _context(ours: Store, row: StudyRow, run: RunRow, dataset: str | None, data_
     """What the run was trained with. Raises UserErrors for images that are not there, or are not those of the study."""
     spec = spec_from_identity(row.identity, name=row.name, text=row.spec_text)
     spec = replace(spec, dataset=dataset or spec.dataset)
-    try:
-        loaded = data.load_for(spec, data_dir)
-    except InputError as error:
-        raise InputError(f"the images of the study are needed: {error.message}", "name them with --dataset") from None
-    if loaded.fingerprint() != row.dataset_fingerprint:
-        raise InputError(f"the images of {spec.dataset} are not those of the study {row.name!r}", "name them with --dataset")
+    loaded = study_images(row, spec.dataset, lambda: data.load_for(spec, data_dir))
     here = trainer.choose_device("cpu")
     device = here if run.device == trainer.device_name(here) else trainer.choose_device(None)
     precision = trainer.choose_precision(device, run.precision)
     study = choose_place(ours, row, None)
     return Context(spec=spec, study=study, store=ours, dataset=loaded, device=device, precision=precision)
+
+
+def study_images(row: StudyRow, name: str, load: Callable[[], data.DataSet]) -> data.DataSet:
+    """The images of a study. Raises UserErrors for images that are not there, or are not those of the study."""
+    try:
+        loaded = load()
+    except InputError as error:
+        raise InputError(f"the images of the study are needed: {error.message}", "name them with --dataset") from None
+    if loaded.fingerprint() != row.dataset_fingerprint:
+        raise InputError(f"the images of {name} are not those of the study {row.name!r}", "name them with --dataset")
+    return loaded
