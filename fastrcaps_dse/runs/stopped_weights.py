@@ -42,9 +42,10 @@ class StoppedWeights:
             partial.replace(path)
         except OSError as error:
             logger.warning("the weights after epoch %d of run %d are not kept: %s", epoch, run_id, error.strerror or error)
-            path = None  # type: ignore[assignment]
-        with suppress(OSError):
-            partial.unlink()
+            return None
+        finally:
+            with suppress(OSError):
+                partial.unlink()  # it stays where both were the same file already
         return path
 
     def find(self, key: str) -> Path | None:

@@ -104,9 +104,9 @@ def explore(
                 catch_up(study.cost_model, most=None)
             is_modeled = study.spec.sampler == "guided" or enough.below is not None
             seen = enough.outlook(explorer.history) if is_modeled and not explorer.exhausted else None
-    if seen is not None:
-        told = {"text": seen.text, "gain": seen.gain, "trials": len(explorer.history.finished)}
-        study.store.set_study(study.row.study_id, {"outlook": told})
+        if seen is not None:
+            told = {"text": seen.text, "gain": seen.gain, "trials": len(explorer.history.finished)}
+            study.store.set_study(study.row.study_id, {"outlook": told})
     return _outcome(study, explorer, enough.reached, seen)
 
 
