@@ -174,8 +174,8 @@ def pick(
     bounds = [*limits.limits(), *parse_limits(given, None)]
     ours = open_store(storage)
     row = ours.study(study)
-    rows = [trial for trial in views.rows_of(ours, row, anytime) if trial.measurement is not None]
     chosen = chosen_objectives(row, objectives)
+    rows = [trial for trial in views.rows_of(ours, row, anytime, chosen) if trial.measurement is not None]
     candidates = results.candidates_of(rows, chosen)
     result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, rows)
     named = results.picked_row(rows, result)

@@ -105,7 +105,7 @@ class DataOptions:
         str | None,
         typer.Option(
             "--dataset",
-            help="A name (see `doctor`), or a folder or .npz file of your own.",
+            help="A name (see `doctor`), or a folder, .npz or .mat file of your own.",
             metavar="PATH_OR_NAME",
             autocompletion=complete_data_set,
             rich_help_panel=WHAT,

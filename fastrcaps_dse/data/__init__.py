@@ -1,6 +1,6 @@
 """A data set by name or folder, whole in memory: images and labels, checked.
 
-The way of the data: a container (`idx`, `class_folders`, `npz`, `arrays`) gives its contents as they are written there; `preparation`
+The way of the data: a container (`idx`, `class_folders`, `npz`, `matlab`, `arrays`) gives its contents as they are written there; `preparation`
 joins or splits its parts, checks the labels and names the classes; `summary` says in a line what came of it. Pictures are decoded by
 `pictures` and made alike by `unify`.
 

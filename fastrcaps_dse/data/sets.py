@@ -35,7 +35,7 @@ def load(
     relabel: bool = False,
     test_share: float | None = None,
 ) -> DataSet:
-    """The data set of this name (see `NAMES`), or in this folder or .npz file; a `Path` is never a name.
+    """The data set of this name (see `NAMES`), or in this folder, .npz or .mat file; a `Path` is never a name.
 
     Arguments:
         data_dir: where the files of data sets with names are, or are downloaded to; `DEFAULT_DIR` if it is None.
