@@ -96,7 +96,14 @@ def test_parameters_are_uniform_and_belong_to_an_index() -> None:
     assert torch.equal(affine.affine_parameters(10, 0, 1), many[:10])  # however many images there are
     for other in (affine.affine_parameters(10, 1, 1), affine.affine_parameters(10, 0, 2)):
         assert (other != many[:10]).all()
-    of_today = [-7.857278627729656, 1.1394834998743106, 0.8624539112173892, -0.18755742521824958, 1.6010738124496742, -1.7917333297998272]
+    of_today = [
+        -7.857278627729656,
+        1.1394834998743106,
+        0.8624539112173892,
+        -0.18755742521824958,
+        1.6010738124496742,
+        -1.7917333297998272,
+    ]
     assert affine.affine_parameters(1, 0, 1).tolist() == [of_today]
 
 
@@ -115,6 +122,9 @@ def test_copies_repeat_themselves_and_do_not_depend_on_other_images(monkeypatch:
     assert all((a.images != b.images).any() for a, b in itertools.combinations(copies, 2))
     mixed = split.subset(torch.tensor([3, 1, 2, 0, *range(4, 12)]))
     moved = [*affine.affine_copies(mixed, "selecting")]
-    assert all(torch.equal(a.images[[1, 2, *range(4, 12)]], b.images[[1, 2, *range(4, 12)]]) for a, b in zip(copies, moved, strict=True))
+    assert all(
+        torch.equal(a.images[[1, 2, *range(4, 12)]], b.images[[1, 2, *range(4, 12)]])
+        for a, b in zip(copies, moved, strict=True)
+    )
     tested = [*affine.affine_copies(split, "test")]
     assert all((a.images != b.images).any() for a, b in zip(copies, tested, strict=True))

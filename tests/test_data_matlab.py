@@ -100,9 +100,12 @@ def test_broken_files_are_refused_in_a_line(tmp_path: Path) -> None:
             data.load(str(tmp_path / "a.mat"), test_share=0.2)
         except InputError as error:
             refused += 1
-            assert "\n" not in error.message and str(tmp_path / "a.mat") in error.message or "a.mat" in error.message
+            assert ("\n" not in error.message and str(tmp_path / "a.mat") in error.message) or "a.mat" in error.message
     assert refused >= len(cut) // 2
-    for contents in (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(600)):
+    for contents in (
+        b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n",
+        b"\x89HDF\r\n\x1a\n" + bytes(600),
+    ):
         (tmp_path / "a.mat").write_bytes(contents)
         with pytest.raises(InputError, match="MATLAB 7.3"):
             data.load(str(tmp_path / "a.mat"))
@@ -117,6 +120,9 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several train sets: training.mat, training_batches"):
         data.load(str(tmp_path / "b"))
     write(tmp_path / "c" / "training_batches" / "1.mat", some(6))
-    savemat(tmp_path / "c" / "training_batches" / "2.mat", {"affNISTdata": {"image": np.zeros((25, 2), np.uint8), "label_int": [0, 1]}})
+    savemat(
+        tmp_path / "c" / "training_batches" / "2.mat",
+        {"affNISTdata": {"image": np.zeros((25, 2), np.uint8), "label_int": [0, 1]}},
+    )
     with pytest.raises(InputError, match="images of 5 pixels a side, 1.mat of 20"):
         data.load(str(tmp_path / "c"))

@@ -31,9 +31,7 @@ def check_view(anytime: bool, objectives: Sequence[Objective]) -> None:
         )
 
 
-def rows_of(
-    ours: Store, study: StudyRow, anytime: bool | None = None, objectives: Sequence[Objective] = ()
-) -> list[TrialRow]:
+def rows_of(ours: Store, study: StudyRow, anytime: bool | None = None, objectives: Sequence[Objective] = ()) -> list[TrialRow]:
     """What a view shows of a study: its designs, or in the anytime view a row for each design and number of epochs.
 
     `anytime` chooses the view; by default the one that the study was started with. `objectives` are those that the rows are compared by,

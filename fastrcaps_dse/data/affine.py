@@ -72,12 +72,12 @@ def warp(images: Tensor, maps: Tensor, shifts: Tensor) -> Tensor:
     """
     count, channels, height, width = images.shape
     center = torch.tensor([(height - 1) / 2, (width - 1) / 2], dtype=torch.float64)
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij")
     down_by = y.reshape(1, -1) - center[0] - shifts[:, :1]  # [N, H * W], before the inverse map, as is the next
     right_by = x.reshape(1, -1) - center[1] - shifts[:, 1:]
-    inverse = _inverse(maps)[..., None]  # [N, 2, 2, 1]; products one by one, as those of a library may differ in their last bits
+    inverse = _inverse(maps)[
+        ..., None
+    ]  # [N, 2, 2, 1]; products one by one, as those of a library may differ in their last bits
     source = torch.stack([inverse[:, k, 0] * down_by + inverse[:, k, 1] * right_by + center[k] for k in (0, 1)], dim=1)
     corner = source.floor()  # [N, 2, H * W]
     part = source - corner

@@ -16,7 +16,8 @@ def read_own(path: Path) -> Contents:
     """The contents of a folder or file of the user's own.
 
     A folder holds IDX files named as MNIST's, EMNIST's or QMNIST's are, or pictures as `train/CLASS/...` and `test/CLASS/...`, or as
-    `CLASS/...` alone, or one .npz file, or .mat files named as affNIST's are. Raises InputError for one that has none of them, MachineError for what cannot be read.
+    `CLASS/...` alone, or one .npz file, or .mat files named as affNIST's are. Raises InputError for one that has none of them,
+    MachineError for what cannot be read.
     """
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
@@ -62,5 +63,5 @@ def _read_folder(folder: Path) -> Contents:
         f"the folder {folder} holds no data set",
         f"did you mean {inner[0]}?"
         if inner
-        else "it needs four IDX files, as MNIST has, or train/CLASS/*.png and test/CLASS/*.png, or a .npz file, or training.mat and test.mat",
+        else "it needs four IDX files, as MNIST has, or train/CLASS/*.png and test/CLASS/*.png, or a .npz file, or affNIST's .mat files",
     )

@@ -77,7 +77,9 @@ def read_mat_files(parts: Parts, what: Path) -> Contents:
         check_memory(2 * sum(path.stat().st_size for files in parts.values() for path in files), str(what))
         splits = {part: _joined([_read(path) for path in files], files) for part, files in parts.items()}
     except OSError as error:
-        raise MachineError(f"{error.filename or what} cannot be read: {error.strerror or error}", "check its permissions") from None
+        raise MachineError(
+            f"{error.filename or what} cannot be read: {error.strerror or error}", "check its permissions"
+        ) from None
     except MemoryError:
         raise MachineError(f"{what} does not fit into memory", "use fewer of its batches, or free memory") from None
     return Contents(**splits)
@@ -89,7 +91,8 @@ def _joined(splits: Sequence[Split], files: Sequence[Path]) -> Split:
     for split, path in zip(splits, files, strict=True):
         if split.images.shape[1:] != first:
             raise InputError(
-                f"{path} has images of {split.images.shape[2]} pixels a side, {files[0].name} of {first[1]}", "all must be alike"
+                f"{path} has images of {split.images.shape[2]} pixels a side, {files[0].name} of {first[1]}",
+                "all must be alike",
             )
     if len(splits) == 1:
         return splits[0]
@@ -147,7 +150,8 @@ def _record(path: Path) -> dict[str, NDArray[Any]]:
         having = ", ".join(fields if found is not None else names) or "nothing else"
         lacking = STRUCT if found is None else " and ".join(f"{STRUCT}.{name}" for name in missing)
         raise InputError(
-            f"{path} lacks {lacking}; it has {having}", f"it needs the struct {STRUCT} with {IMAGES} and {LABELS}, as affNIST has"
+            f"{path} lacks {lacking}; it has {having}",
+            f"it needs the struct {STRUCT} with {IMAGES} and {LABELS}, as affNIST has",
         )
     return {name: np.asarray(found.flat[0][name]) for name in (IMAGES, LABELS)}
 

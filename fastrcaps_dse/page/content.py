@@ -276,7 +276,7 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Ma
     }
     if measured is not None:
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
-        record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
+        record |= {"test_acc": measured.test_acc, "test_robust": measured.test_robust, "pruned_after": measured.pruned_after}
         record |= {"time_estimated": True} if trial.time_estimated else {}
     if standing is not None and standing.on_front is not None:
         record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}

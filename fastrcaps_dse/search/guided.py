@@ -2,8 +2,9 @@
 
 Parameters and the seconds of every epoch are certain before a design is trained. The surrogate models the rest: the error that is
 left (100 - accuracy) and the share of the run after which the maximum is reached, and in a study that measures `robust` the error on
-affine copies, too: all as logarithms, each by a Gaussian process over the design's dimensions. The acquisition is the expected gain of hypervolume for the root of the seconds of training, over the
-front of what the surrogate takes the measured designs to be, which the noise of single seeds blurs less than the measurements.
+affine copies, too: all as logarithms, each by a Gaussian process over the design's dimensions. The acquisition is the expected gain of
+hypervolume for the root of the seconds of training, over the front of what the surrogate takes the measured designs to be, which the
+noise of single seeds blurs less than the measurements.
 """
 
 from __future__ import annotations
@@ -160,7 +161,9 @@ class Acquisition:
         self.members = np.flatnonzero(nondominated(costs))  # of the observations, those on the front
         front, there = costs[self.members], self.outcomes(some).mean
         self.low = np.minimum(front.min(axis=0), there.min(axis=0))
-        reach = np.array([np.median(c) if o.name in PERCENT else c.max() for o, c in zip(self.objectives, there.T, strict=True)])
+        reach = np.array(
+            [np.median(c) if o.name in PERCENT else c.max() for o, c in zip(self.objectives, there.T, strict=True)]
+        )
         span = np.maximum(front.max(axis=0), reach) - self.low
         self.span = np.where(span > 1e-9, span, 1.0)
         self.reference = np.full(len(span), 1.0 + MARGIN)
@@ -236,8 +239,7 @@ def informative(
 
 def _measured_costs(measured: Measurement, objectives: Sequence[Objective]) -> list[float]:
     return [
-        log_error(measured[o.name]) if o.name in PERCENT else math.log(max(measured[o.name], 1e-9))
-        for o in modeled(objectives)
+        log_error(measured[o.name]) if o.name in PERCENT else math.log(max(measured[o.name], 1e-9)) for o in modeled(objectives)
     ]
 
 
@@ -266,9 +268,7 @@ def surrogate_of(
     copies = [None] * len(pending) if expected.robust is None else [accuracy_of(log) for log in expected.robust.tolist()]
     assumed = [
         Observation(candidate=design, acc=accuracy_of(error), time=min(1.0, math.exp(share)) * design.seconds, robust=robust)
-        for design, error, share, robust in zip(
-            pending, expected.error.tolist(), expected.share.tolist(), copies, strict=True
-        )
+        for design, error, share, robust in zip(pending, expected.error.tolist(), expected.share.tolist(), copies, strict=True)
     ]
     return Surrogate([*observations, *assumed], encoder, kernels, fitted)
 
