@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from fastrcaps_dse import data
+from fastrcaps_dse.data.mat5 import DamagedFile, read_arrays
 from fastrcaps_dse.errors import InputError
 
 SIDE = 20
@@ -53,6 +55,40 @@ def test_a_folder_of_parts(tmp_path: Path) -> None:
     assert torch.equal(found.train.images, torch.from_numpy(expected)) and found.train.labels.tolist() == [0, 1, 2] * 8
     assert torch.equal(found.test.images, torch.from_numpy(some(9, 5)[:, None])) and found.test.labels.tolist() == [0, 1, 2] * 3
     assert (found.shape.height, found.shape.width, found.shape.channels, found.shape.classes) == (SIDE, SIDE, 1, 3)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_arrays_are_those_of_scipy(tmp_path: Path, compressed: bool) -> None:
+    """Of every type of numbers and any shape, with fields beside them that are no numbers."""
+    types = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
+    generator = np.random.default_rng(1)
+    fields: dict[str, Any] = {f"of_{t}": generator.integers(0, 100, (3, 4 + k, 2)).astype(t) for k, t in enumerate(types)}
+    fields |= {"one": 7.5, "none": np.zeros((0, 3)), "text": "any", "cell": np.array(["a", 1], dtype=object), "s": {"x": 1}}
+    savemat(tmp_path / "a.mat", {"z": np.eye(3), "s": fields, "t": "text"}, do_compression=compressed)
+    z, s, t = read_arrays((tmp_path / "a.mat").read_bytes())
+    assert (z.name, s.name, t.name) == ("z", "s", "t") and (z.numbers() == np.eye(3)).all() and z.fields() == {}
+    found, expected = s.fields(), loadmat(tmp_path / "a.mat")["s"][0, 0]
+    assert tuple(found) == expected.dtype.names
+    for name in (*(f"of_{t}" for t in types), "one", "none"):
+        numbers = found[name].numbers()
+        assert numbers.dtype == expected[name].dtype and numbers.shape == expected[name].shape
+        assert (numbers == expected[name]).all()
+    assert (found["s"].fields()["x"].numbers() == 1).all()
+    for name in ("text", "cell", "s"):
+        with pytest.raises(DamagedFile, match="no real numbers"):
+            found[name].numbers()
+
+
+def test_a_file_of_the_other_byte_order() -> None:
+    """Written by hand: the bytes of each number turned around, a double stored as 16 bits, as MATLAB stores whole numbers."""
+
+    def element(kind: int, contents: bytes) -> bytes:
+        return struct.pack(">II", kind, len(contents)) + contents + bytes(-len(contents) % 8)
+
+    parts = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 1, 3)) + struct.pack(">HH4s", 2, 1, b"ab")
+    data = b"MATLAB 5.0".ljust(124) + b"\x01\x00MI" + element(14, parts + element(3, struct.pack(">hhh", 5, -6, 700)))
+    (array,) = read_arrays(data)
+    assert array.name == "ab" and array.numbers().tolist() == [[5.0, -6.0, 700.0]] and array.numbers().dtype == np.float64
 
 
 def test_a_single_file_trains(tmp_path: Path) -> None:

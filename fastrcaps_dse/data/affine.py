@@ -101,10 +101,11 @@ def _inverse(maps: Tensor) -> Tensor:
 
 
 def affine_copies(split: Split, of: Images) -> Iterator[Split]:
-    """The copies of all images of a split, one after the other; `of` says which images these are. The split is on the CPU, uint8.
+    """The copies of all images of a split, one after the other; `of` says which images these are.
 
-    The same on every device, as they are made on the CPU. One copy at a time is in memory.
+    They are made on the CPU, so that they are the same for every device, and stay there. One copy at a time is in memory.
     """
+    split = split.to(torch.device("cpu"))
     for copy in range(copy_count(len(split))):
         maps, shifts = matrices(affine_parameters(len(split), copy, SEEDS[of]))
         parts = [slice(start, start + AT_ONCE) for start in range(0, len(split), AT_ONCE)]

@@ -7,9 +7,6 @@ do not, and nothing in a file says which order it has. `fastrcaps-dse data PATH 
 from __future__ import annotations
 
 import math
-import struct
-import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastrcaps_dse.data.bad_files import printable
 from fastrcaps_dse.data.class_folders import natural_order
 from fastrcaps_dse.data.container import Contents
 from fastrcaps_dse.data.labels import label_array
+from fastrcaps_dse.data.mat5 import DamagedFile, read_arrays
 from fastrcaps_dse.data.memory import check_memory
 from fastrcaps_dse.data.splits import Split
 from fastrcaps_dse.errors import InputError, MachineError
@@ -37,7 +36,6 @@ PARTS = {
 """The part that a file belongs to, by its name, or by that of its folder without `_batches`."""
 BATCHES = "_batches"
 HDF5 = b"\x89HDF\r\n\x1a\n"
-BROKEN = (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, struct.error, zlib.error)
 
 Parts = Mapping[str, Sequence[Path]]
 
@@ -82,7 +80,7 @@ def read_mat_files(parts: Parts, what: Path) -> Contents:
         ) from None
     except MemoryError:
         raise MachineError(f"{what} does not fit into memory", "use fewer of its batches, or free memory") from None
-    return Contents(**splits)
+    return Contents(train=splits["train"], validation=splits.get("validation"), test=splits.get("test"))
 
 
 def _joined(splits: Sequence[Split], files: Sequence[Path]) -> Split:
@@ -114,48 +112,27 @@ def _read(path: Path) -> Split:
         raise InputError(
             f"{path} has {images.shape[1]} images and {labels.size} labels", "images and labels must be as many, in one order"
         )
-    pixels = np.ascontiguousarray(images.T).reshape(-1, 1, side, side)
+    pixels = np.array(images.T, order="C").reshape(-1, 1, side, side)
     numbers = label_array(labels.reshape(-1), f"the labels of {path}")
     return Split(images=torch.from_numpy(pixels), labels=torch.from_numpy(numbers))
 
 
 def _record(path: Path) -> dict[str, NDArray[Any]]:
-    """The struct of a file by its fields. Raises InputError, OSError, MemoryError."""
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
-
-    with path.open("rb") as file:
-        head = file.read(520)
-        if head.startswith(HDF5) or head[512:].startswith(HDF5) or head.startswith(b"MATLAB 7.3"):
-            raise InputError(
-                f"{path} is a file of MATLAB 7.3, which is HDF5", "save it with -v7 in MATLAB, or by scipy.io.savemat"
-            )
-        file.seek(0)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of what is odd in variables that are not used
-                loaded = loadmat(file, variable_names=[STRUCT])
-                file.seek(0)
-                names = [STRUCT] if STRUCT in loaded else [name for name, *_ in whosmat(file)]
-        except (*BROKEN, MatReadError, NotImplementedError) as error:
-            raise _broken(path, error) from None
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise _broken(path, error) from None  # scipy says so of a file that ends too early
-    found = loaded.get(STRUCT)
-    fields = () if found is None or found.size != 1 else found.dtype.names or ()
-    missing = [name for name in (IMAGES, LABELS) if name not in fields]
-    if found is None or missing:
-        having = ", ".join(fields if found is not None else names) or "nothing else"
-        lacking = STRUCT if found is None else " and ".join(f"{STRUCT}.{name}" for name in missing)
+    """The images and labels of a file, as they are written there. Raises InputError, OSError, MemoryError."""
+    data = path.read_bytes()
+    if data.startswith((HDF5, b"MATLAB 7.3")) or data[512:].startswith(HDF5):
+        raise InputError(f"{path} is a file of MATLAB 7.3, which is HDF5", "save it with -v7 in MATLAB, or by scipy.io.savemat")
+    try:
+        arrays = {array.name: array for array in read_arrays(data)}
+        fields = arrays[STRUCT].fields() if STRUCT in arrays else {}
+        found = {name: fields[name].numbers() for name in (IMAGES, LABELS) if name in fields}
+    except DamagedFile as error:
+        raise InputError(f"{path} is broken or no .mat file of MATLAB 5 to 7: {error}", "fetch it again") from None
+    missing = [f"{STRUCT}.{name}" for name in (IMAGES, LABELS) if name not in found]
+    if missing:
+        lacking, having = (" and ".join(missing), fields) if STRUCT in arrays else (STRUCT, arrays)
         raise InputError(
-            f"{path} lacks {lacking}; it has {having}",
+            f"{path} lacks {lacking}; it has {printable(', '.join(having)) or 'nothing else'}",
             f"it needs the struct {STRUCT} with {IMAGES} and {LABELS}, as affNIST has",
         )
-    return {name: np.asarray(found.flat[0][name]) for name in (IMAGES, LABELS)}
-
-
-def _broken(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{path} is broken or no .mat file of MATLAB 5 to 7: {reason}", "fetch it again")
+    return found

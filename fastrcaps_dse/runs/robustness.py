@@ -6,15 +6,12 @@ import math
 import time
 from dataclasses import dataclass
 
-import torch
-
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.data.affine import Images, affine_copies, copy_count
 from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.study_spec import Protocol, StudySpec, holds_out
 from fastrcaps_dse.trainer import Training, beside_others
 
-CPU = torch.device("cpu")
 PROBED = 100  # images of a timed copy
 
 
@@ -46,7 +43,7 @@ def measure_robust(training: Training, protocol: Protocol, epoch: int) -> Robust
 def accuracy_on_copies(training: Training, split: Split, of: Images, epoch: int) -> float:
     """The mean accuracy (%) over the affine copies of these images. Of one copy at a time, one batch at a time is on the device."""
     when = f"on affine copies of images, after epoch {epoch}"
-    accuracies = [training.accuracy(copy, when) for copy in affine_copies(split.to(CPU), of)]
+    accuracies = [training.accuracy(copy, when) for copy in affine_copies(split, of)]
     return math.fsum(accuracies) / len(accuracies)
 
 
