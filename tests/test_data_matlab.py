@@ -155,6 +155,10 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "b" / name, some(6))
     with pytest.raises(InputError, match=r"several train sets: training.mat, training_batches"):
         data.load(str(tmp_path / "b"))
+    for name in ("training_and_validation.mat", "validation_batches/1.mat"):  # held-out images would be trained on
+        write(tmp_path / "d" / name, some(6))
+    with pytest.raises(InputError, match=r"several train sets: training_and_validation.mat, validation_batches"):
+        data.load(str(tmp_path / "d"))
     write(tmp_path / "c" / "training_batches" / "1.mat", some(6))
     savemat(
         tmp_path / "c" / "training_batches" / "2.mat",

@@ -59,7 +59,7 @@ ObjectivesOption = Annotated[
     str | None,
     typer.Option(
         "--objectives",
-        help="Some of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default those of the study.",
+        help="Some of acc, time, params, epochs, macs, memory, latency, robust, time_to:ACC; default those of the study.",
         metavar="NAMES",
         autocompletion=complete_objectives,
     ),

@@ -25,10 +25,11 @@ from fastrcaps_dse.data.splits import Split
 from fastrcaps_dse.errors import InputError, MachineError
 
 STRUCT, IMAGES, LABELS = "affNISTdata", "image", "label_int"
+WITH_VALIDATION = "training_and_validation"
 PARTS = {
     "training": "train",
     "train": "train",
-    "training_and_validation": "train",
+    WITH_VALIDATION: "train",
     "validation": "validation",
     "valid": "validation",
     "test": "test",
@@ -53,6 +54,8 @@ def find_mat_files(folder: Path) -> Parts:
         if part is not None and files:
             found.setdefault(part, []).extend(files)
             names.setdefault(part, []).append(path.name)
+    if any(name.lower().startswith(WITH_VALIDATION) for name in names.get("train", ())) and "validation" in names:
+        names["train"] += names["validation"]  # the same images again
     for part, own in names.items():
         if len(own) > 1:
             raise InputError(
