@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from fastrcaps_dse.search.importance import parameters_of
 from fastrcaps_dse.search.neighbors import neighbor
 from fastrcaps_dse.search.parameters import distributions, parameters, point_of, sample_design
 from tests import synthetic
+from tests.browsing import FLAT, Open, file_of
 from tests.conftest import Command
 
 OPENED = '[space]\nlr_policy = ["fine-tune"]\nbatch_schedule = [16]\nflip = [false, true]\n'
@@ -38,6 +40,9 @@ lr = { low = 3e-4, high = 3e-3, log = true }
 lr_max = { low = 5e-4, high = 5e-3, log = true }
 size = [16, 32, 64]
 """  # the digests below are those of the version before the flip
+
+
+FLIPPED = synthetic.SPACE.replace("[space]\n", "[space]\nflip = [true, false]\n")  # whose first design has none
 
 
 def digest(*parts: bytes) -> str:
@@ -152,7 +157,7 @@ def test_tables_have_a_column_where_designs_differ(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
 ) -> None:
     if is_open:
-        monkeypatch.setattr(synthetic, "SPACE", synthetic.SPACE.replace("[space]\n", "[space]\nflip = [false, true]\n"))
+        monkeypatch.setattr(synthetic, "SPACE", FLIPPED)
     ours = synthetic.write_study(tmp_path / "s.db", 12)
     points = [trial.design for trial in ours.trials(ours.study())]
     frame = pd.read_csv(io.StringIO(command("trials", "--csv", "--storage", "s.db").out))
@@ -163,3 +168,22 @@ def test_tables_have_a_column_where_designs_differ(
     wide = command("trials", "--wide", "--storage", "s.db").out
     for point in points:
         assert f"{point.key} " in wide and (point.flip or f"{point.key} flip" not in wide)
+
+
+@pytest.mark.browser
+def test_the_page_has_it_of_every_design(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a dimension that varies, whichever design comes first, and in words to filter by."""
+    monkeypatch.setattr(synthetic, "SPACE", FLIPPED)
+    ours = synthetic.write_study(tmp_path / "s.db", 12)
+    flips = {trial.trial: trial.design.flip for trial in ours.trials(ours.study())}
+    assert not flips[0] and any(flips.values())
+    (tmp_path / "page.html").write_text(file_of(ours), encoding="utf-8")
+    page = open_page(f"{(tmp_path / 'page.html').as_uri()}{FLAT}")
+    assert "flip" in page.evaluate("fastrcaps.study.dimensions")
+    assert page.evaluate("fastrcaps.study.designs.map(d => [d.trial, d.design.flip])") == [[*pair] for pair in flips.items()]
+    heads, *rows = csv.reader(page.evaluate("fastrcaps.views.table.csv()").splitlines())
+    assert {int(row[0]): row[heads.index("flip")] for row in rows} == {k: str(v).lower() for k, v in flips.items()}
+    page.locator("#filter").fill("flip")
+    assert page.evaluate("fastrcaps.views.table.rows().map(d => d.trial).sort((a, b) => a - b)") == [
+        k for k, v in flips.items() if v
+    ]
