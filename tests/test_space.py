@@ -179,7 +179,12 @@ def test_the_committed_study_files(path: Path) -> None:
     for point in spec.first_designs:
         assert spec.space.admits(point)
     assert all(spec.space.base_of(point.lr_policy) for point in spec.space.examples())
-    if path.stem.startswith("paper"):
+    if path.stem.endswith("-tenth") and path.stem.startswith("paper"):
+        assert (spec.epochs, spec.seeds, spec.protocol, spec.train_images) == (30, 3, "both", 6_000) and spec.scale_decay
+        capsnets = [point for point in spec.first_designs if point.network == "capsnet"]
+        assert {point.key for point in capsnets} == {point.key for point in NAMED_DESIGNS.values()}
+        assert len(spec.first_designs) == spec.trials == len(capsnets) + 5
+    elif path.stem.startswith("paper"):
         assert (spec.epochs, spec.seeds, spec.protocol) == (30, 5, "paper")
         assert spec.first_designs == list(NAMED_DESIGNS.values())
         assert all(part in spec.space.batch_schedule for part in (FixedBatch(size=1), FixedBatch(size=128)))

@@ -28,8 +28,8 @@ def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: i
     """Whether a run that stops after `stop_after` of its `epochs` epochs ends while its learning rate is still to fall.
 
     One-cycle falls until the end of the run, warm restarts until the end of a cycle, fine-tune where its tail begins. A fixed rate does
-    not fall, and exponential decay goes by the step, without
-    `scale_decay`: a shorter run has the same rates. `images` is the number of training images.
+    not fall. Exponential decay goes by the step, without `scale_decay`: a shorter run has the same rates. `images` is the number of
+    training images.
     """
     if stop_after >= epochs:
         return False
