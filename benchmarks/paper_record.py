@@ -1,0 +1,138 @@
+"""The committed record of a study: every epoch, run and design as CSV, the claims, the figures, and what is missing."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scipy.stats import t as student
+
+from benchmarks import record
+from benchmarks.paper_runs import Plan, command, missing, sessions_of, trials_of
+from fastrcaps_dse import session
+from fastrcaps_dse.errors import UserError
+from fastrcaps_dse.problem.space import paper_name
+from fastrcaps_dse.problem.study_spec import dataset_label
+
+if TYPE_CHECKING:
+    from fastrcaps_dse.analysis.results import Results
+    from fastrcaps_dse.store import TrialRow
+
+LEFT_OUT = ("weights", "worker")  # paths and processes of a machine
+PLAIN = ("test_acc", "test_robust")  # measured beside the objectives, where the study has them
+FILES = {
+    "record.json": "what was trained, where, by which commands, and what is missing",
+    "designs.csv": "a row for each design: mean, standard error and 95 % interval over its seeds",
+    "trials.csv": "a row for each design, as `export-study` writes it",
+    "runs.csv": "a row for each design and seed",
+    "epochs.csv": "a row for each epoch of each run",
+}
+
+
+def write_tables(plan: Plan, folder: Path) -> None:
+    """Write designs, trials, runs, epochs and record.json as the study is now; files of earlier calls are replaced.
+
+    Raises InputError where nothing is stored of the study.
+    """
+    found = session.results(plan.name, storage=str(plan.storage))
+    folder.mkdir(parents=True, exist_ok=True)
+    trials = found.whole or found.rows
+    _replace(folder / "designs.csv", _csv(design_rows(trials)))
+    for name in ("trials", "runs", "epochs"):
+        frame = getattr(found, name).drop(columns=list(LEFT_OUT), errors="ignore")
+        _replace(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    _replace(folder / "record.json", json.dumps(_facts(plan, found, trials), indent=1) + "\n")
+
+
+def write_figures(plan: Plan, folder: Path) -> str:
+    """Draw the figures 4a, 8a to 8d and the table 4b; why not, or nothing where they are drawn."""
+    from fastrcaps_dse.cli.figures import Wanted
+    from fastrcaps_dse.cli.figures import write_figures as draw
+
+    if not any(trial.measurement is not None for trial in trials_of(plan)):
+        return "no design is measured"
+    try:
+        draw(folder, Wanted(kind="svg", designs="all"), storage=str(plan.storage), study=plan.name, objectives=None)
+    except UserError as error:
+        return error.message
+    return ""
+
+
+def _facts(plan: Plan, found: Results, trials: Sequence[TrialRow]) -> dict[str, Any]:
+    """What record.json says."""
+    lacking = missing(plan, trials)
+    runs = [run for trial in trials for run in trial.runs if run.measurement is not None]
+    study, dataset = found.study, dataset_label(found.study.identity["dataset"])
+    return {
+        "study": plan.name,
+        "command": command(),
+        "date": datetime.date.today().isoformat(),
+        "commit": record.commit(),
+        "complete": not lacking,
+        "missing": lacking,
+        "scale": plan.scale | ({"dataset": dataset} if "dataset" in plan.scale else {}),
+        "seeds": plan.seeds,
+        "runs": len(runs),
+        "counted_in_step_times_of": study.reference,
+        "trained": sessions_of(plan),
+        "identity": dict(study.identity) | {"dataset": dataset, "seeds": plan.seeds},
+        "images": {"fingerprint": study.dataset_fingerprint, **study.image_shape, "train": study.train_images},
+        "files": FILES,
+        "study_file": study.spec_text,
+    }
+
+
+# --- designs over their seeds ---------------------------------------------------------------------------------------------
+
+
+def design_rows(trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """A row for each design: its seeds, and of each value the mean, and with two seeds the standard error and the 95 % interval.
+
+    The values are those of the study's objectives, `epoch_of_max_acc` (counted from 1) and what the test images say.
+    """
+    return [_design_row(trial) for trial in trials]
+
+
+def _design_row(trial: TrialRow) -> dict[str, Any]:
+    measured = [run.measurement for run in trial.runs if run.measurement is not None]
+    row: dict[str, Any] = {"trial": trial.trial, "design": trial.design.label, "name": paper_name(trial.design) or ""}
+    row |= {"seeds": len(measured), "failed": sum(run.state == "failed" for run in trial.runs)}
+    values: dict[str, list[float]] = {}
+    for one in measured:
+        told = dict(one.values) | {name: value for name in PLAIN if (value := getattr(one, name, None)) is not None}
+        for name, value in (told | {"epoch_of_max_acc": float(one.selected_epoch)}).items():
+            values.setdefault(name, []).append(value)
+    for name, each in values.items():
+        if len(each) == len(measured):
+            row |= {f"{name}_{key}": value for key, value in interval(each).items()}
+    return row
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """`mean`, and with several values the standard `error` and the 95 % interval from `low` to `high`, by Student's t."""
+    mean, count = statistics.fmean(values), len(values)
+    if count < 2:
+        return {"mean": mean}
+    error = statistics.stdev(values) / math.sqrt(count)
+    reach = float(student.ppf(0.975, count - 1)) * error
+    return {"mean": mean, "error": error, "low": mean - reach, "high": mean + reach}
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV; a value that a row lacks is an empty cell."""
+    import pandas as pd
+
+    return str(pd.DataFrame.from_records(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that is never there in part."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, path)

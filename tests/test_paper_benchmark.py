@@ -1,0 +1,234 @@
+"""The recorder of the paper's studies, in small: what it trains in which order, that it goes on, and that its records are true."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sqlite3
+import statistics
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gpu, gpu_paper, paper, paper_record
+from benchmarks.paper_record import interval
+from benchmarks.paper_runs import lacks, make_plan, missing, trials_of
+from fastrcaps_dse.errors import InputError, RunFailed
+from fastrcaps_dse.trainer import Epoch, Training, stopwatch
+from tests.sessions import small_sizes
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet", "undrawn")]
+
+STUDY = """
+dataset = "{dataset}"
+protocol = "paper"
+epochs = 2
+seeds = 2
+trials = 9
+sampler = "tpe"
+first = ["fixed", "ws"]
+[space]
+lr_policy = ["fixed"]
+batch_schedule = [16, 24]
+"""
+T_1 = math.tan(math.pi * 0.475)  # the 97.5 % quantile of Student's t with 1 degree of freedom
+T_2 = math.sqrt(2) * 0.95 / math.sqrt(1 - 0.95**2)  # with 2
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures cost a browser each time."""
+    for module in (paper, gpu_paper):
+        monkeypatch.setattr(module, "write_figures", lambda *_: "not in this test")
+
+
+def study_in(folder: Path, tiny: Path) -> Path:
+    path = folder / "bars.toml"
+    path.write_text(STUDY.format(dataset=tiny))
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny: Path) -> Path:
+    return study_in(tmp_path, tiny)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A study that is recorded in one go."""
+    study = study_in(tmp_path_factory.mktemp("whole"), tiny)
+    with small_sizes(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "write_figures", lambda *_: "not in this test")
+        patch.setattr(stopwatch, "GROUP_SECONDS", 0.01)  # as `quick_stopwatch` has it in each test
+        patch.setitem(stopwatch.measure_step.__kwdefaults__, "groups", 1)  # type: ignore[arg-type]
+        assert recorded(study) == 0
+    return study
+
+
+def recorded(study: Path, *more: str, name: str = "bars") -> int:
+    """Record the study, in this process."""
+    place = study.parent / name
+    where = ("--storage", str(place / "p.db"), "--out", str(place / "out"), "--device", "cpu", "--workers", "1")
+    return paper.run([str(study), *where, *more])
+
+
+def facts(study: Path, name: str = "bars", record: str = "bars") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((study.parent / name / "out" / record / "record.json").read_text())
+    return found
+
+
+def table(study: Path, kind: str, name: str = "bars") -> list[dict[str, str]]:
+    with (study.parent / name / "out" / "bars" / f"{kind}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses(study: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What is no time, of each epoch."""
+    kept = ("acc", "margin_loss", "reconstruction_loss", "lr_last")
+    rows = table(study, "epochs")
+    found = {tuple(row[key] for key in ("label", "seed", "epoch")): tuple(row[key] for key in kept) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """Let training stop at the beginning of an epoch, counted from 1 over all runs; the epochs that were begun."""
+    whole, begun = Training.epoch_in_parts, [0]
+
+    def epoch_in_parts(self: Training) -> Generator[int, None, Epoch]:
+        begun[0] += 1
+        if begun[0] == number:
+            raise KeyboardInterrupt
+        return whole(self)
+
+    monkeypatch.setattr(Training, "epoch_in_parts", epoch_in_parts)
+    return begun
+
+
+def test_a_recording_that_was_stopped_goes_on(study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = interrupt_at(monkeypatch, 8)  # in the last run, after its first epoch
+    assert recorded(study) == 130
+    found = facts(study)
+    assert (found["runs"], found["complete"]) == (3, False)
+    assert found["missing"] == ["ws: 1 of 2 seeds; the next is under way"]
+    assert recorded(study) == 0 and begun[0] == 2 * 2 * 2 + 1  # no epoch is trained twice
+    assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 4
+    assert losses(study) == losses(whole) and len(losses(study)) == 8
+    assert recorded(study) == 0 and begun[0] == 9  # nothing is left to train
+
+
+def test_the_first_seed_of_all_designs_comes_first(whole: Path) -> None:
+    runs = sorted(table(whole, "runs"), key=lambda row: float(row["started"]))
+    assert [(row["seed"], row["trial"]) for row in runs] == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")]
+    sessions = facts(whole)["trained"]
+    assert [session["runs"] for session in sessions] == [4] and sessions[0]["machine"]["processors"]
+
+
+def test_the_record_has_the_numbers_of_the_database(whole: Path) -> None:
+    base = sqlite3.connect(whole.parent / "bars" / "p.db")
+    rows = base.execute("SELECT trial, seed, acc, time, params, selected_epoch, test_acc FROM fastrcaps_run").fetchall()
+    curve = base.execute("SELECT trial, seed, epoch, e.acc FROM fastrcaps_epoch e JOIN fastrcaps_run USING (run_id)").fetchall()
+    base.close()
+    assert len(rows) == 4 and len(curve) == 8
+    names = ("acc", "time", "params", "epoch_of_max_acc", "test_acc")
+    for row in table(whole, "designs"):
+        own = [values for trial, _, *values in rows if str(trial) == row["trial"]]
+        assert (row["name"], row["seeds"], row["failed"]) == ({"0": "fixed", "1": "ws"}[row["trial"]], "2", "0")
+        for name, values in zip(names, zip(*own, strict=True), strict=True):
+            mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(2)
+            said = [float(row[f"{name}_{part}"]) for part in ("mean", "error", "low", "high")]
+            assert said == pytest.approx([mean, error, mean - T_1 * error, mean + T_1 * error])
+    told = {(row["trial"], row["seed"], row["epoch"]): float(row["acc"]) for row in table(whole, "epochs")}
+    assert told == {(str(trial), str(seed), str(epoch)): acc for trial, seed, epoch, acc in curve}
+    best = {(trial, seed): max(acc for t, s, _, acc in curve if (t, s) == (trial, seed)) for trial, seed, *_ in rows}
+    assert {(int(r["trial"]), int(r["seed"])): float(r["acc"]) for r in table(whole, "runs")} == best
+    assert not {"weights", "worker"} & {*table(whole, "runs")[0], *table(whole, "trials")[0]}
+    told_here = {name: facts(whole)[name] for name in ("identity", "command", "trained")}
+    assert str(whole.parent) not in json.dumps(told_here) and facts(whole)["identity"]["dataset"] == "tiny"
+
+
+def test_a_partial_record_says_so(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recorded(study, "--seeds", "1") == 0
+    out = capsys.readouterr().out
+    assert "lacks fixed: 1 of 2 seeds; ws: 1 of 2 seeds" in out and "no figures: " in out
+    assert [row["acc_mean"] != "" and "acc_error" not in row for row in table(study, "designs")] == [True, True]
+    assert recorded(study, "--record-only") == 0 and facts(study)["runs"] == 2
+    assert recorded(study, "--record-only", name="none") == 0
+    assert "nothing is trained yet" in capsys.readouterr().out and not (study.parent / "none" / "out").exists()
+
+
+def test_a_failed_run_is_told_and_not_tried_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tried = Training.epoch_in_parts, []
+
+    def epoch_in_parts(self: Training) -> Generator[int, None, Epoch]:
+        if (self.seed, self.point.weight_sharing) == (1, True):
+            tried.append(self.seed)
+            raise RunFailed("the loss is not finite after epoch 1")
+        return whole(self)
+
+    monkeypatch.setattr(Training, "epoch_in_parts", epoch_in_parts)
+    assert recorded(study) == 0 and recorded(study) == 0 and len(tried) == 1
+    assert facts(study)["missing"] == ["ws: seed 1 failed: the loss is not finite after epoch 1"]
+    assert [(row["seeds"], row["failed"]) for row in table(study, "designs")] == [("2", "0"), ("1", "1")]
+
+
+def test_a_smaller_scale_is_another_study(study: Path, tiny: Path) -> None:
+    storage = study.parent / "p.db"
+    assert make_plan(str(study), storage).name == make_plan(str(study), storage, epochs=2, dataset=str(tiny)).name == "bars"
+    smaller = make_plan(str(study), storage, epochs=1, dataset="mnist-sample")
+    assert (smaller.name, smaller.scale) == ("bars-1-epochs-mnist-sample", {"epochs": 1, "dataset": "mnist-sample"})
+    assert smaller.spec.seeds == 1 and smaller.seeds == 2 and smaller.designs == 2 and smaller.spec.epochs == 1
+    assert make_plan("paper-mnist", storage).designs == 8
+    assert recorded(study, "--epochs", "1", "--seeds", "1") == 0
+    assert facts(study, record="bars-1-epochs")["scale"] == {"epochs": 1}
+    with pytest.raises(InputError, match="no study file"):
+        make_plan("paper-mnst", storage)
+    assert paper.run(["paper-mnst", "--storage", str(storage)]) == 1
+
+
+def test_what_is_missing_before_anything_is_trained(study: Path) -> None:
+    plan = make_plan(str(study), study.parent / "p.db")
+    assert trials_of(plan) == [] and lacks([], plan.designs, 1) and missing(plan, []) == ["not begun: fixed, ws"]
+    unlisted = replace(plan, spec=replace(plan.spec, first=()))
+    assert missing(unlisted, []) == ["9 designs of 9 not begun"]
+
+
+def test_intervals() -> None:
+    assert interval([7.0]) == {"mean": 7.0}
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx(
+        {"mean": 2.0, "error": 1 / math.sqrt(3), "low": 2 - T_2 / math.sqrt(3), "high": 2 + T_2 / math.sqrt(3)}
+    )
+
+
+def test_without_a_browser_the_reason_is_told(study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTRCAPS_BROWSER", "/nothing")
+    plan = make_plan(str(whole), whole.parent / "bars" / "p.db")
+    assert "/nothing" in paper_record.write_figures(plan, study.parent)
+    unbegun = make_plan(str(study), study.parent / "none.db")
+    assert paper_record.write_figures(unbegun, study.parent) == "no design is measured"
+
+
+def test_the_two_studies_go_on_between_calls(tmp_path: Path) -> None:
+    """The stage `paper` of the check of a GPU, cut off after three runs: the second call trains what is left."""
+
+    def call(name: str, *more: str) -> list[dict[str, Any]]:
+        where = ("--out", str(tmp_path / name), "--keep", str(tmp_path / "kept"), "--device", "cpu", "--minutes", "2")
+        assert gpu.run(["--stages", "paper", "--quick", "--in-process", *where, *more]) == 0
+        found: list[dict[str, Any]] = json.loads((tmp_path / name / "summary.json").read_text())["findings"]
+        return found
+
+    findings = call("first")
+    runs = [found["name"] for found in findings if "seed" in found["name"]]
+    suffix = "-images-1-epochs"
+    studies = [f"paper-mnist{suffix}", f"paper-fashion-mnist{suffix}"]
+    assert runs == [
+        f"{name}: {design}, seed {seed}" for seed in (0, 1) for name in studies for design in ("fixed", "exp-decay")
+    ]
+    assert [found["lacks"] for found in findings if "lacks" in found] == ["nothing"] * 2
+    assert [found["name"] for found in call("again")] == studies  # nothing is trained again
+    for name in studies:
+        assert json.loads((tmp_path / "again" / "paper" / name / "record.json").read_text())["runs"] == 4
