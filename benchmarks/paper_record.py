@@ -7,7 +7,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,14 @@ from benchmarks import record
 from benchmarks.paper_runs import Plan, command, missing, sessions_of, trials_of
 from fastrcaps_dse import session
 from fastrcaps_dse.errors import UserError
+from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.problem.space import paper_name
 from fastrcaps_dse.problem.study_spec import dataset_label
 
 if TYPE_CHECKING:
     from fastrcaps_dse.analysis.results import Results
-    from fastrcaps_dse.store import TrialRow
+    from fastrcaps_dse.problem.objectives import Measurement
+    from fastrcaps_dse.store import EpochRow, TrialRow
 
 LEFT_OUT = ("weights", "worker")  # paths and processes of a machine
 PLAIN = ("test_acc", "test_robust")  # measured beside the objectives, where the study has them
@@ -43,11 +45,11 @@ def write_tables(plan: Plan, folder: Path) -> None:
     found = session.results(plan.name, storage=str(plan.storage))
     folder.mkdir(parents=True, exist_ok=True)
     trials = found.whole or found.rows
-    _replace(folder / "designs.csv", _csv(design_rows(trials)))
+    _replace(folder / "designs.csv", _csv(design_rows(trials, found.epoch_rows)))
     for name in ("trials", "runs", "epochs"):
         frame = getattr(found, name).drop(columns=list(LEFT_OUT), errors="ignore")
         _replace(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
-    _replace(folder / "record.json", json.dumps(_facts(plan, found, trials), indent=1) + "\n")
+    _replace(folder / "record.json", json.dumps(_facts(plan, found, trials), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_figures(plan: Plan, folder: Path) -> str:
@@ -91,27 +93,34 @@ def _facts(plan: Plan, found: Results, trials: Sequence[TrialRow]) -> dict[str, 
 # --- designs over their seeds ---------------------------------------------------------------------------------------------
 
 
-def design_rows(trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
+def design_rows(trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[EpochRow]]) -> list[dict[str, Any]]:
     """A row for each design: its seeds, and of each value the mean, and with two seeds the standard error and the 95 % interval.
 
-    The values are those of the study's objectives, `epoch_of_max_acc` (counted from 1) and what the test images say.
+    The values are those of the study's objectives; `epoch_of_max_acc` (counted from 1); what the test images say; and where each epoch
+    was tested, `max_test_acc` and `epoch_of_max_test_acc`: the epoch selected on the test set, as the paper does.
     """
-    return [_design_row(trial) for trial in trials]
+    return [_design_row(trial, epochs_of) for trial in trials]
 
 
-def _design_row(trial: TrialRow) -> dict[str, Any]:
-    measured = [run.measurement for run in trial.runs if run.measurement is not None]
+def _design_row(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> dict[str, Any]:
+    done = [run for run in trial.runs if run.measurement is not None]
     row: dict[str, Any] = {"trial": trial.trial, "design": trial.design.label, "name": paper_name(trial.design) or ""}
-    row |= {"seeds": len(measured), "failed": sum(run.state == "failed" for run in trial.runs)}
-    values: dict[str, list[float]] = {}
-    for one in measured:
-        told = dict(one.values) | {name: value for name in PLAIN if (value := getattr(one, name, None)) is not None}
-        for name, value in (told | {"epoch_of_max_acc": float(one.selected_epoch)}).items():
-            values.setdefault(name, []).append(value)
-    for name, each in values.items():
-        if len(each) == len(measured):
-            row |= {f"{name}_{key}": value for key, value in interval(each).items()}
+    row |= {"seeds": len(done), "failed": sum(run.state == "failed" for run in trial.runs)}
+    each = [_values(run.measurement, epochs_of.get(run.run_id, ())) for run in done if run.measurement is not None]
+    for name in each[0] if each else ():
+        if all(name in values for values in each):
+            row |= {f"{name}_{key}": value for key, value in interval([values[name] for values in each]).items()}
     return row
+
+
+def _values(measured: Measurement, epochs: Sequence[EpochRow]) -> dict[str, float]:
+    """The values of a run by name."""
+    values = dict(measured.values) | {"epoch_of_max_acc": float(measured.selected_epoch)}
+    values |= {name: value for name in PLAIN if (value := getattr(measured, name, None)) is not None}
+    tested = [epoch.test_acc for epoch in epochs if epoch.test_acc is not None]
+    if tested and len(tested) == len(epochs):
+        values |= {"max_test_acc": max(tested), "epoch_of_max_test_acc": float(selected_epoch(tested))}
+    return values
 
 
 def interval(values: Sequence[float]) -> dict[str, float]:
