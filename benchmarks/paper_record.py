@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import json
 import math
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 
 LEFT_OUT = ("weights", "worker")  # paths and processes of a machine
 PLAIN = ("test_acc", "test_robust")  # measured beside the objectives, where the study has them
+DESIGN_COLUMNS = ("trial", "design", "name", "seeds", "quantity", "mean", "error", "low", "high")
 FILES = {
     "record.json": "what was trained, where, by which commands, and what is missing",
-    "designs.csv": "a row for each design: mean, standard error and 95 % interval over its seeds",
+    "designs.csv": "a row for each design and quantity: mean, standard error and 95 % interval over its seeds",
     "trials.csv": "a row for each design, as `export-study` writes it",
     "runs.csv": "a row for each design and seed",
     "epochs.csv": "a row for each epoch of each run",
@@ -94,28 +97,28 @@ def _facts(plan: Plan, found: Results, trials: Sequence[TrialRow]) -> dict[str, 
 
 
 def design_rows(trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[EpochRow]]) -> list[dict[str, Any]]:
-    """A row for each design: its seeds, and of each value the mean, and with two seeds the standard error and the 95 % interval.
+    """A row for each design and quantity: its seeds, the mean, and with two seeds the standard error and the 95 % interval.
 
-    The values are those of the study's objectives; `epoch_of_max_acc` (counted from 1); what the test images say; and where each epoch
-    was tested, `max_test_acc` and `epoch_of_max_test_acc`: the epoch selected on the test set, as the paper does.
+    Quantities are the study's objectives and what else is measured of every run; `epoch_of_max_acc` (counted from 1); what the test
+    images say; and where each epoch was tested, `max_test_acc` and `epoch_of_max_test_acc`: the epoch selected on the test set, as the
+    paper does.
     """
-    return [_design_row(trial, epochs_of) for trial in trials]
+    return [row for trial in trials for row in _design_rows(trial, epochs_of)]
 
 
-def _design_row(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> dict[str, Any]:
+def _design_rows(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> Iterator[dict[str, Any]]:
     done = [run for run in trial.runs if run.measurement is not None]
-    row: dict[str, Any] = {"trial": trial.trial, "design": trial.design.label, "name": paper_name(trial.design) or ""}
-    row |= {"seeds": len(done), "failed": sum(run.state == "failed" for run in trial.runs)}
     each = [_values(run.measurement, epochs_of.get(run.run_id, ())) for run in done if run.measurement is not None]
+    head = {"trial": trial.trial, "design": trial.design.label, "name": paper_name(trial.design) or "", "seeds": len(done)}
     for name in each[0] if each else ():
         if all(name in values for values in each):
-            row |= {f"{name}_{key}": value for key, value in interval([values[name] for values in each]).items()}
-    return row
+            yield head | {"quantity": name} | interval([values[name] for values in each])
 
 
 def _values(measured: Measurement, epochs: Sequence[EpochRow]) -> dict[str, float]:
     """The values of a run by name."""
-    values = dict(measured.values) | {"epoch_of_max_acc": float(measured.selected_epoch)}
+    values = {name: value for name, value in measured.values.items() if name != "epochs"}  # which is the next
+    values |= {"epoch_of_max_acc": float(measured.selected_epoch)}
     values |= {name: value for name in PLAIN if (value := getattr(measured, name, None)) is not None}
     tested = [epoch.test_acc for epoch in epochs if epoch.test_acc is not None]
     if tested and len(tested) == len(epochs):
@@ -135,9 +138,11 @@ def interval(values: Sequence[float]) -> dict[str, float]:
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as CSV; a value that a row lacks is an empty cell."""
-    import pandas as pd
-
-    return str(pd.DataFrame.from_records(rows).to_csv(index=False, lineterminator="\n"))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, DESIGN_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _replace(path: Path, text: str) -> None:

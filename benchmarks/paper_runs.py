@@ -120,7 +120,7 @@ def missing(plan: Plan, trials: Sequence[TrialRow]) -> list[str]:
         said += [f"{name}: seed {run.seed} failed: {run.reason}" for run in trial.runs if run.state == "failed"]
         done = sum(run.state in ("done", "failed") for run in trial.runs)
         if trial.state != "failed" and done < plan.seeds:
-            under_way = "; the next is under way" if any(run.state in ("running", "interrupted") for run in trial.runs) else ""
+            under_way = ", the next is under way" if any(run.state in ("running", "interrupted") for run in trial.runs) else ""
             said.append(f"{name}: {done} of {counted(plan.seeds, 'seed')}{under_way}")
     return said
 

@@ -17,7 +17,9 @@ import pytest
 from benchmarks import gpu, gpu_paper, paper, paper_record
 from benchmarks.paper_record import interval
 from benchmarks.paper_runs import lacks, make_plan, missing, trials_of
+from fastrcaps_dse import session
 from fastrcaps_dse.errors import InputError, RunFailed
+from fastrcaps_dse.problem.study_file import find_study_file
 from fastrcaps_dse.trainer import Epoch, Training, stopwatch
 from tests.sessions import small_sizes
 
@@ -114,7 +116,7 @@ def test_a_recording_that_was_stopped_goes_on(study: Path, whole: Path, monkeypa
     assert recorded(study) == 130
     found = facts(study)
     assert (found["runs"], found["complete"]) == (3, False)
-    assert found["missing"] == ["ws: 1 of 2 seeds; the next is under way"]
+    assert found["missing"] == ["ws: 1 of 2 seeds, the next is under way"]
     assert recorded(study) == 0 and begun[0] == 2 * 2 * 2 + 1  # no epoch is trained twice
     assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 4
     assert losses(study) == losses(whole) and len(losses(study)) == 8
@@ -145,12 +147,14 @@ def test_the_record_has_the_numbers_of_the_database(whole: Path) -> None:
         told[str(trial), str(seed)] = [acc, *values, max(tests), tests.index(max(tests)) + 1]
         rows = [row for row in table(whole, "epochs") if (row["trial"], row["seed"]) == (str(trial), str(seed))]
         assert [(float(row["acc"]), float(row["test_acc"])) for row in rows] == curves[run]
-    for row in table(whole, "designs"):
-        assert (row["name"], row["seeds"], row["failed"]) == ({"0": "fixed", "1": "ws"}[row["trial"]], "2", "0")
-        for name, pair in zip(names, zip(*(told[row["trial"], seed] for seed in "01"), strict=True), strict=True):
+    designs = {(row["trial"], row["quantity"]): row for row in table(whole, "designs")}
+    for trial, known in (("0", "fixed"), ("1", "ws")):
+        for name, pair in zip(names, zip(*(told[trial, seed] for seed in "01"), strict=True), strict=True):
             mean, error = statistics.fmean(pair), statistics.stdev(pair) / math.sqrt(2)
-            said = [float(row[f"{name}_{part}"]) for part in ("mean", "error", "low", "high")]
+            row = designs[trial, name]
+            said = [float(row[part]) for part in ("mean", "error", "low", "high")]
             assert said == pytest.approx([mean, error, mean - T_1 * error, mean + T_1 * error])
+            assert (row["name"], row["seeds"]) == (known, "2")
     for row in table(whole, "runs"):
         assert [float(row[name]) for name in names[:3]] == told[row["trial"], row["seed"]][:3]
     assert not {"weights", "worker"} & {*table(whole, "runs")[0], *table(whole, "trials")[0]}
@@ -162,10 +166,26 @@ def test_a_partial_record_says_so(study: Path, capsys: pytest.CaptureFixture[str
     assert recorded(study, "--seeds", "1") == 0
     out = capsys.readouterr().out
     assert "lacks fixed: 1 of 2 seeds; ws: 1 of 2 seeds" in out and "no figures: " in out
-    assert [row["acc_mean"] != "" and "acc_error" not in row for row in table(study, "designs")] == [True, True]
+    assert {(row["seeds"], row["error"], row["low"]) for row in table(study, "designs")} == {("1", "", "")}
     assert recorded(study, "--record-only") == 0 and facts(study)["runs"] == 2
     assert recorded(study, "--record-only", name="none") == 0
     assert "nothing is trained yet" in capsys.readouterr().out and not (study.parent / "none" / "out").exists()
+
+
+def test_an_exploration_is_gone_on_with(study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `explore` has begun, with all its seeds of a design before the next, is continued as it was begun."""
+    begun = interrupt_at(monkeypatch, 4)
+    storage = study.parent / "bars" / "p.db"
+    storage.parent.mkdir()
+    with (
+        session.open_study(find_study_file(str(study)), str(storage), device="cpu") as opened,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        session.explore(opened, trials=2)
+    assert recorded(study, "--record-only") == 0
+    assert facts(study)["missing"] == ["not begun: ws", "fixed: 1 of 2 seeds, the next is under way"]
+    assert recorded(study) == 0 and facts(study)["complete"] and begun[0] == 9
+    assert losses(study) == losses(whole)
 
 
 def test_a_failed_run_is_told_and_not_tried_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +200,7 @@ def test_a_failed_run_is_told_and_not_tried_again(study: Path, monkeypatch: pyte
     monkeypatch.setattr(Training, "epoch_in_parts", epoch_in_parts)
     assert recorded(study) == 0 and recorded(study) == 0 and len(tried) == 1
     assert facts(study)["missing"] == ["ws: seed 1 failed: the loss is not finite after epoch 1"]
-    assert [(row["seeds"], row["failed"]) for row in table(study, "designs")] == [("2", "0"), ("1", "1")]
+    assert {(row["name"], row["seeds"]) for row in table(study, "designs")} == {("fixed", "2"), ("ws", "1")}
 
 
 def test_a_smaller_scale_is_another_study(study: Path, tiny: Path) -> None:
