@@ -147,7 +147,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--device", help="cuda, cuda:1 or cpu; default: a GPU if there is one")
     options.add_argument("--data-dir", type=Path, help="where MNIST is; without it, the included sample is used")
     options.add_argument("--stages", default=",".join(stage.name for stage in STAGES), help=f"some of these, and {PAPER.name}")
-    options.add_argument("--keep", type=Path, help="of the stage paper: the folder with which a later call goes on; default --out")
+    options.add_argument(
+        "--keep", type=Path, help="of the stage paper: the folder with which a later call goes on; default --out"
+    )
     options.add_argument("--quick", action="store_true", help="tiny sizes, to test this program")
     options.add_argument("--in-process", action="store_true", help="all stages in this process, for a debugger")
     return options
