@@ -1,0 +1,216 @@
+"""The paper, checked, in words and tables: what the page and the Markdown file show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastrcaps_dse.analysis.claims import Claim
+from fastrcaps_dse.analysis.outcomes import Selection
+from fastrcaps_dse.analysis.paired import MeanInterval
+from fastrcaps_dse.analysis.published import EPOCHS, IMAGES, SEEDS, TITLES
+from fastrcaps_dse.analysis.reproduction import DesignRow, Finding, Reproduction, stated
+from fastrcaps_dse.problem.quantities import counted, format_seconds
+from fastrcaps_dse.store import TrialRow
+
+SELECTED: dict[Selection, str] = {
+    "held-out": "epoch selected on held-out images",
+    "test": "epoch selected on the test set, as in the paper",
+}
+PROTOCOL_TEXTS = {
+    "validation": "validation: held-out training images select the epoch, the test set is evaluated once, at that epoch",
+    "both": "both: held-out training images select the epoch; the test set is evaluated after each epoch, too, and decides nothing",
+    "paper": "paper: the epoch of the highest test accuracy is selected, as the paper does",
+    "all-images": "all-images: all training images train; here, the epoch of the highest test accuracy is selected, as the paper does",
+}
+ONLY_ONE: dict[Selection, str] = {
+    "held-out": "This study has evaluated the test set at the selected epoch alone, so the paper's number, the highest test accuracy over all "
+    "epochs, is not known. The protocol `both` has both.",
+    "test": "This study selects the epoch on the test set, so its accuracies are too high by an unknown amount. The protocol `both` "
+    "shows by how much.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table for reading."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)  # columns of words, which are set to the left
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def mean_text(found: MeanInterval, digits: int, unit: str = "") -> str:
+    """A mean with its standard error: "99.37 ± 0.02 %"; without it for one seed."""
+    error = "" if found.error is None else f" ± {found.error:,.{digits}f}"
+    return f"{found.mean:,.{digits}f}{error}{f' {unit}' if unit else ''}"
+
+
+def interval_text(low: float | None, high: float | None, digits: int, *, signed: bool = False) -> str:
+    """A 95 % interval: "[99.31, 99.43]"; a dash if there is none."""
+    sign = "+" if signed else ""
+    return "-" if low is None or high is None else f"[{low:{sign},.{digits}f}, {high:{sign},.{digits}f}]"
+
+
+def effect_text(claim: Claim, value: float) -> str:
+    """An effect in the unit of its claim, with its sign."""
+    if claim.unit == "points":
+        return f"{value:+.2f} points"
+    return f"{value:+,.1f} epochs" if claim.unit == "epochs" else f"{value:+,.1f} %"
+
+
+def p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def here_text(found: Finding) -> str:
+    """What the study says of a claim: the effect, its interval, the corrected p value, the number of seeds."""
+    if found.effect is None:
+        return found.why
+    claim, test = found.claim, found.test
+    parts = [("at most " if test is not None and test.censored else "") + effect_text(claim, found.effect)]
+    if found.low is not None:
+        parts[0] += " " + interval_text(found.low, found.high, 2 if claim.unit == "points" else 1, signed=True)
+    if found.p_for is not None and found.p_against is not None:
+        against = found.p_against < found.p_for
+        parts.append(p_text(found.p_against if against else found.p_for) + (" against it" if against else ""))
+    return ", ".join([*parts, found.why])
+
+
+def paper_text(claim: Claim, data: str | None) -> str:
+    """What the paper says of a claim; a dash for a data set that it does not have."""
+    said = stated(claim, data)
+    if said is None:
+        return "-"
+    effect = "" if said.effect is None else f"{effect_text(claim, said.effect)}: "
+    return effect + said.text + (f" ({said.remark})" if said.remark else "")
+
+
+# --- tables -------------------------------------------------------------------------------------------------------------
+
+
+def claim_table(found: Reproduction) -> TextTable:
+    """claim | paper | here | verdict, with the last two once for each way to select the epoch."""
+    several = len(found.selections) > 1
+    heads = ["claim", f"paper{f', {TITLES[found.data]}' if found.data else ''}"]
+    for selection in found.selections:
+        heads += [f"here, {SELECTED[selection]}", "verdict"] if several else ["here", "verdict"]
+    rows = []
+    for findings in zip(*(found.findings[selection] for selection in found.selections), strict=True):
+        cells = [findings[0].claim.text, paper_text(findings[0].claim, found.data)]
+        for one in findings:
+            cells += [here_text(one), one.verdict]
+        rows.append(tuple(cells))
+    return TextTable(heads=tuple(heads), rows=tuple(rows), words=tuple(range(len(heads))))
+
+
+def design_table(found: Reproduction) -> TextTable:
+    """A row for each design: accuracy, epoch and seconds with standard errors and 95 % intervals, beside the paper's numbers."""
+    heads = ["design", "seeds"]
+    for selection in found.selections:
+        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
+        heads += [f"test accuracy (%){suffix}", "95 % interval"]
+    if found.gain is not None:
+        heads += ["selection on the test set adds (points)", "95 % interval"]
+    heads += ["paper (%)"]
+    for selection in found.selections:
+        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
+        heads += [f"epoch of maximum{suffix}", "95 % interval"]
+    heads += ["paper's epoch"]
+    for selection in found.selections:
+        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
+        heads += [f"seconds to it{suffix}", "95 % interval"]
+    return TextTable(heads=(*heads, "parameters"), rows=tuple(_design_cells(row, found) for row in found.rows))
+
+
+def _design_cells(row: DesignRow, found: Reproduction) -> tuple[str, ...]:
+    cells = [row.name, str(len(row.seeds))]
+    reached = [row.reached[selection] for selection in found.selections]
+    for one in reached:
+        cells += [mean_text(one.acc, 2), interval_text(one.acc.low, one.acc.high, 2)]
+    if found.gain is not None:
+        assert row.gain is not None
+        cells += [mean_text(row.gain, 2), interval_text(row.gain.low, row.gain.high, 2)]
+    cells.append("-" if row.paper is None else f"{row.paper.acc:.2f}")
+    for one in reached:
+        cells += [mean_text(one.epoch, 1), interval_text(one.epoch.low, one.epoch.high, 1)]
+    cells.append("-" if row.paper is None else row.paper.epoch_text or str(row.paper.epoch))
+    for one in reached:
+        cells += [mean_text(one.seconds, 1), interval_text(one.seconds.low, one.seconds.high, 1)]
+    return (*cells, f"{row.params:,}")
+
+
+# --- words --------------------------------------------------------------------------------------------------------------
+
+
+def trained_facts(found: Reproduction, trials: Sequence[TrialRow]) -> list[tuple[str, str]]:
+    """What was trained, beside what the paper trained: (name, value)."""
+    study, identity = found.study, found.study.identity
+    runs = [run for trial in trials for run in trial.runs if run.measurement is not None]
+    devices = sorted({f"{run.device} in {run.precision}" for run in runs if run.device})
+    clock = "the clock" if identity.get("time") == "measured" else "steps times the seconds of a step measured alone"
+    seeds = sorted({len(row.seeds) for row in found.rows})
+    images = f"{study.train_images:,}"
+    if identity.get("train_images"):
+        images += ", a class-balanced subset"
+    scaled = "; decay steps scaled to the length of the run" if identity.get("scale_decay") else ""
+    return [
+        ("Data set", f"{identity['dataset']}{'' if found.data is None else f' (paper: {TITLES[found.data]})'}"),
+        ("Training images", f"{images} (paper: {IMAGES:,})"),
+        ("Epochs", f"{identity['epochs']}{scaled} (paper: {EPOCHS})"),
+        ("Seeds", f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} (paper: {SEEDS})"),
+        ("Protocol", PROTOCOL_TEXTS[identity["protocol"]]),
+        ("Device", f"{', '.join(devices) or 'not stored'}; seconds by {clock} (paper: GTX 1080 Ti)"),
+    ]
+
+
+def summary_text(found: Reproduction) -> str:
+    """How many claims are supported, contradicted and open, in a line for each way to select the epoch."""
+    lines = []
+    for selection in found.selections:
+        verdicts = [one.verdict for one in found.findings[selection]]
+        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("supported", "contradicted", "open"))
+        lines.append(f"{SELECTED[selection]}: {counts}" if len(found.selections) > 1 else f"{counts}, of {len(verdicts)} claims")
+    return "; ".join(lines)
+
+
+def notes(found: Reproduction, trials: Sequence[TrialRow]) -> list[str]:
+    """What to know about the numbers: what is missing, what is left out, and what the selection of the epoch does."""
+    lines = []
+    if found.gain is not None:
+        adds = f"{mean_text(found.gain, 2)} points {interval_text(found.gain.low, found.gain.high, 2)}".removesuffix(" -")
+        lines.append(f"Selecting the epoch on the test set adds {adds} to the accuracy, the mean over the designs.")
+    elif len(found.selections) == 1:
+        lines.append(ONLY_ONE[found.selections[0]])
+    if found.missing:
+        lines.append(f"The study lacks {', '.join(found.missing)}. Claims about them stay open, and are not counted in the correction.")
+    if found.left_out:
+        lines.append(f"Left out: {'; '.join(found.left_out)}.")
+    if found.data is None:
+        lines.append("The paper has no numbers for this data set.")
+    elif found.study.train_images < IMAGES or found.study.identity["epochs"] < EPOCHS:
+        lines.append("This study trains less than the paper does, so accuracies and seconds of both differ for that reason, too.")
+    if len({run.device for trial in trials for run in trial.runs if run.measurement is not None}) > 1:
+        lines.append("Its runs were trained on several devices: seconds compare only as far as they are counted in the steps of one.")
+    if any(trial.time_estimated for trial in trials):
+        lines.append("Some seconds are estimated, as the device whose steps count has not measured all of them.")
+    return lines
+
+
+READING = (
+    "Each claim is tested over seeds: two designs are compared by pairs of runs with the same seed. A positive effect is in favor of the "
+    "claim; the loss of weight sharing is judged against -0.3 points. In brackets is the 95 % interval of the mean effect. p is one-sided, "
+    "and corrected for the number of claims by Holm's method. Supported: p < 0.05 for the claim. Contradicted: p < 0.05 against it. Open: "
+    "neither."
+)
+MEANS = "Means over the seeds ± one standard error, and Student's 95 % interval. Seconds are those of training up to the epoch of the maximum."
+
+
+def pairs_text(found: Reproduction) -> str:
+    """The designs of the report in a line."""
+    designs = counted(len(found.rows), "design")
+    spent = sum(row.reached[found.selections[0]].seconds.mean * len(row.seeds) for row in found.rows)
+    return f"{designs} of 8, {format_seconds(spent)} of training up to the maxima"
