@@ -134,7 +134,7 @@ def _curves(plan: TablePlan) -> dict[DesignPoint, dict[int, tuple[float, ...]]]:
     if plan.csv.exists():
         with plan.csv.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                found[_point_of(row).key][int(row["seed"])][int(row["epoch"])] = float(row["acc"])
+                found[_point_of(row, plan.network).key][int(row["seed"])][int(row["epoch"])] = float(row["acc"])
     whole: dict[DesignPoint, dict[int, tuple[float, ...]]] = {}
     for point in plan.designs():
         runs = {seed: tuple(c[k] for k in sorted(c)) for seed, c in found[point.key].items() if len(c) == plan.epochs}
@@ -143,8 +143,9 @@ def _curves(plan: TablePlan) -> dict[DesignPoint, dict[int, tuple[float, ...]]]:
     return whole
 
 
-def _point_of(row: Mapping[str, str]) -> DesignPoint:
-    return parse_design(" ".join(f"{k}={row[k]}" for k in ("lr_policy", "batch_schedule", "weight_sharing", "decoder")))
+def _point_of(row: Mapping[str, str], network: str) -> DesignPoint:
+    chosen = [f"{k}={row[k]}" for k in ("lr_policy", "batch_schedule", "weight_sharing", "decoder")]
+    return parse_design(" ".join([*chosen, f"network={network}"]))
 
 
 def _seeds_of(runs: Mapping[int, Any]) -> int:
@@ -215,5 +216,6 @@ def listed_space(points: Sequence[DesignPoint]) -> ListedSpace:
         "batch_schedule": tuple({p.batch_schedule: None for p in points}),
         "weight_sharing": tuple(sorted({p.weight_sharing for p in points})),
         "decoder": tuple(sorted({p.decoder for p in points})),
+        "network": tuple(sorted({p.network for p in points})),
     }
     return ListedSpace(**parts, listed=tuple(points))

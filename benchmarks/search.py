@@ -6,7 +6,7 @@ the hypervolume of all true values is recorded as it grows, see `benchmarks.shar
 `reported`, of those designs among them that the measurements put on the front, which the noise of a single seed diminishes. Where
 seeds are raced, further seeds go to designs whose membership of the front is uncertain.
 
-Each table has two records: `search.json` and `search-anytime.json` for the grid, `search-wide.json` and `search-wide-anytime.json`.
+Each table has two records, of whole runs and of the anytime view: `search.json` and `search-anytime.json` for the grid, and so on.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ RECORDS = {
     ("grid", "anytime"): "search-anytime",
     ("wide", "whole"): "search-wide",
     ("wide", "anytime"): "search-wide-anytime",
+    ("lenet5", "whole"): "search-lenet5",
+    ("lenet5", "anytime"): "search-lenet5-anytime",
 }
 CURVES: dict[View, str] = {"whole": "whole", "anytime": "anytime", "accurate": "anytime"}  # the record that a view is in
 
@@ -144,7 +146,7 @@ def chosen(asked: argparse.Namespace, table: RecordedTable) -> Iterator[tuple[st
 def options() -> argparse.ArgumentParser:
     """What the program may be asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", default="grid,wide", help="which tables")
+    parser.add_argument("--tables", default="grid,lenet5", help="which tables")
     parser.add_argument("--searches", type=int, default=30)
     parser.add_argument("--gp-searches", type=int, default=3, help="with Optuna's GP sampler, which thinks long")
     parser.add_argument("--seeds", type=int, help="recorded seeds that are used; all that every design has, unless stated")

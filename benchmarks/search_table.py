@@ -1,7 +1,7 @@
 """Record a table of real runs, every epoch of its designs with 3 seeds, that searches are replayed on.
 
-`--table grid` is reports/benchmarks/search-table.csv, `--table wide` search-table-wide.csv; see `benchmarks.tables`. Each finished run is
-appended at once, the first seed of all designs before the second. The program can be stopped at any moment, also by a kill: the same
+`--table grid` is reports/benchmarks/search-table.csv, `--table lenet5` search-table-lenet5.csv; see `benchmarks.tables`. Each finished
+run is appended at once, the first seed of all designs before the second. The program can be stopped at any moment, also by a kill: the same
 command goes on after the last epoch that was trained, from a checkpoint in build/. The seconds of a step are measured apart, alone, by
 `benchmarks.step_times`.
 """

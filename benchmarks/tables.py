@@ -1,8 +1,9 @@
 """The recorded tables that searches are replayed on: their designs, data, and files in reports/benchmarks/.
 
-`grid` has the 48 designs of a grid. `wide` has designs of the paper's space with continuous fields, in an order that fills the space
-evenly: its first designs are a fair sample of all, however few of them are recorded. Runs whose first batch size is 1 would take
-hours here, so its batch sizes begin at 8.
+`grid` has the 48 designs of a grid. `wide` and `lenet5` have designs of the paper's space with continuous fields, in an order that fills
+the space evenly: the first designs are a fair sample of all, however few of them are recorded. `wide` has CapsNets; runs whose first
+batch size is 1 would take hours there, so its batch sizes begin at 8. `lenet5` has the network that the paper compares with, whose runs
+take seconds; all its designs have the same number of parameters.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchmarks import record
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule
 from fastrcaps_dse.problem.ranges import Choice, Range
 from fastrcaps_dse.problem.schedules import is_whole_number
-from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, make_point, parse_design
+from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, Network, make_point, parse_design
 
 GRID_POLICIES = ("fixed", "one-cycle", "warm-restarts")
 GRID_SCHEDULES = ("16", "32", "128", "adabatch(head_batch=8,tail_batch=64)")
@@ -39,6 +40,13 @@ WIDE_FIELDS: Mapping[str, Choice] = {
     "head_epochs": Range(low=1, high=6, step=1),
     "tail_batch": (32, 64, 128),
     "p": (4, 5),
+}
+LENET5_FIELDS: Mapping[str, Choice] = {
+    **WIDE_FIELDS,
+    "size": (4, 8, 16, 32, 64, 128),
+    "head_batch": (1, 2, 4, 8),
+    "tail_batch": (16, 32, 64, 128),
+    "p": (2, 3, 4, 5),
 }
 FIRST_FIELD = 4  # coordinates before it: policy, schedule, weight sharing, decoder
 WIDE_AXES: Mapping[str, int] = {  # the coordinate that a field takes; no design has two fields of one coordinate
@@ -66,6 +74,7 @@ class TablePlan:
     epochs: int
     seeds: int
     designs: Callable[[], list[DesignPoint]]  # in the order in which they are recorded
+    network: Network = "capsnet"  # of all designs
     space: Callable[[], DesignSpace]  # which they are all of, or a sample
 
 
@@ -85,32 +94,33 @@ def grid_space() -> DesignSpace:
     )
 
 
-def wide_space() -> DesignSpace:
-    """The space that the wide table is a sample of."""
+def wide_space(network: Network = "capsnet") -> DesignSpace:
+    """The space that the wide table, or that of LeNet5, is a sample of."""
     return DesignSpace(
         lr_policy=tuple(parse_policy(text) for text in WIDE_POLICIES),
         batch_schedule=tuple(dict.fromkeys(parse_schedule(text) for text in WIDE_SCHEDULES)),
-        open_fields=WIDE_FIELDS,
+        network=(network,),
+        open_fields=WIDE_FIELDS if network == "capsnet" else LENET5_FIELDS,
     )
 
 
-def wide_designs() -> list[DesignPoint]:
+def wide_designs(network: Network = "capsnet") -> list[DesignPoint]:
     """Designs at the points of small Latin hypercubes: each has every part of every coordinate once."""
-    return [*_wide_designs()]
+    return [*_wide_designs(network)]
 
 
 @cache
-def _wide_designs() -> tuple[DesignPoint, ...]:
+def _wide_designs(network: Network) -> tuple[DesignPoint, ...]:
     cubes = qmc.LatinHypercube(
         d=FIRST_FIELD + len({*WIDE_AXES.values()}), optimization="random-cd", rng=np.random.default_rng(0)
     )
     coordinates = [at for _ in range(WIDE_BLOCKS) for at in cubes.random(WIDE_BLOCK).tolist()]
-    return tuple(dict.fromkeys(map(_wide_design, coordinates)))
+    return tuple(dict.fromkeys(_wide_design(at, network) for at in coordinates))
 
 
-def _wide_design(at: list[float]) -> DesignPoint:
+def _wide_design(at: list[float], network: Network) -> DesignPoint:
     """The design at a point of the unit cube."""
-    space = wide_space()
+    space = wide_space(network)
     parts: dict[str, Any] = {
         "lr_policy": parse_policy(_pick(WIDE_POLICIES, at[0])),
         "batch_schedule": parse_schedule(_pick(WIDE_SCHEDULES, at[1])),
@@ -119,7 +129,7 @@ def _wide_design(at: list[float]) -> DesignPoint:
         opened = {name: _value(name, choice, at[WIDE_AXES[name]]) for name, choice in space.fields_of(part).items()}
         parts[dimension] = space.with_fields(part, opened)
     rest = {"weight_sharing": at[2] < 0.5, "decoder": "full" if at[3] < 0.5 else "small"}
-    return make_point(**parts, **rest, network="capsnet")
+    return make_point(**parts, **rest, network=network)
 
 
 def _pick(choices: tuple[Any, ...], share: float) -> Any:
@@ -156,5 +166,15 @@ TABLES: Mapping[str, TablePlan] = {
         seeds=3,
         designs=wide_designs,
         space=wide_space,
+    ),
+    "lenet5": TablePlan(
+        name="lenet5",
+        csv=record.PLACE / "search-table-lenet5.csv",
+        dataset="fashion-mnist-sample",
+        epochs=30,
+        seeds=3,
+        designs=partial(wide_designs, "lenet5"),
+        space=partial(wide_space, "lenet5"),
+        network="lenet5",
     ),
 }

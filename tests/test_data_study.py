@@ -60,7 +60,8 @@ def test_columns_are_added_to_a_database_of_schema_5(tmp_path: Path, tiny: Path)
         later = ("revision", "deadline", "reference", "runs_place", "outlook", "mirrored_until")
         for column in ("classes", "pixel_scaling", "selection", *later):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_study DROP COLUMN {column}"))
-        for column in ("attempt", "revision", "deaths", "time_estimated"):
+        connection.execute(sa.text("ALTER TABLE fastrcaps_epoch DROP COLUMN test_acc"))
+        for column in ("attempt", "revision", "deaths", "time_estimated", "test_robust"):
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_run DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 5"))
     row = Store(parse_url(str(tmp_path / "s.db"))).study("s")

@@ -215,7 +215,8 @@ def test_a_database_of_schema_6_takes_notes_after_it_is_opened(tmp_path: Path) -
     with ours.engine.begin() as connection:
         tables.note.drop(connection)
         connection.exec_driver_sql("DROP INDEX fastrcaps_run_revision")
-        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", "\n".join([*STATEMENTS[8], *STATEMENTS[9]])):
+        later = "\n".join([*STATEMENTS[8], *STATEMENTS[9], *STATEMENTS[10]])
+        for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", later):
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute(tables.schema.update().values(version=6))
     again = Store(ours.url)

@@ -117,6 +117,8 @@ def test_an_older_database_is_brought_up_to_date(ours: Store) -> None:
         for table, column in (
             ("epoch", "warm_up_seconds"),
             ("epoch", "counted_seconds"),
+            ("epoch", "test_acc"),
+            ("run", "test_robust"),
             ("run", "wall_time"),
             ("run", "others"),
             ("run", "pruned_after"),

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastrcaps_dse.problem.notation import to_text
 from fastrcaps_dse.problem.quantities import counted
-from fastrcaps_dse.problem.schedules import OneCycle, WarmRestarts, WarmRestartsPolynomial, build_timeline, cycle_position
+from fastrcaps_dse.problem.schedules import (
+    ExponentialDecay,
+    OneCycle,
+    WarmRestarts,
+    WarmRestartsPolynomial,
+    build_timeline,
+    cycle_position,
+    learning_rate,
+)
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.store import StudyRow, TrialRow
 
+HARDLY_FALLEN = 0.9  # of its rate at the start, at the end of a run: a decay that does nothing
 
-def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: int) -> bool:
+
+def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: int, scale_decay: bool = False) -> bool:
     """Whether a run that stops after `stop_after` of its `epochs` epochs ends while its learning rate is still to fall.
 
     One-cycle falls until the end of the run, warm restarts until the end of a cycle. `images` is the number of training images. A fixed
-    rate does not fall, and exponential decay goes by the step: a shorter run has the same rates.
+    rate does not fall, and exponential decay goes by the step, without `scale_decay`: a shorter run has the same rates.
     """
     if stop_after >= epochs:
         return False
     policy = design.lr_policy
-    if isinstance(policy, OneCycle):
+    if isinstance(policy, OneCycle) or (scale_decay and isinstance(policy, ExponentialDecay)):
         return True
     if not isinstance(policy, (WarmRestarts, WarmRestartsPolynomial)):
         return False
@@ -28,22 +40,42 @@ def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: i
     return done < steps - 1
 
 
+def decay_text(spec: StudySpec, images: int) -> str | None:
+    """How far the rate of exponential decay falls over a run of `images` training images; None without such a policy.
+
+    Decay steps are those of the paper's run: in a run of far fewer steps the rate hardly falls, unless the study scales them.
+    """
+    decaying = next((policy for policy in spec.space.lr_policy if isinstance(policy, ExponentialDecay)), None)
+    if decaying is None:
+        return None
+    schedule = next((p.batch_schedule for p in spec.first_designs if p.lr_policy == decaying), spec.space.batch_schedule[0])
+    line = build_timeline(schedule, epochs=spec.epochs, images=images, scale_decay=spec.scale_decay)
+    left = learning_rate(decaying, line.total_steps - 1, line) / decaying.lr
+    falls = f"{to_text(decaying)} falls to {100 * left:.3g} % of its rate by the end of a run"
+    if spec.scale_decay:
+        return f"{falls}: decay_steps are scaled by {line.decay_scale:.3g}, to the images of this run"
+    return f"{falls}: scale_decay = true scales decay_steps to so short a run" if left > HARDLY_FALLEN else None
+
+
 def annealing_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
     """A line that says which of these rows end before their learning rate has come down; None where none does.
 
     It is of the anytime view: rows of whole runs have no such epoch.
     """
-    epochs, images = study.identity["epochs"], study.train_images
+    epochs, images, scaled = study.identity["epochs"], study.train_images, study.identity.get("scale_decay", False)
     cut = [
         point
         for point in points
         if point.stop_after is not None
-        and is_cut_short(point.design, stop_after=point.stop_after, epochs=epochs, images=images)
+        and is_cut_short(point.design, stop_after=point.stop_after, epochs=epochs, images=images, scale_decay=scaled)
     ]
     if not cut:
         return None
     names = sorted({point.design.lr_policy.name for point in cut})
-    spans = [f"over all {epochs} epochs" if name == OneCycle.name else "over each of its cycles" for name in names]
+    spans = [
+        f"over all {epochs} epochs" if name in (OneCycle.name, ExponentialDecay.name) else "over each of its cycles"
+        for name in names
+    ]
     anneals = ", ".join(
         f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True))
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fastrcaps_dse.analysis.annealing import annealing_note
 from fastrcaps_dse.analysis.picks import Pick
 from fastrcaps_dse.analysis.results import estimated_note, picked_row
+from fastrcaps_dse.problem.study_spec import holds_out
 from fastrcaps_dse.store import StudyRow, TrialRow
 
 SIGNIFICANCE = 0.05  # of the test, all evaluations together
@@ -32,7 +33,7 @@ def guessing(study: StudyRow) -> Guessing:
     if study.selection is not None:
         counted = study.selection["images"]
         return Guessing(share=study.selection["largest_class"] / counted, images=counted)
-    held_out = study.identity["protocol"] == "validation"
+    held_out = holds_out(study.identity["protocol"])
     images = max(1, round(study.train_images / HELD_OUT)) if held_out else None
     return Guessing(share=1 / study.image_shape["classes"], images=images)
 

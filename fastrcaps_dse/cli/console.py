@@ -18,6 +18,7 @@ from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_
 from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import format_seconds, format_value
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.study_spec import dataset_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def studies_table(rows: Sequence[Mapping[str, Any]], *, wide: bool = False) -> T
     """Studies, records of `records.study_record`; no column for states that no trial has. `wide` names the hosts of the workers."""
     counts = ("epochs", "seeds", "designs", "running", "interrupted", "failed", "front", "workers")
     some = ("running", "interrupted", "workers", *(["hosts"] if wide else []))  # have a column if there are any
-    left_out = {head for head in some if not any(row[head] for row in rows)} | ({"hosts"} - set(some))
+    left_out = {head for head in some if not any(row[head] for row in rows)} | ({"hosts"} - set(some)) | {"train_images"}
     heads = [head for head in rows[0] if head not in left_out]
     leaves = {"seeds": 1, "epochs": 2, "protocol": 3, "objectives": 4}
     columns = [
@@ -69,7 +70,8 @@ def studies_table(rows: Sequence[Mapping[str, Any]], *, wide: bool = False) -> T
         )
         for head in heads
     ]
-    return Table(columns=columns, rows=[[str(row[head]) for head in heads] for row in rows])
+    texts = [{**row, "dataset": dataset_text(row)} for row in rows]
+    return Table(columns=columns, rows=[[str(row[head]) for head in heads] for row in texts])
 
 
 def workers_table(workers: Sequence[Worker]) -> Table:
@@ -102,9 +104,10 @@ def values_text(values: Mapping[str, float], *, estimated: bool = False) -> str:
 
 def epoch_line(epoch: EpochRow) -> str:
     """An epoch in a line."""
+    tested = "" if epoch.test_acc is None else f"test acc {epoch.test_acc:.2f} %, "
     return (
         f"epoch {epoch.epoch:3d}: batch {epoch.batch_size:3d}, {epoch.steps} steps, lr {epoch.lr_first:.2e} to {epoch.lr_last:.2e}, "
-        f"margin loss {epoch.margin_loss:.4f}, reconstruction loss {epoch.reconstruction_loss:.4f}, acc {epoch.acc:.2f} %, "
+        f"margin loss {epoch.margin_loss:.4f}, reconstruction loss {epoch.reconstruction_loss:.4f}, acc {epoch.acc:.2f} %, {tested}"
         f"{format_seconds(epoch.train_seconds)} training, {format_seconds(epoch.eval_seconds)} evaluation"
     )
 

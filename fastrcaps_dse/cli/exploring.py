@@ -137,6 +137,8 @@ def _spec(
         dataset=data.dataset,
         relabel=data.relabel or None,
         test_share=data.test_share,
+        train_images=data.train_images,
+        scale_decay=run.scale_decay or None,
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,

@@ -214,6 +214,8 @@ def refuse_beside_join(
         "--pruning": spend.pruning,
         "--relabel": data.relabel or None,
         "--test-share": data.test_share,
+        "--train-images": data.train_images,
+        "--scale-decay": run.scale_decay or None,
     }
     named = next((option for option, value in given.items() if value is not None and value != []), None)
     if named is not None:

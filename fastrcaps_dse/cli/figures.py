@@ -83,7 +83,10 @@ def write_figures(
     chosen = chosen_designs(wanted.designs, measured, front, row.name)
     epochs, images = row.identity["epochs"], row.train_images
     asked = chosen if wanted.designs is not None else None
-    info = paper.paper_info(_trained(results), front, results.epoch_rows, epochs=epochs, images=images, chosen=asked)
+    scaled = row.identity.get("scale_decay", False)
+    info = paper.paper_info(
+        _trained(results), front, results.epoch_rows, epochs=epochs, images=images, scale_decay=scaled, chosen=asked
+    )
     found = _Study(row=row, trials=trials, front=front, objectives=plotted, chosen=chosen, info=info)
     files = _as_html(found) if kind == "html" else _as_images(found, sheet, scale, kind, wanted.error)
     files |= _key(found)

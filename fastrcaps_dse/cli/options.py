@@ -97,6 +97,17 @@ TestShareOption = Annotated[
 ]
 
 
+TrainImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--train-images",
+        help="How many of the training images train, the same of each class; default all.",
+        metavar="COUNT",
+        rich_help_panel=WHAT,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Which images."""
@@ -114,6 +125,7 @@ class DataOptions:
     data_dir: DataDirOption = None
     relabel: RelabelOption = False
     test_share: TestShareOption = None
+    train_images: TrainImagesOption = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +143,19 @@ class RunOptions:
         str | None,
         typer.Option(
             "--protocol",
-            help="How the epoch that counts is selected: validation (held-out images), paper (test set) or all-images (the last).",
+            help="How the epoch that counts is selected: validation (held-out images), both (so, and each epoch is tested), paper "
+            "(test set) or all-images (the last).",
             metavar="NAME",
             autocompletion=complete_protocol,
             rich_help_panel=WHAT,
         ),
     ] = None
+    scale_decay: Annotated[
+        bool,
+        typer.Option(
+            "--scale-decay", help="Scale decay_steps, as the paper counts them, to the length of the run.", rich_help_panel=WHAT
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ def print_plan(
     hint("looking at what training costs here, for some 10 s ...")
     from fastrcaps_dse.capsnet.memory import in_words
     from fastrcaps_dse.problem.quantities import counted, format_seconds
+    from fastrcaps_dse.problem.study_spec import dataset_text
     from fastrcaps_dse.runs.plans import make_plan
 
     plan = make_plan(
@@ -42,7 +43,9 @@ def print_plan(
     space = "infinitely many designs" if plan.size is None else counted(plan.size, "design")
     anytime = " in the anytime view" if spec.anytime else ""
     say(f"study {spec.name}{anytime}: {plan.designs} of {space}, {counted(spec.seeds, 'run')} of each,")
-    say(f"{counted(spec.epochs, 'epoch')} of {spec.dataset}, protocol {spec.protocol}, sampler {spec.sampler}")
+    say(f"{counted(spec.epochs, 'epoch')} of {dataset_text(spec.identity())}, protocol {spec.protocol}, sampler {spec.sampler}")
+    if plan.decay is not None:
+        say(plan.decay)
     if plan.first:
         say("first the designs that the study names:")
     for d in plan.first:

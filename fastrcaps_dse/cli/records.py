@@ -101,6 +101,7 @@ def study_record(
     """A study in a line; `workers` are those of all studies, `rows` those of the view that the study was started with."""
     living = [worker for worker in workers if worker.study == study.name and worker.is_alive]
     stated = {name: study.identity[name] for name in ("dataset", "protocol", "epochs", "seeds")}
+    stated["train_images"] = study.identity.get("train_images")
     return {
         "study": study.name,
         **stated,

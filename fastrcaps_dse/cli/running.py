@@ -121,9 +121,10 @@ def _run(
 
 def _first_line(study: OpenStudy) -> str:
     from fastrcaps_dse.problem.quantities import counted
+    from fastrcaps_dse.problem.study_spec import dataset_text
 
     spec, context = study.spec, study.context
     return (
-        f"study {spec.name}: {spec.dataset}, {counted(spec.epochs, 'epoch')}, {counted(spec.seeds, 'seed')}, "
+        f"study {spec.name}: {dataset_text(spec.identity())}, {counted(spec.epochs, 'epoch')}, {counted(spec.seeds, 'seed')}, "
         f"sampler {spec.sampler}, on {context.device.type} in {context.precision}"
     )

@@ -59,6 +59,7 @@ def print_trial(
     from fastrcaps_dse.cli.records import trial_record
     from fastrcaps_dse.problem.quantities import format_seconds, format_value
     from fastrcaps_dse.problem.space import design_to_dict
+    from fastrcaps_dse.problem.study_spec import dataset_text
     from fastrcaps_dse.store import notes_of
 
     runs = [(run, ours.epochs(run.run_id)) for run in trial.runs]
@@ -70,7 +71,7 @@ def print_trial(
     say(one_line(trial))
     if note is not None:
         say(f"  note:   {'★ ' if note.starred else ''}{' / '.join(note.text.splitlines())}")
-    say(f"  study:  {study.name} ({study.identity['dataset']}, protocol {study.identity['protocol']})")
+    say(f"  study:  {study.name} ({dataset_text(study.identity)}, protocol {study.identity['protocol']})")
     for name, value in design_to_dict(trial.design).items():
         say(f"  {name + ':':20} {value}")
     for run, epochs in runs:

@@ -18,7 +18,8 @@ TEMPLATE = """\
 # dataset = "mnist-sample"           # a data set by name, or a folder or file of your own
 # relabel = false                    # true numbers the classes that occur 0, 1, 2, ..., if the labels have gaps
 # test_share = 0.2                   # share of the images of each class that is for testing, of data without a test set (no default)
-# protocol = "validation"            # held-out images select the epoch; "paper": the test set; "all-images": the last epoch counts
+# train_images = 6000                # how many of the training images train, the same of each class (no default)
+# protocol = "validation"            # held-out images select the epoch; "both": each epoch is tested, too; "paper", "all-images"
 epochs = 2                           # of a run; default 30
 # seeds = 1                          # runs of each design, averaged
 trials = 4                           # designs to try; default 20
@@ -29,6 +30,7 @@ trials = 4                           # designs to try; default 20
 # first = ["lr_policy=one-cycle decoder=small"]  # designs to try first; default: the paper's eight, as far as the space has them
 # time = "steps"                     # training time: steps times the seconds of one, measured alone; or "measured" by the clock
 # anytime = false                    # true: a design after each of its epochs is a result, too; sampler "freeze-thaw" by default
+# scale_decay = false                # true: decay_steps are those of the paper's run, and scale with the length of this one
 # pruning = "off"                    # "safe" or "on" ends runs early that cannot enter the front
 
 [space]                              # the values of each dimension of a design

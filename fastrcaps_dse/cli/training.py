@@ -75,6 +75,8 @@ def train(
         dataset=data.dataset or "mnist-sample",
         relabel=data.relabel or None,
         test_share=data.test_share,
+        train_images=data.train_images,
+        scale_decay=run.scale_decay or None,
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,
@@ -130,6 +132,8 @@ def retrain(
         dataset=dataset or identity["dataset"],
         relabel=identity.get("relabel"),
         test_share=identity.get("test_share"),
+        train_images=identity.get("train_images"),
+        scale_decay=identity.get("scale_decay"),
         epochs=epochs or identity["epochs"],
         protocol="all-images" if all_images else identity["protocol"],
         objectives=row.objectives,
@@ -195,7 +199,13 @@ def find_lr(
         raise InputError("a range test needs at least 10 steps and 0 < --from < --to", "e.g. --steps 100 --from 1e-6 --to 0.1")
     point = parse_design(design)
     chosen = trainer.choose_device(device.device)
-    loaded = load(data.dataset or "mnist-sample", data.data_dir, relabel=data.relabel, test_share=data.test_share)
+    loaded = load(
+        data.dataset or "mnist-sample",
+        data.data_dir,
+        relabel=data.relabel,
+        test_share=data.test_share,
+        train_images=data.train_images,
+    )
     hint(f"data: {summary_line(loaded)}")
     precision = trainer.choose_precision(chosen, device.precision)
     with trainer.clear_device_errors():  # of the images and the network

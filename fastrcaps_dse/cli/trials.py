@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,6 +72,7 @@ def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
     from fastrcaps_dse.cli.layout import Column, Table
     from fastrcaps_dse.problem.quantities import counted, format_value
 
+    tested = "test_acc" in frame and bool(frame["test_acc"].notna().any())
     columns = [
         Column(head="trial", number=True),
         Column(head="design", wraps=True, leaves=1),
@@ -83,6 +85,7 @@ def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
         Column(head="margin loss", number=True, leaves=2),
         Column(head="rec. loss", number=True, leaves=7),
         Column(head="acc", number=True),
+        *([Column(head="test acc", number=True)] if tested else []),
         Column(head="training", number=True),
     ]
     rows = [
@@ -98,11 +101,18 @@ def _epochs_table(frame: pd.DataFrame, found: Results) -> Table:
             *(f"{row[name]:.2e}" for name in ("lr_first", "lr_last")),
             *(f"{row[name]:.4f}" for name in ("margin_loss", "reconstruction_loss")),
             format_value("acc", row["acc"]),
+            *([_or_dash(row["test_acc"])] if tested else []),
             format_value("time", row["counted_seconds"], estimated=row["time_estimated"]),
         ]
         for row in frame.to_dict("records")
     ]
     return Table(columns=columns, rows=rows, title=f"{found.study.name}: {counted(len(frame), 'epoch')}")
+
+
+def _or_dash(acc: float | None) -> str:
+    from fastrcaps_dse.problem.quantities import format_value
+
+    return "-" if acc is None or math.isnan(acc) else format_value("acc", acc)
 
 
 def _record(frame: pd.DataFrame, found: Results, name: str) -> dict[str, Any]:

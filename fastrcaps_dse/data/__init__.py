@@ -13,7 +13,7 @@ from fastrcaps_dse.data.bad_files import BadFile, BadFiles
 from fastrcaps_dse.data.idx import read_idx, write_idx
 from fastrcaps_dse.data.names import NAMES, OTHER_SETS, SAMPLES, known_names
 from fastrcaps_dse.data.sets import DEFAULT_DIR, import_torchvision_datasets, is_here, load, load_for, same_source
-from fastrcaps_dse.data.splits import DataSet, Split, hold_out
+from fastrcaps_dse.data.splits import DataSet, Split, balanced_order, first_images, hold_out
 from fastrcaps_dse.data.summary import class_names, class_rows, dataset_record, summary_line
 
 __all__ = [
@@ -25,9 +25,11 @@ __all__ = [
     "BadFiles",
     "DataSet",
     "Split",
+    "balanced_order",
     "class_names",
     "class_rows",
     "dataset_record",
+    "first_images",
     "hold_out",
     "import_torchvision_datasets",
     "is_here",

@@ -34,6 +34,7 @@ def load(
     download: bool = True,
     relabel: bool = False,
     test_share: float | None = None,
+    train_images: int | None = None,
 ) -> DataSet:
     """The data set of this name (see `NAMES`), or in this folder or .npz file; a `Path` is never a name.
 
@@ -42,11 +43,25 @@ def load(
         download: whether they may be.
         relabel: number the classes that occur 0, 1, ..., if the labels have gaps.
         test_share: the share of the images of each class that is for testing, for data without a test set.
+        train_images: how many of the training images train, the same number of each class as far as there are; None for all.
 
     Raises InputError for an unknown name and for data that are broken or ambiguous, MachineError for data that can be neither found nor
     downloaded, cannot be read, or do not fit into memory.
     """
     check_share(test_share)
+    loaded = _load(name, data_dir, download, relabel, test_share)
+    if train_images is None:
+        return loaded
+    if not 1 <= train_images <= len(loaded.train):
+        raise InputError(
+            f"{train_images:,} images cannot train: {loaded.name} has {len(loaded.train):,}",
+            f"use --train-images 1 to {len(loaded.train)}, or leave it out to train on all",
+        )
+    return replace(loaded, train_images=train_images)
+
+
+def _load(name: str | Path, data_dir: Path | str | None, download: bool, relabel: bool, test_share: float | None) -> DataSet:
+    """The whole data set; arguments and errors as for `load`."""
     if isinstance(name, str) and name in ALL_NAMES:
         contents = _load_named(name, expanded(data_dir) if data_dir else DEFAULT_DIR, download)
         made = prepare(name, contents, relabel=relabel, test_share=test_share, famous=CLASSES.get(name))
@@ -62,7 +77,7 @@ def load(
 
 def load_for(spec: StudySpec, data_dir: Path | str | None = None) -> DataSet:
     """The data set of a study, as its spec says. Raises as `load`."""
-    return load(spec.dataset, data_dir, relabel=spec.relabel, test_share=spec.test_share)
+    return load(spec.dataset, data_dir, relabel=spec.relabel, test_share=spec.test_share, train_images=spec.train_images)
 
 
 def same_source(one: str, other: str) -> bool:

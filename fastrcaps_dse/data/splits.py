@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VALIDATION_SHARE = 1 / 6  # of the training images: 10,000 of MNIST's 60,000
+HELD_LAST = 2**40  # turns; more than any class has images
 ORDER_SEED = 20200704  # of the order in which images are held out
 
 
@@ -60,6 +61,7 @@ class DataSet:
     classes: tuple[str, ...] = ()  # their names by label
     scaling: str = "value / 255"  # how stored values become inputs of the network
     notes: tuple[str, ...] = ()  # what was skipped or converted
+    train_images: int | None = None  # that train, see `first_images`; None for all
 
     def fingerprint(self) -> str:
         """A digest of all that decides training: pixels, labels, shape, names of the classes, how the images are split.
@@ -72,6 +74,8 @@ class DataSet:
             "labels": [[str(part.labels.dtype), *part.labels.shape] for part in parts],
             "classes": [self.shape.classes, *self.classes],
         }
+        if self.train_images is not None:
+            facts["train_images"] = [self.train_images]
         digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
         digest.update(self.legacy_fingerprint().encode())
         return digest.hexdigest()
@@ -140,17 +144,54 @@ def hold_out(split: Split, share: float = VALIDATION_SHARE) -> tuple[Split, Spli
 
     The same images are held out whatever the seed of a run. Raises InputError for too few images.
     """
-    generator = torch.Generator().manual_seed(ORDER_SEED)
-    order = torch.randperm(len(split), generator=generator)
-    held: list[Tensor] = []
-    for label in split.labels.unique():
-        members = order[split.labels[order] == label]
-        held.append(members[: round(len(members) * share)])
     mask = torch.zeros(len(split), dtype=torch.bool)
-    mask[torch.cat(held)] = True
+    for members in _by_class(split):
+        mask[members[: _held(members, share)]] = True
     if not mask.any() or mask.all():
         raise InputError(f"{len(split)} training images are too few to hold out a validation split", "use --protocol paper")
     return split.subset((~mask).nonzero().squeeze(1)), split.subset(mask.nonzero().squeeze(1))
+
+
+def _by_class(split: Split) -> list[Tensor]:
+    """The images of each class in the order in which they are held out, int64 [n] each."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(ORDER_SEED))
+    return [order[split.labels[order] == label] for label in split.labels.unique()]
+
+
+def _held(members: Tensor, share: float) -> int:
+    """How many images of a class are held out."""
+    return round(len(members) * share)
+
+
+def balanced_order(split: Split, share: float = VALIDATION_SHARE) -> Tensor:
+    """All images of a split in one order, int64 [N], one image of each class after the other: the first N are balanced for any N.
+
+    The images that `hold_out` holds out come last, so that a protocol that holds none out trains on the same first images. Where a
+    class has no further image, the others go on.
+    """
+    classes = _by_class(split)
+    turns = []
+    for members in classes:
+        held = _held(members, share)
+        turns.append(torch.cat([HELD_LAST + torch.arange(held), torch.arange(len(members) - held)]))
+    return torch.cat(classes)[torch.cat(turns).argsort(stable=True)]
+
+
+def first_images(split: Split, count: int, most: int) -> Split:
+    """The first images of `balanced_order`, in the order of the split.
+
+    Arguments:
+        count: how many.
+        most: how many may train.
+
+    Raises InputError for more than that.
+    """
+    if count > most:
+        raise InputError(
+            f"{count:,} images cannot train: there are {most:,}" + (" beside those held out" if most < len(split) else ""),
+            f"use --train-images {most}, or leave it out to train on all",
+        )
+    return split.subset(balanced_order(split)[:count].sort().values)
 
 
 def split_off_test(split: Split, share: float) -> tuple[Split, Split]:

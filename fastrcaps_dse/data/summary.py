@@ -16,7 +16,8 @@ def summary_line(dataset: DataSet) -> str:
     images = (
         f"{len(dataset.train):,} training and {len(dataset.test):,} test images of {shape.height}x{shape.width}, {channels}"
     )
-    return f"{dataset.name}: {images}; {_classes_text(dataset)}" + "".join(f"; {note}" for note in dataset.notes)
+    few = "" if dataset.train_images is None else f"; {dataset.train_images:,} of the training images train"
+    return f"{dataset.name}: {images}; {_classes_text(dataset)}{few}" + "".join(f"; {note}" for note in dataset.notes)
 
 
 def _classes_text(dataset: DataSet) -> str:

@@ -58,11 +58,13 @@ def facts(source: Source, options: Options, files: Mapping[str, Mapping[str, Any
         "epochs": study.identity["epochs"],
         "stop_after": trial.stop_after,
         "protocol": study.identity["protocol"],
+        "scale_decay": study.identity.get("scale_decay", False),
         "time_counted_by": study.identity.get("time", "clock"),
         "dataset": {
             "name": _dataset_name(study.identity["dataset"]),
             "fingerprint": study.dataset_fingerprint,
             "train_images": study.train_images,
+            "first_images": study.identity.get("train_images"),
             "test_images": len(source.test),
         },
         "trained_on": {"device": run.device, "precision": run.precision, "software": run.software},

@@ -119,13 +119,21 @@ def _design(card: Mapping[str, Any]) -> str:
     return (
         f"## Design\n\n{_table(rows)}\n\nTo train it again:\n\n```sh\nfastrcaps-dse train --design "
         f"'{card['design_key']}' --dataset {shlex.quote(card['dataset']['name'])} --protocol {card['protocol']} "
-        f"--epochs {card['epochs']} --seed {card['seed']}\n```"
+        f"--epochs {card['epochs']} --seed {card['seed']}{_subset(card)}\n```"
     )
+
+
+def _subset(card: Mapping[str, Any]) -> str:
+    """The options of a training on some of the images, and with their decay steps."""
+    few = card["dataset"].get("first_images")
+    return ("" if few is None else f" --train-images {few}") + (" --scale-decay" if card.get("scale_decay") else "")
 
 
 PROTOCOLS = {
     "validation": "The epoch was selected on training images that were held out; "
     "the test images guided no decision and were measured once.",
+    "both": "The epoch was selected on training images that were held out; "
+    "the test images were evaluated after each epoch and guided no decision.",
     "paper": "The epoch was selected on the test images (the paper's protocol), so the test accuracy is optimistic.",
     "all-images": "All training images trained the network, none was held out. The last epoch counts; no accuracy selected it.",
 }

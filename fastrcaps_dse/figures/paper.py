@@ -24,6 +24,7 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestartsPolynomial,
 )
 from fastrcaps_dse.problem.space import LENET5_DESIGNS, NAMED_DESIGNS, DesignPoint, lenet5_name, paper_name
+from fastrcaps_dse.problem.study_spec import dataset_text, holds_out
 from fastrcaps_dse.store import EpochRow, TrialRow
 
 BASELINE, LENET5_BASELINE = "fixed", "lenet5"
@@ -72,13 +73,14 @@ def paper_info(
     *,
     epochs: int,
     images: int,
+    scale_decay: bool = False,
     chosen: Sequence[TrialRow] | None = None,
 ) -> PaperInfo:
     """What the figures of the paper show of a study: its named designs, and the curves of its front.
 
     A design whose runs have not ended, which the anytime view has with `stop_after`, has a curve only. Further designs fill up the
     curves, unless some are `chosen`; of many, the most accurate are shown. `epochs_of` has the stored epochs
-    by run; `epochs` is the length of a run, and `images` the number of training images.
+    by run; `epochs` is the length of a run, `images` the number of training images, and `scale_decay` that of the study.
     """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
     whole = [trial for trial in done if trial.stop_after is None]
@@ -90,7 +92,7 @@ def paper_info(
     most = sorted(chosen, key=lambda t: (-(t.measurement["acc"] if t.measurement else 0.0), t.trial))[:MOST_CURVES]
     chosen = [trial for trial in chosen if trial in most]
     with_epochs = [trial for trial in chosen if any(epochs_of.get(run.run_id) for run in trial.runs)]
-    curves_of_front = curves_info(with_epochs, epochs_of, epochs=epochs, images=images)
+    curves_of_front = curves_info(with_epochs, epochs_of, epochs=epochs, images=images, scale_decay=scale_decay)
     return PaperInfo(
         named=tuple(
             ColoredCurve(c, k, _errors(by_name[name], epochs_of)) for k, name in enumerate(COMPARED) if (c := curves.get(name))
@@ -100,7 +102,7 @@ def paper_info(
             ColoredCurve(curve, k, _errors(trial, epochs_of))
             for k, (curve, trial) in enumerate(zip(curves_of_front.accuracy, with_epochs, strict=True))
         ),
-        rate=merged_rates(with_epochs, epochs, images),
+        rate=merged_rates(with_epochs, epochs, images, scale_decay=scale_decay),
         missing=tuple(name for name in NAMED_DESIGNS if name not in by_name),
     )
 
@@ -138,7 +140,9 @@ def _mean_curve(
     return found[0]._replace(name=name) if found else None
 
 
-def merged_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[ColoredCurve, ...]:
+def merged_rates(
+    trials: Sequence[TrialRow], epochs: int, images: int, *, scale_decay: bool = False
+) -> tuple[ColoredCurve, ...]:
     """The learning rates of these trials over the epochs. Designs with equal rates have one curve, or one would hide the other.
 
     `epochs` is the length of a run, and `images` the number of training images.
@@ -151,7 +155,10 @@ def merged_rates(trials: Sequence[TrialRow], epochs: int, images: int) -> tuple[
         name = f"{', '.join(str(trials[index].trial) for index in group)}: "
         label = trials[group[0]].design.label
         name += label if len(group) == 1 else SEPARATOR.join(filter(None, [policy_label(policy), schedule]))
-        curves = [rate_curve(trials[index].design, name=name, epochs=epochs, images=images) for index in group]
+        curves = [
+            rate_curve(trials[index].design, name=name, epochs=epochs, images=images, scale_decay=scale_decay)
+            for index in group
+        ]
         merged.append(ColoredCurve(max(curves, key=lambda c: len(c.x)), group[0]))
     return tuple(merged)
 
@@ -224,11 +231,9 @@ def lacking(info: PaperInfo) -> str:
 
 def caption(identity: Mapping[str, Any]) -> str:
     """The caption of the table: what was measured, and how. `identity` is that of the study."""
-    measured = {"validation": "held-out training images", "paper": "the test set", "all-images": "the test set"}[
-        identity["protocol"]
-    ]
+    measured = "held-out training images" if holds_out(identity["protocol"]) else "the test set"
     return (
-        f"{identity['dataset']}, {counted(identity['epochs'], 'epoch')}; accuracy on {measured}, means over the seeds. "
+        f"{dataset_text(identity)}, {counted(identity['epochs'], 'epoch')}; accuracy on {measured}, means over the seeds. "
         "Time is the training time up to the end of the epoch of the highest accuracy, evaluation excluded. "
         f"The last but one column is when the mean of the seeds' accuracies first reaches the highest that this mean has for {BASELINE}."
     )

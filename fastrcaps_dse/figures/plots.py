@@ -86,11 +86,16 @@ def pareto_info(trials: Sequence[TrialRow], front: Sequence[TrialRow], objective
 
 
 def curves_info(
-    trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[EpochRow]], *, epochs: int, images: int
+    trials: Sequence[TrialRow],
+    epochs_of: Mapping[int, Sequence[EpochRow]],
+    *,
+    epochs: int,
+    images: int,
+    scale_decay: bool = False,
 ) -> CurvesInfo:
     """What the curves of these trials show: accuracy per epoch, the mean over the seeds, and the learning rate over the run.
 
-    `epochs_of` has the stored epochs by run; trials without any are left out. `epochs` and `images` are those of a run.
+    `epochs_of` has the stored epochs by run; trials without any are left out. `epochs`, `images` and `scale_decay` are those of a run.
     """
     accuracy, rates = [], []
     for trial in trials:
@@ -101,16 +106,16 @@ def curves_info(
         name = f"{trial.trial}: {trial.design.label}"
         mean = tuple(sum(run[k].acc for run in runs) / len(runs) for k in range(length))
         accuracy.append(Curve(name=name, x=tuple(range(1, length + 1)), y=mean))
-        rates.append(rate_curve(trial.design, name=name, epochs=epochs, images=images))
+        rates.append(rate_curve(trial.design, name=name, epochs=epochs, images=images, scale_decay=scale_decay))
     return CurvesInfo(accuracy=tuple(accuracy), rate=tuple(rates))
 
 
-def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int) -> Curve:
+def rate_curve(point: DesignPoint, *, name: str, epochs: int, images: int, scale_decay: bool = False) -> Curve:
     """The learning rate of a design over the epochs of a run, as `figures.rates` samples it: for a logarithmic axis.
 
-    `images` is the number of training images, on which the number of steps depends.
+    `images` is the number of training images, on which the number of steps depends, and `scale_decay` whether decay steps scale with it.
     """
-    line = build_timeline(point.batch_schedule, epochs=epochs, images=images)
+    line = build_timeline(point.batch_schedule, epochs=epochs, images=images, scale_decay=scale_decay)
     xs, ys = rate_samples(point.lr_policy, line)
     return Curve(name=name, x=xs, y=ys)
 

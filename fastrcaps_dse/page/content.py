@@ -22,10 +22,12 @@ from fastrcaps_dse.page.workers import workers_content
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Objective, costs_of, needs_asking, titled, with_basic
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.space import design_to_dict
+from fastrcaps_dse.problem.study_spec import dataset_text
 from fastrcaps_dse.store import Key, Note, StudyRow, TrialRow, Worker, without_password
 
 PROTOCOLS = {
     "validation": "Accuracy is measured on held-out training images, which select the epoch; test accuracy once, at that epoch.",
+    "both": "Accuracy is measured on held-out training images, which select the epoch; test accuracy counts at that epoch.",
     "paper": "Accuracy is the highest test accuracy over all epochs, as in the paper.",
     "all-images": "All training images train. Accuracy is the test accuracy after the last epoch, which no accuracy selects.",
 }
@@ -218,7 +220,7 @@ def _summary(study: StudyRow, trials: Sequence[TrialRow], front: str) -> str:
     states = {state: sum(trial.state == state for trial in trials) for state in ("done", "running", "interrupted", "failed")}
     words = {"interrupted": "paused"} if is_anytime(study) else {}
     parts = [
-        f"{study.identity['dataset']}, protocol {study.identity['protocol']}, {counted(study.identity['epochs'], 'epoch')}",
+        f"{dataset_text(study.identity)}, protocol {study.identity['protocol']}, {counted(study.identity['epochs'], 'epoch')}",
         counted(study.identity["seeds"], "seed"),
         f"{states['done']} of {counted(len(trials), 'design')} measured",
         *(f"{states[state]} {words.get(state, state)}" for state in ("running", "interrupted", "failed") if states[state]),

@@ -16,7 +16,8 @@ def curves_content(study: StudyRow, trial: TrialRow, epochs_of: Mapping[int, Seq
     rate and the batch size (images) over the whole run as [epochs, values], whatever was trained of it. `epochs_of` maps run ids to epochs.
     """
     plan = {"name": "", "epochs": study.identity["epochs"], "images": study.train_images}
-    rate, batch = rate_curve(trial.design, **plan), batch_curve(trial.design, **plan)
+    scaled = study.identity.get("scale_decay", False)
+    rate, batch = rate_curve(trial.design, **plan, scale_decay=scaled), batch_curve(trial.design, **plan)
     return {
         "runs": [_run(run, epochs_of[run.run_id]) for run in trial.runs if epochs_of.get(run.run_id)],
         "rate": [[round(x, 4) for x in rate.x], [float(f"{y:.5g}") for y in rate.y]],

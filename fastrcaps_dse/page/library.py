@@ -9,6 +9,7 @@ from typing import Any
 
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.page.watch import Watched
+from fastrcaps_dse.problem.study_spec import dataset_text
 
 MOST_WATCHED = 20  # studies that are read again and again; the one asked for longest ago leaves first
 
@@ -31,7 +32,7 @@ class Library:
         return [
             {
                 "name": row.name,
-                "dataset": row.identity["dataset"],
+                "dataset": dataset_text(row.identity),
                 "epochs": row.identity["epochs"],
                 "designs": counts.get(row.study_id, 0),
             }

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastrcaps_dse.page.workers import timeline_content
 from fastrcaps_dse.problem.objectives import Objective
+from fastrcaps_dse.problem.study_spec import dataset_text
 from fastrcaps_dse.store import StudyRow, TrialRow
 
 IMPORTANCE_METHOD = (
@@ -42,7 +43,7 @@ def facts_of(study: StudyRow, trials: Sequence[TrialRow]) -> dict[str, Any]:
     runs = [run for trial in trials for run in trial.runs if run.device]
     identity = study.identity
     return {
-        "data set": f"{identity['dataset']} ({study.dataset_fingerprint[:8]})",
+        "data set": f"{dataset_text(identity)} ({study.dataset_fingerprint[:8]})",
         "epochs": identity["epochs"],
         "protocol": identity["protocol"],
         "count of time": identity.get("time", "steps"),

@@ -98,6 +98,7 @@ class Measurement:
 
     values: Mapping[str, float]  # by objective name, each in the objective's unit
     test_acc: float | None = None  # %, on the test set at the selected epoch
+    test_robust: float | None = None  # %, on affine copies of the test images at that epoch, where the study measures that
     selected_epoch: int = 0  # counted from 1; 0 for a mean over seeds
     pruned_after: int | None = None  # epochs
     time_estimated: bool = False  # the values that count seconds are estimates
@@ -120,15 +121,21 @@ def mean_measurement(runs: Sequence[Measurement]) -> Measurement:
     """The mean over the seeds of one design. Raises ValueError for none."""
     if not runs:
         raise ValueError("no runs to take a mean of")
-    tests = [run.test_acc for run in runs if run.test_acc is not None]
     names = [name for name in runs[0].values if all(name in run.values for run in runs)]
     return Measurement(
         values={name: math.fsum(run.values[name] for run in runs) / len(runs) for name in names},
-        test_acc=math.fsum(tests) / len(tests) if len(tests) == len(runs) else None,
+        test_acc=_mean_of([run.test_acc for run in runs]),
+        test_robust=_mean_of([run.test_robust for run in runs]),
         selected_epoch=runs[0].selected_epoch if len(runs) == 1 else 0,
         pruned_after=next((run.pruned_after for run in runs if run.pruned_after is not None), None),
         time_estimated=any(run.time_estimated for run in runs),
     )
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    """Their mean; None where one is missing."""
+    there = [value for value in values if value is not None]
+    return math.fsum(there) / len(there) if len(there) == len(values) else None
 
 
 def parse_objectives(text: str | Sequence[str]) -> tuple[Objective, ...]:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 REFERENCE_EPOCHS = 30
+REFERENCE_IMAGES = 60_000  # of an epoch of the paper
 """Epochs of a run in the paper. The phases of a batch-size schedule are stated for a run of this length."""
 
 FieldKind = Literal["whole number", "real number", "cycle"]
@@ -225,6 +226,7 @@ class Timeline:
     images: int  # training images of an epoch
     epochs: int
     phases: tuple[Phase, ...]
+    decay_scale: float = 1.0  # factor of a policy's decay_steps
 
     @property
     def total_steps(self) -> int:
@@ -257,12 +259,15 @@ def _phase_plan(schedule: BatchSchedule) -> list[tuple[int, int]]:
             return [(0, schedule.head_batch), *((start, 2 ** (schedule.p + k)) for k, start in enumerate(starts))]
 
 
-def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int) -> Timeline:
+def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int, scale_decay: bool = False) -> Timeline:
     """The timeline of a run of `epochs` epochs over `images` training images.
 
     A run shorter than 30 epochs keeps the shape of the schedule: the starts of the phases scale with the length of the run,
     and each phase has at least one epoch. A run with fewer epochs than phases has only the first phases. Two neighboring
     phases of the same batch size stay apart, because a policy may restart between them.
+
+    With `scale_decay`, decay steps are those of the paper's run of 30 epochs over 60,000 images: they scale with the images that this
+    run trains on in all, so that the rate falls to the same value at its end.
 
     Raises ValueError for less than one epoch or image.
     """
@@ -281,7 +286,8 @@ def build_timeline(schedule: BatchSchedule, *, epochs: int, images: int) -> Time
         per_epoch = math.ceil(images / size)
         phases.append(Phase(first_epoch=start, epochs=end - start, batch_size=size, first_step=step, steps_per_epoch=per_epoch))
         step += per_epoch * (end - start)
-    return Timeline(images=images, epochs=epochs, phases=tuple(phases))
+    decay_scale = epochs * images / (REFERENCE_EPOCHS * REFERENCE_IMAGES) if scale_decay else 1.0
+    return Timeline(images=images, epochs=epochs, phases=tuple(phases), decay_scale=decay_scale)
 
 
 def exponential_decay(step: float, *, lr: float, decay: float, decay_steps: float) -> float:
@@ -334,7 +340,8 @@ def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
         case FixedRate():
             return policy.lr
         case ExponentialDecay():
-            return exponential_decay(step, lr=policy.lr, decay=policy.decay, decay_steps=policy.decay_steps)
+            decay_steps = policy.decay_steps * timeline.decay_scale
+            return exponential_decay(step, lr=policy.lr, decay=policy.decay, decay_steps=decay_steps)
         case OneCycle():
             return one_cycle(
                 step, total_steps=timeline.total_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, half=policy.half

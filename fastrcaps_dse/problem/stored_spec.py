@@ -24,7 +24,9 @@ AS_THEY_ARE = (
     "pruning",
     "relabel",
     "test_share",
+    "train_images",
     "anytime",
+    "scale_decay",
 )
 """Settings of an identity that are plain values of a spec, too."""
 

@@ -64,13 +64,13 @@ def parse_study(text: str, *, default_name: str, source: str = "the study file")
     _refuse_unknown(document, allowed, source)
     given = dict(document)
     given["space"] = _parse_space(_table(given.get("space", {}), "space"), source)
-    for name in ("epochs", "seeds", "trials", "seed"):
+    for name in ("epochs", "seeds", "trials", "seed", "train_images"):
         if name in given and (type(given[name]) is not int or abs(given[name]) > MOST):
             raise InputError(f"{source}: {name} must be a whole number, got {given[name]!r}", f"e.g. {name} = 1")
     for name in ("name", "dataset", "protocol", "sampler", "time", "pruning", "within"):
         if name in given and not isinstance(given[name], str):
             raise InputError(f"{source}: {name} must be a text, got {given[name]!r}", f'e.g. {name} = "..."')
-    for name in ("relabel", "anytime"):
+    for name in ("relabel", "anytime", "scale_decay"):
         if type(given.get(name, False)) is not bool:
             raise InputError(f"{source}: {name} must be true or false, got {given[name]!r}", f"e.g. {name} = true")
     if given.get("anytime") and "sampler" not in given:

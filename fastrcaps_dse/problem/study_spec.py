@@ -15,10 +15,15 @@ from fastrcaps_dse.problem.ranges import Range
 from fastrcaps_dse.problem.space import ENUMERABLE, NAMED_DESIGNS, DesignPoint, DesignSpace, paper_name
 
 Pruning = Literal["off", "safe", "on"]
-Protocol = Literal["validation", "paper", "all-images"]
+Protocol = Literal["validation", "paper", "both", "all-images"]
 Sampler = Literal["guided", "freeze-thaw", "tpe", "nsga2", "gp", "random", "exhaustive"]
 TimeBy = Literal["steps", "measured"]
 UNBOUNDED = 10**6  # trials; more than any study has
+
+
+def holds_out(protocol: str) -> bool:
+    """Whether a protocol holds training images out, which select the epoch."""
+    return protocol in ("validation", "both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +35,10 @@ class StudySpec:
     dataset: str = "mnist-sample"  # a name or a folder
     relabel: bool = False  # number the classes that occur 0, 1, ..., if the labels have gaps
     test_share: float | None = None  # of the images of each class: those that test, of a data set without a test set
-    protocol: Protocol = (
-        "validation"  # held-out images select the epoch; paper: the test set; all-images: the last epoch counts
-    )
+    train_images: int | None = None  # that train, the same number of each class as far as there are; None for all
+    # Held-out images select the epoch. both: they do, and the test set is evaluated after each epoch, too; paper: the test set selects
+    # it; all-images: the last epoch counts.
+    protocol: Protocol = "validation"
     epochs: int = 30  # of each run
     seeds: int = 1  # runs of each design, whose results are averaged
     trials: int = 20  # designs to try
@@ -44,6 +50,7 @@ class StudySpec:
     time: TimeBy = "steps"  # number of steps times the seconds of a step measured alone, or the clock time of each epoch
     pruning: Pruning = "off"  # whether runs that can no longer enter the front are ended early
     anytime: bool = False  # every epoch of a run is a design that one can have
+    scale_decay: bool = False  # decay_steps are those of the paper's run, and scale with the steps of this one
     text: str = ""  # the study file as it was read
 
     def __post_init__(self) -> None:
@@ -54,6 +61,8 @@ class StudySpec:
             raise InputError(f"within must be a positive duration, got {self.within:g} s", 'e.g. within = "3m"')
         if self.test_share is not None and not 0 < self.test_share <= 0.9:
             raise InputError(f"test_share must be above 0 and at most 0.9, got {self.test_share}", "e.g. test_share = 0.2")
+        if self.train_images is not None and self.train_images < 1:
+            raise InputError(f"train_images must be at least 1, got {self.train_images}", "e.g. train_images = 6000")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, got {self.seed}", "e.g. seed = 0")
         for name, kinds in (
@@ -110,7 +119,9 @@ class StudySpec:
             "space": space_to_dict(self.space),
             **({"relabel": True} if self.relabel else {}),  # left out where they are not used, as in earlier versions
             **({} if self.test_share is None else {"test_share": self.test_share}),
+            **({} if self.train_images is None else {"train_images": self.train_images}),
             **({"anytime": True} if self.anytime else {}),
+            **({"scale_decay": True} if self.scale_decay else {}),
         }
 
 
@@ -156,6 +167,12 @@ def dataset_label(dataset: str) -> str:
     """The name of a data set, or of its folder, in names of studies."""
     name = Path(dataset).name
     return Path(dataset).resolve().name if name in ("", "..") else name
+
+
+def dataset_text(identity: Mapping[str, Any]) -> str:
+    """The data set of an identity, and how many of its images train if not all do, e.g. "mnist (6,000 images)"."""
+    few = identity.get("train_images")
+    return str(identity["dataset"]) if few is None else f"{identity['dataset']} ({few:,} training images)"
 
 
 def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, **settings: Any) -> StudySpec:

@@ -32,7 +32,9 @@ class Context:
 
     def timeline(self, point: DesignPoint) -> Timeline:
         """The epochs and steps of a run of this design."""
-        return build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images)
+        return build_timeline(
+            point.batch_schedule, epochs=self.spec.epochs, images=self.study.train_images, scale_decay=self.spec.scale_decay
+        )
 
     def training(
         self, point: DesignPoint, seed: int, algorithms: Algorithms, make_training: Callable[..., Training] = Training
@@ -44,6 +46,7 @@ class Context:
             self.dataset,
             epochs=self.spec.epochs,
             protocol=self.spec.protocol,
+            scale_decay=self.spec.scale_decay,
             device=self.device,
             precision=self.precision,
             algorithms=algorithms,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastrcaps_dse import data, trainer
+from fastrcaps_dse.analysis.annealing import decay_text
 from fastrcaps_dse.capsnet.memory import Load, training_bytes
 from fastrcaps_dse.capsnet.sizes import parameter_count
 from fastrcaps_dse.problem.schedules import Timeline, build_timeline, learning_rate
@@ -54,6 +55,7 @@ class Plan:
     high: float  # ... and this, with further seeds
     pruned: bool  # runs may end early, which is not counted
     further_seeds: int  # runs at most, that racing may add
+    decay: str | None = None  # how far exponential decay comes, where that says something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,9 @@ class _Study:
     free: int  # bytes
 
     def timeline(self, point: DesignPoint) -> Timeline:
-        return build_timeline(point.batch_schedule, epochs=self.spec.epochs, images=self.images)
+        return build_timeline(
+            point.batch_schedule, epochs=self.spec.epochs, images=self.images, scale_decay=self.spec.scale_decay
+        )
 
     def bytes_of(self, point: DesignPoint, size: int) -> int:
         here = self.machine
@@ -167,6 +171,7 @@ def _plan(study: _Study, costs: Costs, order: Sequence[DesignPoint], *, max_seed
         high=clock(many[2]) * UNSURE + racing,
         pruned=spec.pruning != "off",
         further_seeds=further,
+        decay=decay_text(spec, study.images),
     )
 
 
@@ -246,7 +251,10 @@ def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[
         kept |= {prefixes[phase.first_epoch + phase.epochs - 1] for phase in line.phases}
         epochs = [line.phase_of_epoch(epoch) for epoch in range(spec.epochs)]
         seconds = [phase.steps_per_epoch * costs.step(point, phase.batch_size) for phase in epochs]
-        each_epoch = study.selecting * costs.evaluate(point) + 4 / 3 * costs.checkpoint  # and weights, a third of a checkpoint
+        every = study.selecting + (
+            len(dataset.test) if spec.protocol == "both" else 0
+        )  # images that are evaluated after an epoch
+        each_epoch = every * costs.evaluate(point) + 4 / 3 * costs.checkpoint  # and weights, a third of a checkpoint
         test = len(dataset.test) * costs.evaluate(point) if spec.protocol == "validation" else 0.0
         left = math.fsum(seconds[shared:])
         planned.append(

@@ -265,8 +265,10 @@ class Runner:
     def _finish(self, training: Training, files: RunFiles, rows: list[EpochRow], prune: Prune | None) -> Measurement:
         """Select the epoch, test it once, keep its weights, and store the measurement."""
         selected = files.selected([row.acc for row in rows])
-        test_acc = rows[selected - 1].acc
-        if self.context.spec.protocol == "validation":
+        test_acc: float | None = rows[selected - 1].acc
+        if self.context.spec.protocol == "both":
+            test_acc = rows[selected - 1].test_acc
+        elif self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))
             test_acc = training.test_accuracy(selected)
         measurement = Measurement(

@@ -201,4 +201,5 @@ def test_images(row: StudyRow, dataset: str | None = None, data_dir: Path | None
     """The test images of a study. Raises UserErrors for images that are not there, or are not those of the study."""
     name = dataset or row.identity["dataset"]
     how = {"relabel": row.identity.get("relabel", False), "test_share": row.identity.get("test_share")}
+    how["train_images"] = row.identity.get("train_images")
     return study_images(row, name, lambda: data.load(name, data_dir, **how)).test

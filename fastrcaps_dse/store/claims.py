@@ -207,7 +207,7 @@ class ClaimedRuns(RunTables):
     ) -> None:
         """Keep what a run has reached; `weights` is the path of its weights, `reason` why it was pruned, if it was. Raises Superseded."""
         values: dict[str, Any] = {name: measurement[name] for name in VALUE_COLUMNS}
-        values |= {name: getattr(measurement, name) for name in ("test_acc", "selected_epoch", "pruned_after")}
+        values |= {name: getattr(measurement, name) for name in ("test_acc", "test_robust", "selected_epoch", "pruned_after")}
         others = {name: value for name, value in measurement.values.items() if name not in VALUE_COLUMNS}
         kept = None if weights is None else weights_to_store(self.runs_folder, Path(weights))
         values |= {"wall_time": wall_time, "others": others, "weights": kept, "reason": reason}

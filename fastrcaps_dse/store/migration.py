@@ -40,6 +40,10 @@ STATEMENTS = {
         "CREATE INDEX IF NOT EXISTS fastrcaps_run_revision ON fastrcaps_run (study_id, revision)",
     ],
     9: ["ALTER TABLE fastrcaps_study ADD COLUMN outlook JSON"],
+    10: [
+        "ALTER TABLE fastrcaps_epoch ADD COLUMN test_acc DOUBLE PRECISION",
+        "ALTER TABLE fastrcaps_run ADD COLUMN test_robust DOUBLE PRECISION",
+    ],
 }
 """What takes the tables of the version before to each version."""
 

@@ -31,6 +31,7 @@ class EpochRow:
     train_seconds: float
     eval_seconds: float
     counted_seconds: float
+    test_acc: float | None = None  # %, where the test set is evaluated after each epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +170,7 @@ def run_row(row: Any) -> RunRow:
     measurement = (
         Measurement(
             values={**{name: float(row[name]) for name in VALUE_COLUMNS}, **(row["others"] or {})},
-            **{name: row[name] for name in ("test_acc", "selected_epoch", "pruned_after")},
+            **{name: row[name] for name in ("test_acc", "test_robust", "selected_epoch", "pruned_after")},
             time_estimated=bool(row["time_estimated"]),
         )
         if measured

@@ -62,7 +62,7 @@ class RunTables(Database):
 
     def equal_run(self, study: StudyRow, run: RunRow, environment: Mapping[str, str]) -> RunRow | None:
         """A finished run of another study that is the same training with the same measures, on the same device and software."""
-        same = ("protocol", "epochs", "time")
+        same = ("protocol", "epochs", "time", "scale_decay")
         query = (
             sa.select(tables.run, self._now().label("now"), tables.study.c.identity)
             .join(tables.study)

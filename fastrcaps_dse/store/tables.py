@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 metadata = sa.MetaData()
 # Optuna's table, as far as we refer to it; Optuna creates it.
@@ -52,6 +52,7 @@ run = sa.Table(
     sa.Column("wall_time", sa.Float),  # s, as a clock told it
     sa.Column("others", sa.JSON),  # values of the other objectives, by name
     sa.Column("test_acc", sa.Float),  # %
+    sa.Column("test_robust", sa.Float),  # %, on affine copies of the test images, where the study measures that
     sa.Column("selected_epoch", sa.Integer),
     sa.Column("pruned_after", sa.Integer),  # epochs, where the run was pruned
     sa.Column(
@@ -85,6 +86,7 @@ epoch = sa.Table(
     sa.Column("train_seconds", sa.Float, nullable=False),
     sa.Column("eval_seconds", sa.Float, nullable=False),
     sa.Column("counted_seconds", sa.Float, nullable=False),  # what the epoch adds to the time objective
+    sa.Column("test_acc", sa.Float),  # %, where the test set is evaluated after each epoch
 )
 step_time = sa.Table(
     "fastrcaps_step_time",

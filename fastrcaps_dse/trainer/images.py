@@ -8,12 +8,18 @@ from torch import Tensor
 from fastrcaps_dse import data
 from fastrcaps_dse.capsnet.initialization import generator
 from fastrcaps_dse.data import DataSet, Split
-from fastrcaps_dse.problem.study_spec import Protocol
+from fastrcaps_dse.problem.study_spec import Protocol, holds_out
 
 
 def split_for(dataset: DataSet, protocol: Protocol) -> tuple[Split, Split]:
-    """The (images that train, images that each epoch is evaluated on) of a data set under a protocol."""
-    return data.hold_out(dataset.train) if protocol == "validation" else (dataset.train, dataset.test)
+    """The (images that train, images that select the epoch) of a data set under a protocol.
+
+    Raises InputError for too few images to hold some out, or to train as many as the data set says.
+    """
+    train, select = data.hold_out(dataset.train) if holds_out(protocol) else (dataset.train, dataset.test)
+    return (
+        train if dataset.train_images is None else data.first_images(dataset.train, dataset.train_images, len(train))
+    ), select
 
 
 def as_floats(images: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from fastrcaps_dse.capsnet.memory import evaluation_batch
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.problem.schedules import Timeline, build_timeline, learning_rate
+from fastrcaps_dse.problem.schedules import ExponentialDecay, Timeline, build_timeline, learning_rate
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
 from fastrcaps_dse.trainer.algorithm_choice import work_type
@@ -47,6 +47,7 @@ class Epoch:
     margin_loss: float  # mean over the images (cross-entropy for LeNet5)
     reconstruction_loss: float  # mean over the images, weighted as it is trained
     acc: float  # %, on the images that select the epoch
+    test_acc: float | None = None  # %, on the test set, under a protocol that evaluates it after each epoch
     warm_up_seconds: float  # before the first epoch of a batch size; not part of train_seconds, because nothing is trained
     train_seconds: float
     eval_seconds: float
@@ -55,10 +56,10 @@ class Epoch:
 class Training:
     """One run: a design trained with a seed on a data set. `epochs()` trains, and yields each epoch as it ends.
 
-    `epochs` is the length of the run. `protocol` says which images each epoch is evaluated on: held-out training images, or with
-    "paper" the test set. `device` is chosen if it is None. `precision` is that of the convolutions; LeNet5 uses float32.
-    `algorithms` are those of PrimaryCaps on a CPU: with others the bits differ, up to rounding.
-    Raises InputError for a data set that the network does not admit, or that has too few images to hold some out.
+    `epochs` is the length of the run. `protocol` says which images each epoch is evaluated on: held-out training images, with "paper"
+    the test set, with "both" one after the other. `scale_decay` is that of `build_timeline`. `device` is chosen if it is None.
+    `precision` is that of the convolutions; LeNet5 uses float32. `algorithms` are those of PrimaryCaps on a CPU: with others the bits
+    differ, up to rounding. Raises InputError for a data set that the network does not admit, or that has too few images to hold some out.
     """
 
     # More than seven attributes: those of the run as it was asked for, and those of the network that is being trained.
@@ -73,6 +74,7 @@ class Training:
         *,
         epochs: int,
         protocol: Protocol = "validation",
+        scale_decay: bool = False,
         device: torch.device | None = None,
         precision: Precision = "float32",
         algorithms: Algorithms = BY_DEFAULT,
@@ -83,7 +85,8 @@ class Training:
             keep_memory()
         train, select = split_for(dataset, protocol)
         self.train_split, self.select_split = train.to(self.device), select.to(self.device)
-        self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train))
+        self.tests_every_epoch = protocol == "both"
+        self.timeline = build_timeline(point.batch_schedule, epochs=epochs, images=len(train), scale_decay=scale_decay)
         self.evaluated = evaluation_batch(point, dataset.shape, work_type(precision))  # images at once
         self.precision: Precision = precision if point.network == "capsnet" else "float32"
         network = build_network(point, dataset.shape, precision, algorithms, seed=seed)  # on the CPU: the same on any device
@@ -138,6 +141,7 @@ class Training:
         if not (math.isfinite(margin) and math.isfinite(reconstruction)):
             raise RunFailed(f"the loss is not finite in epoch {epoch + 1} (learning rate up to {max(rates):.3g})")
         acc = self.accuracy(self.select_split, f"after epoch {epoch + 1}")
+        test_acc = self.test_accuracy(epoch + 1) if self.tests_every_epoch else None
         self.done += 1
         return Epoch(
             epoch=epoch + 1,
@@ -148,6 +152,7 @@ class Training:
             margin_loss=margin,
             reconstruction_loss=reconstruction,
             acc=acc,
+            test_acc=test_acc,
             warm_up_seconds=warm_up_seconds,
             train_seconds=trained - start,
             eval_seconds=time.perf_counter() - trained,
@@ -170,6 +175,8 @@ class Training:
         machine = (self.precision, device_name(self.device), software())
         digest = hashlib.blake2b(repr((network, self.seed, self.dataset.fingerprint(), machine)).encode(), digest_size=16)
         digest.update(str((len(self.train_split), len(self.select_split))).encode())  # the protocol
+        if self.tests_every_epoch:  # what is kept of each epoch has the accuracy of the test
+            digest.update(b"tests")
         keys = []
         for epoch in range(self.timeline.epochs):
             batch_size = self.timeline.phase_of_epoch(epoch).batch_size
@@ -181,6 +188,8 @@ class Training:
     def begins_longer_runs(self) -> bool:
         """Whether a run of one more epoch has the same last epoch but one: not where the learning rate depends on the length."""
         last, images = self.timeline.epochs - 1, len(self.train_split)
+        if self.timeline.decay_scale != 1.0 and isinstance(self.point.lr_policy, ExponentialDecay):
+            return False
         longer = build_timeline(self.point.batch_schedule, epochs=self.timeline.epochs + 1, images=images)
         if longer.phase_of_epoch(last).batch_size != self.timeline.phase_of_epoch(last).batch_size:
             return False
