@@ -1,21 +1,24 @@
-"""Studies of the paper's designs, as runs would leave them: each run by its curves of accuracies and the seconds of an epoch."""
+"""Studies of the paper's designs, as runs would leave them: each run by its accuracies over the epochs and the seconds of an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fastrcaps_dse import store
-from fastrcaps_dse.problem.objectives import Measurement, selected_epoch
+from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.problem.space import design_to_dict, parse_design
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import override
 from fastrcaps_dse.search.optuna_storage import open_optuna_study, open_storage
-from fastrcaps_dse.store import Store
+from fastrcaps_dse.store import Store, tables
+from fastrcaps_dse.store.owner import process_name
 from tests.synthetic import epoch_row
 
 SHAPE = {"channels": 1, "height": 28, "width": 28, "classes": 10}
+NOW = 1_790_000_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Trained:
     curve: Sequence[float]
     test: Sequence[float] | None = None  # by default the curve
     seconds: float = 10.0  # of an epoch
-    ends: str = "done"  # done, failed, running, pruned
+    ends: str = "done"  # done, failed, running or pruned
 
 
 def write_paper_study(
@@ -40,38 +43,53 @@ def write_paper_study(
 ) -> Store:
     """A study of these designs in the database `path`."""
     epochs = max((len(run.curve) for runs in designs.values() for run in runs), default=1)
-    spec = parse_study(f'epochs = {epochs}\nseeds = {max(map(len, designs.values()), default=1)}\nprotocol = "{protocol}"\n', default_name=name)
-    spec = override(spec, name=name, dataset=dataset)
+    seeds = max(map(len, designs.values()), default=1)
+    text = f'epochs = {epochs}\nseeds = {seeds}\nprotocol = "{protocol}"\n'
+    spec = override(parse_study(text, default_name=name), name=name, dataset=dataset)
     url = store.parse_url(str(path))
     study = open_optuna_study(spec, open_storage(url))
     ours = Store(url, create=True)
     row = {"identity": spec.identity(), "spec_text": "", "target_trials": 8, "dataset_fingerprint": "0", "image_shape": SHAPE}
     ours.add_study(row | {"study_id": study.study_id, "train_images": images})
-    for trial, (design, runs) in enumerate(designs.items()):
-        for trained in runs:
-            _write_run(ours, study.study_id, trial, design, trained, protocol)
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for trial, (design, of_design) in enumerate(designs.items()):
+        for trained in of_design:
+            runs.append(_run(len(runs) + 1, study.study_id, trial, design, trained, protocol))
+            rows += _epochs(len(runs), trained, protocol)
+    with ours.engine.begin() as connection:
+        for table, values in ((tables.run, runs), (tables.epoch, rows)):
+            if values:
+                connection.execute(table.insert(), values)
     return ours
 
 
-def _write_run(ours: Store, study: int, trial: int, design: str, trained: Trained, protocol: str) -> None:
+def _run(run_id: int, study: int, trial: int, design: str, trained: Trained, protocol: str) -> dict[str, Any]:
     point, tests = parse_design(design), trained.test or trained.curve
-    run = ours.claim_run(study, trial, design_to_dict(point), point.key, trained.seed)
-    mine = run.run_id, run.attempt
-    ours.start_run(*mine, {"device": "cpu", "precision": "float32", "software": "x", "params": 1, "time_estimated": 0})
-    for number, acc in enumerate(trained.curve, start=1):
-        row = epoch_row(number, acc, trained.seconds)
-        ours.set_epoch(*mine, replace(row, test_acc=tests[number - 1]) if protocol == "both" else row)
-    if trained.ends == "running":
-        return
-    if trained.ends == "failed":
-        ours.fail_run(*mine, "the loss is not finite after epoch 2")
-        return
+    row: dict[str, Any] = {"run_id": run_id, "study_id": study, "trial": trial, "design": design_to_dict(point)}
+    row |= {
+        "design_key": f"{point.key} {trial}",
+        "seed": trained.seed,
+        "device": "cpu",
+        "precision": "float32",
+        "software": "x",
+    }
     selected = selected_epoch(trained.curve, last=protocol == "all-images")
     params = 8_215_728 - (1_433_600 if point.weight_sharing else 0) - (73_728 if point.decoder == "small" else 0)
-    measured = Measurement(
-        values={"acc": trained.curve[selected - 1], "time": selected * trained.seconds, "params": params},
-        test_acc=tests[selected - 1],
-        selected_epoch=selected,
-        pruned_after=len(trained.curve) if trained.ends == "pruned" else None,
-    )
-    ours.finish_run(*mine, measured, 1.0, None)
+    measured: dict[str, Any] = {"acc": trained.curve[selected - 1], "time": selected * trained.seconds, "params": params}
+    measured |= {"test_acc": tests[selected - 1], "selected_epoch": selected, "wall_time": 1.0, "others": {}}
+    measured["pruned_after"] = len(trained.curve) if trained.ends == "pruned" else None
+    if trained.ends not in ("done", "pruned"):
+        measured = dict.fromkeys(measured)
+    state = "done" if trained.ends == "pruned" else trained.ends
+    owner, ended = (process_name(), None) if state == "running" else (None, NOW)
+    return row | measured | {"state": state, "reason": None, "started": NOW, "heartbeat": NOW, "ended": ended, "owner": owner}
+
+
+def _epochs(run_id: int, trained: Trained, protocol: str) -> list[dict[str, Any]]:
+    tests = trained.test or trained.curve
+    rows = []
+    for number, (acc, test) in enumerate(zip(trained.curve, tests, strict=True), start=1):
+        row = epoch_row(number, acc, trained.seconds)
+        rows.append({"run_id": run_id} | asdict(replace(row, test_acc=test if protocol == "both" else None)))
+    return rows

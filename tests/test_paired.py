@@ -36,7 +36,9 @@ def test_two_pairs_by_hand() -> None:
     """Of one degree of freedom, t is Cauchy's: P(T > t) = 1/2 - arctan(t)/pi. Differences 1 and 3: mean 2, error 1, t = 2."""
     found = paired_test(differences([1.0, 3.0]))
     assert found is not None and found.method == "t" and (found.n, found.mean, found.error) == (2, 2.0, 1.0)
-    assert found.above == pytest.approx(0.5 - math.atan(2) / math.pi) and found.below == pytest.approx(0.5 + math.atan(2) / math.pi)
+    assert found.above == pytest.approx(0.5 - math.atan(2) / math.pi) and found.below == pytest.approx(
+        0.5 + math.atan(2) / math.pi
+    )
     reach = math.tan(math.pi * 0.475)  # 12.706, the quantile of 97.5 %
     assert found.low == pytest.approx(2 - reach) and found.high == pytest.approx(2 + reach)
     assert found.two_sided == pytest.approx(1 - 2 * math.atan(2) / math.pi)
@@ -62,7 +64,8 @@ def test_it_is_the_test_of_scipy(values: list[float], margin: float) -> None:
         assert p == pytest.approx(stats.ttest_rel(a, b, alternative=alternative).pvalue, rel=1e-6)
     interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     around = mean_interval(values)
-    assert (found.low, found.high) == (around.low, around.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (found.low, found.high) == (around.low, around.high)
+    assert found.low == pytest.approx(interval.low) and found.high == pytest.approx(interval.high)
     assert around.error == pytest.approx(stats.sem(values))
 
 
@@ -91,7 +94,9 @@ def test_no_pair_and_one_pair_have_no_test() -> None:
         mean_interval([])
 
 
-@pytest.mark.parametrize(("value", "margin", "above", "below"), [(2.0, 0.0, 1 / 8, 1.0), (0.0, 0.0, 1.0, 1.0), (-2.0, -1.0, 1.0, 1 / 8)])
+@pytest.mark.parametrize(
+    ("value", "margin", "above", "below"), [(2.0, 0.0, 1 / 8, 1.0), (0.0, 0.0, 1.0, 1.0), (-2.0, -1.0, 1.0, 1 / 8)]
+)
 def test_equal_differences_are_tested_by_their_signs(value: float, margin: float, above: float, below: float) -> None:
     """Nothing is divided by their spread, which is zero: NumPy would warn."""
     with warnings.catch_warnings():

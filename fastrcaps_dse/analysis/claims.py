@@ -150,7 +150,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="ws-parameters",
-        text="Weight sharing with the small decoder saves 18 % of the parameters",
+        text="Weight sharing with the small decoder saves 18\N{NO-BREAK SPACE}% of the parameters",
         designs=("ws", "fixed"),
         unit="% less",
         statistic=None,
@@ -159,7 +159,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="ws-accuracy",
-        text="It loses less than 0.3 points of accuracy",
+        text="Weight sharing with the small decoder loses less than 0.3 points of accuracy",
         designs=("ws", "fixed"),
         unit="points",
         statistic=more_accurate,
@@ -171,7 +171,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="wab-regains-accuracy",
-        text="WarmAdaBatch makes up for that loss: with weight sharing, it is more accurate than weight sharing alone",
+        text="WarmAdaBatch makes up for that loss: with it, weight sharing is more accurate than alone",
         designs=("wab+ws", "ws"),
         unit="points",
         statistic=more_accurate,

@@ -31,7 +31,9 @@ ByDesign = Mapping[str, Mapping[int, Outcome]]
 Epochs = Mapping[int, Sequence[EpochRow]]
 
 
-def outcomes(trials: Sequence[TrialRow], epochs_of: Epochs, protocol: str, selection: Selection) -> dict[str, dict[int, Outcome]]:
+def outcomes(
+    trials: Sequence[TrialRow], epochs_of: Epochs, protocol: str, selection: Selection
+) -> dict[str, dict[int, Outcome]]:
     """The outcomes of all named designs that have one, by name and seed. Runs that cannot give one are left out, see `left_out`."""
     found: dict[str, dict[int, Outcome]] = {}
     for name, run in _named_runs(trials):
@@ -47,7 +49,8 @@ def left_out(trials: Sequence[TrialRow], epochs_of: Epochs, protocol: str) -> li
         if (why := why_not(run, epochs_of, protocol)) is not None:
             reasons.setdefault(name, Counter())[why] += 1
     return [
-        f"{name}: " + ", ".join(f"{counted(n, 'run')} {why}" for why, n in sorted(found.items())) for name, found in reasons.items()
+        f"{name}: " + ", ".join(f"{counted(n, 'run')} {why}" for why, n in sorted(found.items()))
+        for name, found in reasons.items()
     ]
 
 

@@ -159,7 +159,7 @@ def sign_test(differences: Sequence[Difference], margin: float = 0.0, *, toleran
 
 def _heads(least: int, n: int) -> float:
     """The probability of at least so many heads of n coins."""
-    return math.fsum(math.comb(n, k) for k in range(least, n + 1)) / 2**n
+    return float(sum(math.comb(n, k) for k in range(least, n + 1)) / 2**n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,7 +13,15 @@ from typing import Any
 
 from fastrcaps_dse.figures.sheet import FAMILY, LETTERS, Printed
 
-INK = {"black": "--ink", "#000000": "--ink", "#444": "--faint", "#7A7A7A": "--faint", "#999": "--faint", "#BBB": "--rest", "#E4E4E4": "--line"}
+INK = {
+    "black": "--ink",
+    "#000000": "--ink",
+    "#444": "--faint",
+    "#7A7A7A": "--faint",
+    "#999": "--faint",
+    "#BBB": "--rest",
+    "#E4E4E4": "--line",
+}
 """The page's variable for a color of a printed figure; all other colors are seen on both grounds."""
 SHAPES: Mapping[str, str] = {  # outlines of marks of size 2 around the origin
     "square": "M-1-1H1V1H-1Z",
@@ -30,7 +38,9 @@ def svg_of(made: Printed, name: str, title: str) -> str:
     """A printed figure as SVG. `name` is unique in the page that it stands in; `title` says in words what it shows."""
     figure = made.figure.to_plotly_json()
     layout = figure["layout"]
-    axes = {f"{letter}{number}": _Axis(layout[f"{letter}axis{number}"], made, letter) for letter in "xy" for number in ("", "2")}
+    axes = {
+        f"{letter}{number}": _Axis(layout[f"{letter}axis{number}"], made, letter) for letter in "xy" for number in ("", "2")
+    }
     x, y = axes["x"], axes["y"]
     frame = f'x="{x.start:.1f}" y="{y.end:.1f}" width="{x.end - x.start:.1f}" height="{y.start - y.end:.1f}"'
     parts = [
@@ -134,7 +144,7 @@ def _marks(marker: Mapping[str, Any], points: Sequence[tuple[float, float]]) -> 
         if symbol.startswith("circle"):
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{one / 2}" style="fill:{fill};{edge}"/>'
         else:
-            shape = f"transform=\"translate({x:.1f} {y:.1f}) scale({one / 2})\" vector-effect=\"non-scaling-stroke\""
+            shape = f'transform="translate({x:.1f} {y:.1f}) scale({one / 2})" vector-effect="non-scaling-stroke"'
             yield f'<path d="{SHAPES[symbol]}" {shape} style="fill:{fill};{edge}"/>'
 
 

@@ -10,13 +10,13 @@ from fastrcaps_dse.analysis.outcomes import Selection
 from fastrcaps_dse.analysis.paired import MeanInterval
 from fastrcaps_dse.analysis.published import EPOCHS, IMAGES, SEEDS, TITLES
 from fastrcaps_dse.analysis.reproduction import DesignRow, Finding, Reproduction, stated
-from fastrcaps_dse.problem.quantities import counted, format_seconds
 from fastrcaps_dse.store import TrialRow
 
 SELECTED: dict[Selection, str] = {
-    "held-out": "epoch selected on held-out images",
-    "test": "epoch selected on the test set, as in the paper",
+    "held-out": "Epochs selected on held-out images",
+    "test": "Epochs selected on the test set, as in the paper",
 }
+SHORT: dict[Selection, str] = {"held-out": "held-out selection", "test": "test-set selection"}
 PROTOCOL_TEXTS = {
     "validation": "validation: held-out training images select the epoch, the test set is evaluated once, at that epoch",
     "both": "both: held-out training images select the epoch; the test set is evaluated after each epoch, too, and decides nothing",
@@ -24,16 +24,16 @@ PROTOCOL_TEXTS = {
     "all-images": "all-images: all training images train; here, the epoch of the highest test accuracy is selected, as the paper does",
 }
 ONLY_ONE: dict[Selection, str] = {
-    "held-out": "This study has evaluated the test set at the selected epoch alone, so the paper's number, the highest test accuracy over all "
-    "epochs, is not known. The protocol `both` has both.",
-    "test": "This study selects the epoch on the test set, so its accuracies are too high by an unknown amount. The protocol `both` "
+    "held-out": "This study has evaluated the test set at the selected epoch alone, so the paper's number, the highest test accuracy "
+    "over all epochs, is not known. The protocol both has both.",
+    "test": "This study selects the epoch on the test set, so its accuracies are too high by an unknown amount. The protocol both "
     "shows by how much.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """A table for reading."""
+    """A table for reading. Further lines of a cell say more of its first."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -67,17 +67,18 @@ def p_text(p: float) -> str:
 
 
 def here_text(found: Finding) -> str:
-    """What the study says of a claim: the effect, its interval, the corrected p value, the number of seeds."""
+    """What the study says of a claim: the effect; its interval and the corrected p value; the test and the number of seeds."""
     if found.effect is None:
         return found.why
     claim, test = found.claim, found.test
-    parts = [("at most " if test is not None and test.censored else "") + effect_text(claim, found.effect)]
+    effect = ("at most " if test is not None and test.censored else "") + effect_text(claim, found.effect)
+    numbers = []
     if found.low is not None:
-        parts[0] += " " + interval_text(found.low, found.high, 2 if claim.unit == "points" else 1, signed=True)
+        numbers.append(interval_text(found.low, found.high, 2 if claim.unit == "points" else 1, signed=True))
     if found.p_for is not None and found.p_against is not None:
         against = found.p_against < found.p_for
-        parts.append(p_text(found.p_against if against else found.p_for) + (" against it" if against else ""))
-    return ", ".join([*parts, found.why])
+        numbers.append(p_text(found.p_against if against else found.p_for) + (" against it" if against else ""))
+    return "\n".join(filter(None, [effect, ", ".join(numbers), found.why]))
 
 
 def paper_text(claim: Claim, data: str | None) -> str:
@@ -97,7 +98,7 @@ def claim_table(found: Reproduction) -> TextTable:
     several = len(found.selections) > 1
     heads = ["claim", f"paper{f', {TITLES[found.data]}' if found.data else ''}"]
     for selection in found.selections:
-        heads += [f"here, {SELECTED[selection]}", "verdict"] if several else ["here", "verdict"]
+        heads += [f"here, {SHORT[selection]}", "verdict"] if several else ["here", "verdict"]
     rows = []
     for findings in zip(*(found.findings[selection] for selection in found.selections), strict=True):
         cells = [findings[0].claim.text, paper_text(findings[0].claim, found.data)]
@@ -109,38 +110,35 @@ def claim_table(found: Reproduction) -> TextTable:
 
 def design_table(found: Reproduction) -> TextTable:
     """A row for each design: accuracy, epoch and seconds with standard errors and 95 % intervals, beside the paper's numbers."""
-    heads = ["design", "seeds"]
-    for selection in found.selections:
-        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
-        heads += [f"test accuracy (%){suffix}", "95 % interval"]
-    if found.gain is not None:
-        heads += ["selection on the test set adds (points)", "95 % interval"]
-    heads += ["paper (%)"]
-    for selection in found.selections:
-        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
-        heads += [f"epoch of maximum{suffix}", "95 % interval"]
-    heads += ["paper's epoch"]
-    for selection in found.selections:
-        suffix = f", {SELECTED[selection]}" if len(found.selections) > 1 else ""
-        heads += [f"seconds to it{suffix}", "95 % interval"]
-    return TextTable(heads=(*heads, "parameters"), rows=tuple(_design_cells(row, found) for row in found.rows))
+    several = len(found.selections) > 1
+    ways = [f", {SHORT[selection]}" if several else "" for selection in found.selections]
+    heads = ["design", "seeds", *(f"test accuracy (%){way}" for way in ways)]
+    heads += ["selection on the test set adds (points)"] if several else []
+    heads += ["paper (%)", *(f"epoch of the maximum{way}" for way in ways), "paper's epoch"]
+    heads += [*(f"seconds to it{way}" for way in ways), "parameters"]
+    return TextTable(heads=tuple(heads), rows=tuple(_design_cells(row, found) for row in found.rows))
 
 
 def _design_cells(row: DesignRow, found: Reproduction) -> tuple[str, ...]:
-    cells = [row.name, str(len(row.seeds))]
-    reached = [row.reached[selection] for selection in found.selections]
-    for one in reached:
-        cells += [mean_text(one.acc, 2), interval_text(one.acc.low, one.acc.high, 2)]
-    if found.gain is not None:
-        assert row.gain is not None
-        cells += [mean_text(row.gain, 2), interval_text(row.gain.low, row.gain.high, 2)]
-    cells.append("-" if row.paper is None else f"{row.paper.acc:.2f}")
-    for one in reached:
-        cells += [mean_text(one.epoch, 1), interval_text(one.epoch.low, one.epoch.high, 1)]
-    cells.append("-" if row.paper is None else row.paper.epoch_text or str(row.paper.epoch))
-    for one in reached:
-        cells += [mean_text(one.seconds, 1), interval_text(one.seconds.low, one.seconds.high, 1)]
-    return (*cells, f"{row.params:,}")
+    reached, paper = [row.reached[selection] for selection in found.selections], row.paper
+    longest = max(one.seconds.mean for one in reached)
+    return (
+        row.name,
+        str(len(row.seeds)),
+        *(mean_cell(one.acc, 2) for one in reached),
+        *(() if row.gain is None else (mean_cell(row.gain, 3),)),
+        "-" if paper is None else f"{paper.acc:.2f}",
+        *(mean_cell(one.epoch, 1) for one in reached),
+        "-" if paper is None else paper.epoch_text or str(paper.epoch),
+        *(mean_cell(one.seconds, 0 if longest >= 100 else 1) for one in reached),
+        f"{row.params:,}",
+    )
+
+
+def mean_cell(found: MeanInterval, digits: int) -> str:
+    """A mean with its standard error, and its 95 % interval in a line of its own."""
+    interval = "" if found.low is None else f"\n{interval_text(found.low, found.high, digits)}"
+    return mean_text(found, digits) + interval
 
 
 # --- words --------------------------------------------------------------------------------------------------------------
@@ -167,34 +165,40 @@ def trained_facts(found: Reproduction, trials: Sequence[TrialRow]) -> list[tuple
     ]
 
 
-def summary_text(found: Reproduction) -> str:
-    """How many claims are supported, contradicted and open, in a line for each way to select the epoch."""
+def summary_lines(found: Reproduction) -> list[str]:
+    """How many claims are supported, contradicted and open: a line for each way to select the epoch."""
     lines = []
     for selection in found.selections:
         verdicts = [one.verdict for one in found.findings[selection]]
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("supported", "contradicted", "open"))
-        lines.append(f"{SELECTED[selection]}: {counts}" if len(found.selections) > 1 else f"{counts}, of {len(verdicts)} claims")
-    return "; ".join(lines)
+        lines.append(f"{SELECTED[selection]}: {counts}, of {len(verdicts)} claims")
+    return lines
 
 
 def notes(found: Reproduction, trials: Sequence[TrialRow]) -> list[str]:
     """What to know about the numbers: what is missing, what is left out, and what the selection of the epoch does."""
     lines = []
     if found.gain is not None:
-        adds = f"{mean_text(found.gain, 2)} points {interval_text(found.gain.low, found.gain.high, 2)}".removesuffix(" -")
+        adds = f"{mean_text(found.gain, 3)} points {interval_text(found.gain.low, found.gain.high, 3)}".removesuffix(" -")
         lines.append(f"Selecting the epoch on the test set adds {adds} to the accuracy, the mean over the designs.")
     elif len(found.selections) == 1:
         lines.append(ONLY_ONE[found.selections[0]])
     if found.missing:
-        lines.append(f"The study lacks {', '.join(found.missing)}. Claims about them stay open, and are not counted in the correction.")
+        lines.append(
+            f"The study lacks {', '.join(found.missing)}. Claims about them stay open, and are not counted in the correction."
+        )
     if found.left_out:
         lines.append(f"Left out: {'; '.join(found.left_out)}.")
     if found.data is None:
         lines.append("The paper has no numbers for this data set.")
     elif found.study.train_images < IMAGES or found.study.identity["epochs"] < EPOCHS:
-        lines.append("This study trains less than the paper does, so accuracies and seconds of both differ for that reason, too.")
+        lines.append(
+            "This study trains less than the paper does, so accuracies and seconds of both differ for that reason, too."
+        )
     if len({run.device for trial in trials for run in trial.runs if run.measurement is not None}) > 1:
-        lines.append("Its runs were trained on several devices: seconds compare only as far as they are counted in the steps of one.")
+        lines.append(
+            "Its runs were trained on several devices: seconds compare only as far as they are counted in the steps of one."
+        )
     if any(trial.time_estimated for trial in trials):
         lines.append("Some seconds are estimated, as the device whose steps count has not measured all of them.")
     return lines
@@ -207,10 +211,8 @@ READING = (
     "neither."
 )
 MEANS = "Means over the seeds ± one standard error, and Student's 95 % interval. Seconds are those of training up to the epoch of the maximum."
-
-
-def pairs_text(found: Reproduction) -> str:
-    """The designs of the report in a line."""
-    designs = counted(len(found.rows), "design")
-    spent = sum(row.reached[found.selections[0]].seconds.mean * len(row.seeds) for row in found.rows)
-    return f"{designs} of 8, {format_seconds(spent)} of training up to the maxima"
+SPEEDS = (
+    "Means over the seeds, by the accuracies that select the epoch, as in all figures: those on held-out images where the study has "
+    "some, else on the test set. The epochs to Fixed's highest accuracy are those after which the mean of the seeds first reaches the "
+    "highest that this mean has for Fixed. LeNet5 is compared with its own fixed learning rate."
+)
