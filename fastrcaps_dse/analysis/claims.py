@@ -150,7 +150,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="ws-parameters",
-        text="Weight sharing with the small decoder saves 18\N{NO-BREAK SPACE}% of the parameters",
+        text="Weight sharing with the small decoder saves 18 % of the parameters",
         designs=("ws", "fixed"),
         unit="% less",
         statistic=None,

@@ -75,7 +75,8 @@ def paper_page(report: PaperReport) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<title>{name}: the paper, checked - fastrcaps-dse</title>\n'
         f'<link rel="icon" href="data:,">\n<style>{_style()}</style>\n</head>\n<body>\n'
-        f'<header class="paper"><div><h1>The paper, checked: {name}</h1>{summary}</div></header>\n<main class="paper">\n{"".join(sections)}</main>\n'
+        f'<header class="paper"><div><h1>The paper, checked: {name}</h1>{summary}</div></header>\n'
+        f'<main class="paper">\n{"".join(sections)}</main>\n'
         f'<footer class="paper"><p>{html.escape(SOURCE)}. Made by fastrcaps-dse.</p></footer>\n</body>\n</html>\n'
     )
 

@@ -210,7 +210,10 @@ READING = (
     "and corrected for the number of claims by Holm's method. Supported: p < 0.05 for the claim. Contradicted: p < 0.05 against it. Open: "
     "neither."
 )
-MEANS = "Means over the seeds ± one standard error, and Student's 95 % interval. Seconds are those of training up to the epoch of the maximum."
+MEANS = (
+    "Means over the seeds ± one standard error, and Student's 95 % interval. Seconds are those of training up to the epoch of the "
+    "maximum."
+)
 SPEEDS = (
     "Means over the seeds, by the accuracies that select the epoch, as in all figures: those on held-out images where the study has "
     "some, else on the test set. The epochs to Fixed's highest accuracy are those after which the mean of the seeds first reaches the "
