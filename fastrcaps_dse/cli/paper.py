@@ -84,7 +84,7 @@ def _title(name: str) -> str:
 def _speed_table(speeds: Sequence[Speed], dataset: str) -> TextTable:
     """Fig. 4b: how accurate each named design becomes, and how fast."""
     heads = ["design", "highest accuracy (%)", "paper (%)", "epochs to it", "seconds to it", "seconds by Fixed's"]
-    heads += ["epochs to Fixed's highest accuracy", "paper's", "seeds"]
+    heads += ["epochs to Fixed's highest accuracy", "paper's epochs to it", "seeds"]
     rows = []
     for speed in speeds:
         paper = published_row(dataset, speed.design)

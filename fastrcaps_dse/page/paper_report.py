@@ -66,10 +66,10 @@ def paper_page(report: PaperReport) -> str:
     if report.speed.rows:
         sections.append(_section("How fast, as in Fig. 4b", _table(report.speed) + _hint(SPEEDS)))
     if report.pictures:
-        shown = "".join(
+        drawn = "".join(
             f"<figure>{one.svg}<figcaption>{html.escape(one.title)}</figcaption></figure>" for one in report.pictures
         )
-        sections.append(_section("Figures", f'<div class="figures">{shown}</div>'))
+        sections.append(_section("Figures", f'<div class="figures">{drawn}</div>'))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
