@@ -122,7 +122,7 @@ def load_table(plan: TablePlan, seeds: int | None = None) -> RecordedTable:
     if not curves:
         raise SystemExit(f"{plan.csv.name} has no whole run: python -m benchmarks.search_table --table {plan.name}")
     wanted = seeds or min(map(_seeds_of, curves.values()))
-    seconds = _StepSeconds(plan=plan, steps=_steps(), images=len(data.load(plan.dataset).train))
+    seconds = _StepSeconds(plan=plan, steps=_steps(plan), images=len(data.load(plan.dataset).train))
     kept = {point: runs for point, runs in curves.items() if _seeds_of(runs) >= wanted}
     designs = [seconds.recorded(point, {s: c for s, c in runs.items() if s < wanted}) for point, runs in kept.items()]
     return RecordedTable(designs=tuple(designs), around=plan.space())
@@ -153,8 +153,8 @@ def _seeds_of(runs: Mapping[int, Any]) -> int:
     return next(seed for seed in range(len(runs) + 1) if seed not in runs)
 
 
-def _steps() -> dict[str, Any]:
-    steps: dict[str, Any] = json.loads((record.PLACE / "step-times.json").read_text(encoding="utf-8"))["steps"]
+def _steps(plan: TablePlan) -> dict[str, Any]:
+    steps: dict[str, Any] = json.loads((record.PLACE / f"{plan.steps}.json").read_text(encoding="utf-8"))["steps"]
     return steps
 
 

@@ -104,7 +104,7 @@ class Records:
         for kind in ("whole", "anytime"):
             path = record.PLACE / f"{RECORDS[self.name, kind]}.json"
             earlier = json.loads(path.read_text(encoding="utf-8"))["methods"] if renew and path.exists() else {}
-            facts: dict[str, Any] = {"table": self.table.facts() | {"seconds_of_steps_measured_on": steps_processor()}}
+            facts: dict[str, Any] = {"table": self.table.facts() | {"seconds_of_steps_measured_on": steps_processor(self.name)}}
             if kind == "whole":
                 facts["share_of_training_that_pruning_could_spare_at_most"] = round(spared_at_most(self.table), 4)
             self.found[kind] = facts | {"methods": earlier}
@@ -129,9 +129,10 @@ def curves_span(table: RecordedTable) -> tuple[float, float]:
     return min(design.seconds[0] for design in table.designs), 4 * sum(math.fsum(design.seconds) for design in table.designs)
 
 
-def steps_processor() -> str:
-    """The processor that the seconds of steps were measured on."""
-    said: str = json.loads((record.PLACE / "step-times.json").read_text(encoding="utf-8"))["machine"]["processor"]
+def steps_processor(table: str) -> str:
+    """The processor that the seconds of a table's steps were measured on."""
+    path = record.PLACE / f"{TABLES[table].steps}.json"
+    said: str = json.loads(path.read_text(encoding="utf-8"))["machine"]["processor"]
     return said
 
 

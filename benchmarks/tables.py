@@ -75,6 +75,7 @@ class TablePlan:
     seeds: int
     designs: Callable[[], list[DesignPoint]]  # in the order in which they are recorded
     network: Network = "capsnet"  # of all designs
+    steps: str = "step-times"  # the record of the seconds of their steps
     space: Callable[[], DesignSpace]  # which they are all of, or a sample
 
 
@@ -176,5 +177,6 @@ TABLES: Mapping[str, TablePlan] = {
         designs=partial(wide_designs, "lenet5"),
         space=partial(wide_space, "lenet5"),
         network="lenet5",
+        steps="step-times-lenet5",
     ),
 }

@@ -285,7 +285,11 @@ def test_a_pick_exports_its_epoch(command: Command, place: Path, monkeypatch: py
 
 @pytest.mark.parametrize("schedule", ["16", "adabatch", "adabatch-p"])
 @pytest.mark.parametrize(
-    "policy", ["fixed", "exp-decay", "one-cycle", "warm-restarts", "warm-restarts(cycle=4)", "warm-restarts-poly(cycle=phase)"]
+    "policy",
+    [
+        *("fixed", "exp-decay", "one-cycle", "warm-restarts", "warm-restarts(cycle=4)", "warm-restarts-poly(cycle=phase)"),
+        *("fine-tune(tail_lr=1e-4)", "fine-tune(tail_lr=1e-4,tail=0.63)", "fine-tune(tail_lr=1e-3)"),
+    ],
 )
 def test_a_run_is_cut_short_before_its_rate_is_down(policy: str, schedule: str) -> None:
     design = parse_design(f"lr_policy={policy} batch_schedule={schedule}")
@@ -293,7 +297,8 @@ def test_a_run_is_cut_short_before_its_rate_is_down(policy: str, schedule: str) 
     for done in range(1, 20):
         last = line.first_step(done) - 1
         is_down = learning_rate(design.lr_policy, last, line) < 1.3e-4  # of a restart, from 1e-3 to 1e-4
-        expected = not is_down if policy.startswith("warm") else policy == "one-cycle"
+        falls = policy.startswith("warm") or (policy.startswith("fine-tune") and "1e-3" not in policy)
+        expected = not is_down if falls else policy == "one-cycle"
         assert is_cut_short(design, stop_after=done, epochs=20, images=333) == expected, done
     assert not is_cut_short(design, stop_after=20, epochs=20, images=333)
 

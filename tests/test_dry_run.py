@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,9 @@ def test_shared_epochs_are_those_that_the_prefix_cache_has(tiny: Path) -> None:
     points = [
         parse_study(SHARED.format(name="a", dataset=tiny, epochs=3, schedules=f'["{schedule}"]').replace('"fixed"', f'"{policy}"'),
                     default_name="s").space.examples()[0]
-        for schedule, policy in itertools.product(SCHEDULES, ("fixed", "one-cycle", "exp-decay"))
+        for schedule, policy in itertools.product(SCHEDULES, ("fixed", "one-cycle", "exp-decay", "fine-tune", "fine-tune(tail=0.22)"))
     ]  # fmt: skip
+    points.append(replace(points[0], flip=True))
     keys, ours = {}, {}
     for point in points:
         training = Training(point, 0, dataset, epochs=3, protocol="validation", device=trainer.choose_device("cpu"))

@@ -93,6 +93,7 @@ POLICIES = [
     "one-cycle",
     "warm-restarts(cycle=phase)",
     "warm-restarts-poly(power=0.5)",
+    "fine-tune(lr=0.6,tail=0.1)",
 ]
 SCHEDULES: list[Any] = [1, 16, "128", "adabatch", "adabatch(head_batch=4,head_epochs=2)", "adabatch-p(p=4)"]
 
@@ -130,6 +131,7 @@ study_files = st.fixed_dictionaries(
                 "network": some(["capsnet", "lenet5"]),
                 "routing_iterations": some([1, 2, 3]),
                 "shift": some([0, 1, 2]),
+                "flip": some([False, True]),
                 "fields": st.fixed_dictionaries({}, optional=FIELD_VALUES),
             },
         ),

@@ -13,6 +13,7 @@ from fastrcaps_dse.problem.schedules import (
     AdaBatchDoubling,
     BatchSchedule,
     ExponentialDecay,
+    FineTune,
     FixedBatch,
     FixedRate,
     LrPolicy,
@@ -37,6 +38,8 @@ POLICIES: tuple[LrPolicy, ...] = (
     WarmRestarts(cycle="phase"),
     WarmRestartsPolynomial(power=3),
     WarmRestartsPolynomial(cycle="phase"),
+    FineTune(),
+    FineTune(lr=3e-3, tail_lr=1e-4, tail=0.55),
 )
 SCHEDULES: tuple[BatchSchedule, ...] = (
     FixedBatch(size=16),
@@ -84,6 +87,10 @@ def test_the_line_is_the_rate_of_every_step(policy: LrPolicy) -> None:
             jumps = [(x, q) for (_, p), (x, q) in itertools.pairwise(exact) if q > p * (1 + 1e-9)]
             steps = [(a, q) for (a, p), (b, q) in itertools.pairwise(zip(xs, ys, strict=True)) if a == b and q > p]
             assert [(round(x, 9), y) for x, y in steps] == [(round(x, 9), y) for x, y in jumps]
+        if isinstance(policy, FineTune):  # one drop, which is vertical
+            drops = [round(x, 9) for (_, p), (x, q) in itertools.pairwise(exact) if q < p]
+            assert [round(a, 9) for (a, p), (b, q) in itertools.pairwise(zip(xs, ys, strict=True)) if q < p and a == b] == drops
+            assert len(xs) == (4 if drops else 2)
         for x, rate in exact[:: max(1, len(exact) // 300)]:
             assert min(abs(math.log(y / rate)) for y in height(xs, ys, x)) <= 2 * rates.TOLERANCE, (schedule, epochs, x)
 

@@ -79,7 +79,7 @@ def test_a_record_says_what_it_rests_on_and_keeps_what_is_not_renewed(
     table = load_table(plan)
     records = search.Records(name="wide", table=table, truth=truth_of(table))
     found = methods(table, 5, 5)
-    monkeypatch.setattr(search, "steps_processor", lambda: "a processor")
+    monkeypatch.setattr(search, "steps_processor", lambda table: "a processor")
     monkeypatch.setattr(record, "PLACE", tmp_path)
     records.begin(renew=False)
     for name in ("explore random", "oracle, accurate", "oracle, anytime"):

@@ -16,6 +16,7 @@ from fastrcaps_dse.problem.schedules import (
     AdaBatchDoubling,
     BatchSchedule,
     ExponentialDecay,
+    FineTune,
     FixedBatch,
     FixedRate,
     LrPolicy,
@@ -28,6 +29,7 @@ from fastrcaps_dse.problem.schedules import (
     is_whole_number,
     learning_rate,
     range_test_rate,
+    tail_start,
 )
 
 MNIST = 60_000
@@ -73,6 +75,35 @@ def test_warm_restarts(policy: WarmRestarts | WarmRestartsPolynomial) -> None:
         t = step % cycle
         shape = (1 + math.cos(math.pi * t / cycle)) / 2 if isinstance(policy, WarmRestarts) else (1 - t / cycle) ** 0.9
         assert learning_rate(policy, step, line) == pytest.approx(1e-4 + 9e-4 * shape, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "images", "tail", "first"),
+    [
+        (FixedBatch(), 30, MNIST, 0.2, 90_000),  # of 112,500 steps: the last 6 of 30 epochs
+        (AdaBatch(), 30, MNIST, 0.2, 225_000),  # of 281,250 steps, of which the first 3 epochs have 180,000
+        (FixedBatch(size=10), 1, 75, 0.2, 6),  # 8 steps, of which 1.6 are the tail
+        (FixedBatch(size=10), 1, 75, 0.19, 6),  # 1.52
+        (FixedBatch(size=10), 1, 75, 0.18, 7),  # 1.44
+        (FixedBatch(size=10), 1, 75, 0.01, 7),  # the tail has a step
+        (FixedBatch(size=10), 1, 75, 0.99, 1),  # and so has what comes before
+        (FixedBatch(size=10), 2, 10, 0.2, 1),
+        (FixedBatch(size=10), 1, 10, 0.2, 1),  # a single step: no tail
+        (FixedBatch(size=10), 1, 10, 0.9, 1),
+    ],
+)
+def test_the_tail_of_fine_tuning(schedule: BatchSchedule, epochs: int, images: int, tail: float, first: int) -> None:
+    """The tail is a share of the steps of the whole run, whatever the batch sizes of its epochs."""
+    line, policy = build_timeline(schedule, epochs=epochs, images=images), FineTune(lr=2e-3, tail_lr=3e-5, tail=tail)
+    assert tail_start(tail, line.total_steps) == first
+    for step in {0, first - 1, first, line.total_steps - 1} & {*range(line.total_steps)}:
+        assert learning_rate(policy, step, line) == (2e-3 if step < first else 3e-5)
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(2, 10**6))
+def test_the_tail_has_its_share_of_the_steps(tail: float, steps: int) -> None:
+    first = tail_start(tail, steps)
+    assert 1 <= first < steps and (abs(steps - first - tail * steps) <= 0.5 or first in (1, steps - 1))
 
 
 def test_adabatch_as_evaluated() -> None:
@@ -143,7 +174,7 @@ def test_timeline_covers_every_step_once(schedule: FixedBatch, epochs: int, imag
         assert line.first_step(epoch) == steps
         steps += math.ceil(images / line.phase_of_epoch(epoch).batch_size)  # the smaller last batch is a step
     assert line.total_steps == steps
-    for policy in (OneCycle(), WarmRestarts(), WarmRestartsPolynomial(), WarmRestarts(cycle="phase")):
+    for policy in (OneCycle(), WarmRestarts(), WarmRestartsPolynomial(), WarmRestarts(cycle="phase"), FineTune()):
         for step in {0, steps // 2, steps - 1}:
             assert 0.9e-5 <= learning_rate(policy, step, line) <= 1e-3 + 1e-12
 
@@ -175,6 +206,10 @@ def test_the_kind_of_each_field_is_that_of_its_type(cls: type[LrPolicy | BatchSc
         lambda: WarmRestarts(cycle="week"),  # type: ignore[arg-type]
         lambda: WarmRestartsPolynomial(power=-1),
         lambda: ExponentialDecay(decay=1.1),
+        lambda: FineTune(tail_lr=2e-3),
+        lambda: FineTune(tail_lr=0.0),
+        lambda: FineTune(tail=0.0),
+        lambda: FineTune(tail=1.0),
         lambda: FixedBatch(size=0),
         lambda: AdaBatch(head_epochs=30),
         lambda: AdaBatchDoubling(p=-1),

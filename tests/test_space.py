@@ -14,6 +14,7 @@ from fastrcaps_dse.problem.schedules import (
     AdaBatchDoubling,
     BatchSchedule,
     ExponentialDecay,
+    FineTune,
     FixedBatch,
     FixedRate,
     LrPolicy,
@@ -31,12 +32,14 @@ rate = st.floats(1e-6, 1e-2).map(lambda x: float(f"{x:.6g}"))
 phase: Literal["phase"] = "phase"
 cycle = st.one_of(st.just(phase), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0]))
 ranges = st.tuples(rate, rate).map(sorted)
+shares = st.floats(1e-4, 0.999).map(lambda x: float(f"{x:.6g}"))
 policies = st.one_of(
     st.builds(FixedRate, lr=rate),
     st.builds(ExponentialDecay, lr=rate, decay_steps=st.integers(1, 9999)),
     ranges.flatmap(lambda r: st.just(OneCycle(lr_min=r[0], lr_max=r[1]))),
     st.tuples(ranges, cycle).map(lambda v: WarmRestarts(lr_min=v[0][0], lr_max=v[0][1], cycle=v[1])),
     st.tuples(ranges, cycle).map(lambda v: WarmRestartsPolynomial(lr_min=v[0][0], lr_max=v[0][1], cycle=v[1])),
+    st.tuples(ranges, shares).map(lambda v: FineTune(tail_lr=v[0][0], lr=v[0][1], tail=v[1])),
 )
 schedules = st.one_of(
     st.builds(FixedBatch, size=st.integers(1, 999)),
@@ -51,6 +54,7 @@ designs = st.builds(
     decoder=st.sampled_from(["full", "small"]),
     routing_iterations=st.integers(1, 5),
     shift=st.integers(0, 4),
+    flip=st.booleans(),
 )
 
 
@@ -71,6 +75,8 @@ def test_a_design_comes_back_from_its_texts(point: DesignPoint) -> None:
         (WarmRestarts(cycle="phase"), "warm-restarts(cycle=phase)"),
         (WarmRestarts(cycle=2.0), "warm-restarts(cycle=2.0)"),
         (WarmRestartsPolynomial(power=1 / 3), "warm-restarts-poly(power=0.333333)"),
+        (FineTune(), "fine-tune"),
+        (FineTune(lr=2e-3, tail_lr=5e-5, tail=0.25), "fine-tune(lr=0.002,tail_lr=5e-05,tail=0.25)"),
         (FixedBatch(size=128), "128"),
         (AdaBatch(), "adabatch"),
         (AdaBatchDoubling(p=4, head_epochs=2), "adabatch-p(p=4,head_epochs=2)"),
@@ -109,6 +115,9 @@ def test_a_label_is_read_back_and_no_two_designs_have_the_same(a: DesignPoint, b
         ("lr_policy=warm-restarts(cycle=phase)", "warm-restarts(cycle phase) · b16"),
         ("batch_schedule=adabatch(head_batch=4,head_epochs=5)", "fixed · b4->16(head 5)"),
         ("lr_policy=warm-restarts(cycle=phase) batch_schedule=adabatch-p", "wab · b1->8->16->32"),
+        ("lr_policy=fine-tune(tail_lr=5e-5,tail=0.1) batch_schedule=128", "fine-tune(tail_lr 5e-5, tail 0.1) · b128"),
+        ("decoder=small shift=1 flip=true", "fixed · b16 · small · shift 1 · flip"),
+        ("network=lenet5 flip=true", "lenet5 · fixed · b16 · flip"),
     ],
 )
 def test_the_labels_of_designs(design: str, label: str) -> None:
@@ -170,7 +179,12 @@ def test_the_committed_study_files(path: Path) -> None:
     for point in spec.first_designs:
         assert spec.space.admits(point)
     assert all(spec.space.base_of(point.lr_policy) for point in spec.space.examples())
-    if path.stem.startswith("paper"):
+    if path.stem.endswith("-tenth") and path.stem.startswith("paper"):
+        assert (spec.epochs, spec.seeds, spec.protocol, spec.train_images) == (30, 3, "both", 6_000) and spec.scale_decay
+        capsnets = [point for point in spec.first_designs if point.network == "capsnet"]
+        assert {point.key for point in capsnets} == {point.key for point in NAMED_DESIGNS.values()}
+        assert len(spec.first_designs) == spec.trials == len(capsnets) + 5
+    elif path.stem.startswith("paper"):
         assert (spec.epochs, spec.seeds, spec.protocol) == (30, 5, "paper")
         assert spec.first_designs == list(NAMED_DESIGNS.values())
         assert all(part in spec.space.batch_schedule for part in (FixedBatch(size=1), FixedBatch(size=128)))
@@ -232,11 +246,17 @@ def test_lenet_designs_that_differ_in_nothing_are_one() -> None:
         ('[space]\nlr_policy = ["fixd"]', "unknown learning-rate policy", "'fixed'"),
         ('[space]\ndecoder = ["big"]', "unknown decoder", "full, small"),
         ("[space]\nweight_sharing = [1]", "weight_sharing lists 1", "true or false"),
+        ("[space]\nflip = [0]", "flip lists 0", "true or false"),
+        ('first = ["flip=true"]', "does not admit 'fixed · b16 · flip'", "widen"),
         ("[space]\nrouting_iterations = [0]", "routing_iterations must be 1 to 10", ""),
         ("[space.fields]\nlr_mx = [1]", "unknown key 'lr_mx'", "'lr_max'"),
         ("[space.fields]\nlr_max = { low = 1e-3 }", "needs low and high", ""),
         ("[space.fields]\nlr_max = { low = 2e-3, high = 1e-3 }", "bad range", ""),
         ("[space.fields]\nlr_max = { low = 1e-5, high = 1e-3 }", "lr_min <= lr_max", "narrow"),
+        ("[space.fields]\nlr_min = { low = 0, high = 1e-4 }", "0 < lr_min", "narrow"),
+        ('[space.fields]\nlr_max = [1e-3, "nan"]', "got lr_min=0.0001, lr_max=nan", "narrow"),
+        ('[space]\nlr_policy = ["fine-tune"]\n[space.fields]\nlr = { low = 1e-6, high = 1e-3 }', "tail_lr <= lr", "narrow"),
+        ('[space]\nlr_policy = ["fine-tune"]\n[space.fields]\ntail = [0.5, 1]', "tail must be", "narrow"),
         ("[space.fields]\nhead_epochs = { low = 1, high = 40 }", "head_epochs must be", "narrow"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_large_space_is_counted_and_not_listed() -> None:
     ],
 )
 def test_the_count_is_that_of_the_list(fields: str, batches: str) -> None:
-    more = 'network = ["lenet5", "capsnet", "capsnet"]\nrouting_iterations = [1, 3]\nshift = [0, 2, 2]\n'
+    more = 'network = ["lenet5", "capsnet", "capsnet"]\nrouting_iterations = [1, 3]\nshift = [0, 2, 2]\nflip = [true, false, true]\n'
     text = f'[space]\nlr_policy = ["fixed", "exp-decay"]\nbatch_schedule = {batches}\n{more}[space.fields]\n{fields}'
     space = parse_study(text, default_name="x").space
     assert space.size() == len([*space.designs()]) == len({point.key for point in space.designs()})
@@ -122,7 +122,17 @@ TOP: tuple[str, ...] = (
     "objectives",
 )
 TOP = (*TOP, "first", "time", "pruning")
-DIMENSIONS = ("lr_policy", "batch_schedule", "weight_sharing", "decoder", "network", "routing_iterations", "shift", "fields")
+DIMENSIONS = (
+    "lr_policy",
+    "batch_schedule",
+    "weight_sharing",
+    "decoder",
+    "network",
+    "routing_iterations",
+    "shift",
+    "flip",
+    "fields",
+)
 FIELDS: tuple[str, ...] = (
     "lr",
     "lr_min",
@@ -137,7 +147,7 @@ FIELDS: tuple[str, ...] = (
     "head_batch",
     "head_epochs",
 )
-FIELDS = (*FIELDS, "tail_batch")
+FIELDS = (*FIELDS, "tail_batch", "tail_lr", "tail")
 
 
 def toml(value: Any) -> str:

@@ -8,12 +8,14 @@ from fastrcaps_dse.problem.notation import to_text
 from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.problem.schedules import (
     ExponentialDecay,
+    FineTune,
     OneCycle,
     WarmRestarts,
     WarmRestartsPolynomial,
     build_timeline,
     cycle_position,
     learning_rate,
+    tail_start,
 )
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
@@ -25,17 +27,20 @@ HARDLY_FALLEN = 0.9  # of its rate at the start, at the end of a run: a decay th
 def is_cut_short(design: DesignPoint, *, stop_after: int, epochs: int, images: int, scale_decay: bool = False) -> bool:
     """Whether a run that stops after `stop_after` of its `epochs` epochs ends while its learning rate is still to fall.
 
-    One-cycle falls until the end of the run, warm restarts until the end of a cycle. `images` is the number of training images. A fixed
-    rate does not fall, and exponential decay goes by the step, without `scale_decay`: a shorter run has the same rates.
+    One-cycle falls until the end of the run, warm restarts until the end of a cycle, fine-tune where its tail begins. A fixed rate does
+    not fall. Exponential decay goes by the step, without `scale_decay`: a shorter run has the same rates. `images` is the number of
+    training images.
     """
     if stop_after >= epochs:
         return False
     policy = design.lr_policy
     if isinstance(policy, OneCycle) or (scale_decay and isinstance(policy, ExponentialDecay)):
         return True
+    line = build_timeline(design.batch_schedule, epochs=epochs, images=images)
+    if isinstance(policy, FineTune):
+        return policy.tail_lr < policy.lr and line.first_step(stop_after) <= tail_start(policy.tail, line.total_steps)
     if not isinstance(policy, (WarmRestarts, WarmRestartsPolynomial)):
         return False
-    line = build_timeline(design.batch_schedule, epochs=epochs, images=images)
     done, steps = cycle_position(policy.cycle, line.first_step(stop_after) - 1, line)
     return done < steps - 1
 
@@ -72,10 +77,9 @@ def annealing_note(points: Sequence[TrialRow], study: StudyRow) -> str | None:
     if not cut:
         return None
     names = sorted({point.design.lr_policy.name for point in cut})
-    spans = [
-        f"over all {epochs} epochs" if name in (OneCycle.name, ExponentialDecay.name) else "over each of its cycles"
-        for name in names
-    ]
+    whole = f"over all {epochs} epochs"
+    at = {OneCycle.name: whole, ExponentialDecay.name: whole, FineTune.name: f"in the last steps of all {epochs} epochs"}
+    spans = [at.get(name, "over each of its cycles") for name in names]
     anneals = ", ".join(
         f"{name} {'anneals ' * (k == 0)}{span}" for k, (name, span) in enumerate(zip(names, spans, strict=True))
     )

@@ -12,7 +12,7 @@ from fastrcaps_dse.analysis.uncertainty import Standing, standings
 from fastrcaps_dse.errors import InputError
 from fastrcaps_dse.problem.objectives import Objective, costs_of
 from fastrcaps_dse.problem.quantities import ESTIMATED
-from fastrcaps_dse.problem.space import design_to_dict
+from fastrcaps_dse.problem.space import LATER_DIMENSIONS, design_to_dict
 from fastrcaps_dse.store import EpochRow, Key, StudyRow, TrialRow, worker_name
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Results:
         objectives = self.objectives or self.study.objectives
         members = {trial.key for trial in front_of(self.rows, objectives)}
         sure = standings_of(self.rows, objectives)
+        later = [name for name, usual in LATER_DIMENSIONS.items() if any(getattr(t.design, name) != usual for t in self.rows)]
         records = [
-            _design(trial, self.anytime)
+            _design(trial, self.anytime, later)
             | {"state": trial.state, "on_front": trial.key in members, "worker": _worker(trial)}
             | _sureness(sure.get(trial.key), objectives)
             for trial in self.rows
@@ -193,8 +194,8 @@ def frame_of(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return made
 
 
-def _design(trial: TrialRow, anytime: bool) -> dict[str, Any]:
-    """A design in a row."""
+def _design(trial: TrialRow, anytime: bool, later: Sequence[str]) -> dict[str, Any]:
+    """A design in a row. `later` dimensions have a column, whatever the design has there."""
     measured = trial.measurement
     stops = {"stop_after": trial.stop_after, "epochs_in_all": trial.epochs_in_all} if anytime else {}
     return {
@@ -202,6 +203,7 @@ def _design(trial: TrialRow, anytime: bool) -> dict[str, Any]:
         "label": trial.design.label,
         **stops,
         **design_to_dict(trial.design),
+        **{name: getattr(trial.design, name) for name in later},
         **(values_of(trial) or {}),
         "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,

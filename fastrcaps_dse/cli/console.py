@@ -17,7 +17,7 @@ from fastrcaps_dse.figures.plots import ParetoInfo
 from fastrcaps_dse.figures.terminal import ASCII, LEAST_HEIGHT, UNICODE, pareto_lines
 from fastrcaps_dse.problem.objectives import Objective, with_basic
 from fastrcaps_dse.problem.quantities import format_seconds, format_value
-from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.space import DesignPoint, design_from_dict
 from fastrcaps_dse.problem.study_spec import dataset_text
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _stop_text(row: Mapping[str, Any]) -> str:
 
 def _in_full(row: Mapping[str, Any]) -> str:
     """The key of a design in a row."""
-    return " ".join(f"{f.name}={row[f.name]}" for f in fields(DesignPoint))
+    return design_from_dict({f.name: row[f.name] for f in fields(DesignPoint) if f.name in row}).key
 
 
 def _value_text(name: str, row: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ trials = 4                           # designs to try; default 20
 
 [space]                              # the values of each dimension of a design
 # default: lr_policy = ["fixed", "exp-decay", "one-cycle", "warm-restarts", "warm-restarts(cycle=phase)"]
-lr_policy = ["one-cycle", "warm-restarts"]
+lr_policy = ["one-cycle", "warm-restarts"]  # also "warm-restarts-poly", "fine-tune"
 # default: batch_schedule = [1, 16, 128, "adabatch"]
 batch_schedule = [16, 32]            # batch sizes, and schedules: "adabatch", "adabatch-p"
 # weight_sharing = [false, true]     # one weight matrix for each capsule type instead of one for each input capsule
@@ -43,16 +43,19 @@ decoder = ["small"]                  # default ["full", "small"]; the small deco
 # network = ["capsnet"]              # or "lenet5"
 # routing_iterations = [3]           # 1 to 10
 # shift = [2]                        # pixels, 0 to 8, by which training images are shifted at random
+# flip = [false]                     # true mirrors training images left-right at random; not for digits or letters
 
 [space.fields]                       # fields of policies and schedules: a list of values, or a range
 lr_max = { low = 5e-4, high = 5e-3, log = true }  # of one-cycle and warm restarts; default 1e-3
-# lr = [1e-3]                        # of fixed and exp-decay
+# lr = [1e-3]                        # of fixed, exp-decay and fine-tune
 # lr_min = [1e-4]                    # of one-cycle and warm restarts
 # decay = [0.96]                     # of exp-decay, for each decay_steps
 # decay_steps = [2000]               # of exp-decay
 # half = { low = 0.3, high = 0.5, step = 0.05 }  # of one-cycle: share of the run for its rise; default 0.45
 # cycle = [1]                        # of warm restarts, in epochs; or "phase": a cycle for each batch size
 # power = [0.9]                      # of warm-restarts-poly
+# tail_lr = [1e-5]                   # of fine-tune: the rate of its last steps
+# tail = [0.2]                       # of fine-tune: the share of the steps of the run that these are
 # size = [16]                        # of fixed batch sizes, written as "fixed" in batch_schedule
 # head_batch = [1]                   # of adabatch and adabatch-p: the batch size of the first epochs
 # head_epochs = [3]                  # of adabatch and adabatch-p: how many these are, of a run of 30

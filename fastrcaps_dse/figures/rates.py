@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from fastrcaps_dse.problem.schedules import (
+    FineTune,
     LrPolicy,
     OneCycle,
     Timeline,
@@ -18,6 +19,7 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestartsPolynomial,
     cycle_position,
     learning_rate,
+    tail_start,
 )
 
 TOLERANCE = 0.01  # of a rate, relative: what a straight line between two samples may be off
@@ -33,11 +35,11 @@ def rate_samples(policy: LrPolicy, line: Timeline) -> tuple[tuple[float, ...], t
     def rate(step: int) -> float:
         return learning_rate(policy, step, line)
 
-    restarts = isinstance(policy, WarmRestarts | WarmRestartsPolynomial)
+    jumps = isinstance(policy, WarmRestarts | WarmRestartsPolynomial | FineTune)
     xs: list[float] = []
     ys: list[float] = []
     for first, last, is_smooth in _pieces(policy, line):
-        if xs and restarts:  # the step before holds up to here
+        if xs and jumps:  # the step before holds up to here
             xs.append(_epoch_of(first, line))
             ys.append(ys[-1])
         for step in _needed(rate, first, last) if is_smooth else (first, last):
@@ -63,6 +65,8 @@ def _pieces(policy: LrPolicy, line: Timeline) -> list[tuple[int, int, bool]]:
             starts = phases | {step: True for turn in turns for step in (turn, turn + 1)}
         case WarmRestarts() | WarmRestartsPolynomial():
             starts = phases | dict(_restarts(policy.cycle, line))
+        case FineTune():
+            starts = phases | {tail_start(policy.tail, line.total_steps): True}
         case _:
             starts = phases
     ordered = sorted(step for step in starts if step < line.total_steps)

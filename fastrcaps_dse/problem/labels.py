@@ -41,6 +41,7 @@ def label_of(point: DesignPoint) -> str:
         "+".join(changes),
         f"routing {point.routing_iterations}" if point.routing_iterations != 3 else "",
         f"shift {point.shift}" if point.shift != 2 else "",
+        "flip" if point.flip else "",
     ]
     return SEPARATOR.join(filter(None, parts))
 
@@ -66,8 +67,12 @@ def parse_label(text: str) -> dict[str, Any]:
             stated: dict[str, Any] = {"weight_sharing": part != "small", "decoder": "full" if part == "ws" else "small"}
         elif match := re.fullmatch(r"(routing|shift) (\d{1,4})", part):
             stated = {"routing_iterations" if match[1] == "routing" else "shift": int(match[2])}
+        elif part == "flip":
+            stated = {"flip": True}
         else:
-            raise InputError(f"unknown part {part!r} of the label {text!r}", "e.g. ws, small, ws+small, routing 1, shift 0")
+            raise InputError(
+                f"unknown part {part!r} of the label {text!r}", "e.g. ws, small, ws+small, routing 1, shift 0, flip"
+            )
         if stated.keys() & values.keys():
             raise InputError(f"{part!r} comes twice or late in the label {text!r}", "state each part once, e.g. ws+small")
         values |= stated

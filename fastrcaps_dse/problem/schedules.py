@@ -127,8 +127,28 @@ class WarmRestartsPolynomial:
         _require(0 < self.power < math.inf, f"power must be positive, got {self.power}")
 
 
-LR_POLICIES = (FixedRate, ExponentialDecay, OneCycle, WarmRestarts, WarmRestartsPolynomial)
-LrPolicy = FixedRate | ExponentialDecay | OneCycle | WarmRestarts | WarmRestartsPolynomial
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """One rate for most of the run, then a much lower one for its last steps: the tail.
+
+    `tail` is a share of the steps of the whole run, however many epochs these are.
+    """
+
+    name: ClassVar[str] = "fine-tune"
+    lr: float = field(default=1e-3, metadata=_REAL)
+    tail_lr: float = field(default=1e-5, metadata=_REAL)
+    tail: float = field(default=0.2, metadata=_REAL)  # share of the steps, in (0, 1)
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.tail_lr <= self.lr < math.inf,
+            f"learning rates need 0 < tail_lr <= lr, got tail_lr={self.tail_lr}, lr={self.lr}",
+        )
+        _require(0 < self.tail < 1, f"tail must be above 0 and below 1, got {self.tail}")
+
+
+LR_POLICIES = (FixedRate, ExponentialDecay, OneCycle, WarmRestarts, WarmRestartsPolynomial, FineTune)
+LrPolicy = FixedRate | ExponentialDecay | OneCycle | WarmRestarts | WarmRestartsPolynomial | FineTune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +344,15 @@ def polynomial_cycle(t: float, *, cycle_steps: float, lr_min: float, lr_max: flo
     return float(lr_min + (lr_max - lr_min) * (1 - t / cycle_steps) ** power)
 
 
+def tail_start(tail: float, total_steps: int) -> int:
+    """The first step of the tail of a run.
+
+    The tail is the last `tail * total_steps` steps, rounded: at least one, at most all but the first. A run of one step has no tail.
+    """
+    steps = max(1, math.floor(tail * total_steps + 0.5))
+    return max(1, total_steps - steps)
+
+
 def cycle_position(cycle: float | str, step: int, timeline: Timeline) -> tuple[int, int]:
     """(Steps since the last restart, steps of the cycle). A change of batch size is a restart, too."""
     phase = timeline.phase_of_step(step)
@@ -352,6 +381,8 @@ def learning_rate(policy: LrPolicy, step: int, timeline: Timeline) -> float:
         case WarmRestartsPolynomial():
             t, cycle_steps = cycle_position(policy.cycle, step, timeline)
             return polynomial_cycle(t, cycle_steps=cycle_steps, lr_min=policy.lr_min, lr_max=policy.lr_max, power=policy.power)
+        case FineTune():
+            return policy.lr if step < tail_start(policy.tail, timeline.total_steps) else policy.tail_lr
 
 
 def range_test_rate(step: int, *, steps: int, lr_start: float, lr_end: float) -> float:

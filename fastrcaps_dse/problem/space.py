@@ -45,6 +45,7 @@ class DesignPoint:
     network: Network = "capsnet"  # lenet5, with which the paper compares, has no capsules and no decoder
     routing_iterations: int = 3
     shift: int = 2  # pixels; training images are shifted at random by up to this much each way
+    flip: bool = False  # training images are mirrored left-right at random, each with probability 1/2
 
     def __post_init__(self) -> None:
         if self.decoder not in get_args(Decoder):
@@ -104,8 +105,9 @@ def lenet5_name(point: DesignPoint) -> str | None:
 
 
 def design_to_dict(point: DesignPoint) -> dict[str, Any]:
-    """The design as plain values by the names of its fields, in their order."""
+    """The design as plain values by the names of its fields, in their order; later dimensions only where they are not at their default."""
     plain = {f.name: getattr(point, f.name) for f in fields(point)}
+    plain = {name: value for name, value in plain.items() if name not in LATER_DIMENSIONS or value != LATER_DIMENSIONS[name]}
     return plain | {"lr_policy": to_text(point.lr_policy), "batch_schedule": to_text(point.batch_schedule)}
 
 
@@ -123,7 +125,7 @@ def design_from_dict(values: Mapping[str, Any]) -> DesignPoint:
         given["lr_policy"] = parse_policy(given["lr_policy"])
     if "batch_schedule" in given:
         given["batch_schedule"] = parse_schedule(given["batch_schedule"])
-    for name, kind in (("weight_sharing", bool), ("routing_iterations", int), ("shift", int)):
+    for name, kind in (("weight_sharing", bool), ("routing_iterations", int), ("shift", int), ("flip", bool)):
         if name in given and type(given[name]) is not kind:
             raise InputError(f"{name} must be {'true or false' if kind is bool else 'a whole number'}, got {given[name]!r}")
     return DesignPoint(**given)
@@ -154,8 +156,12 @@ def parse_design(text: str) -> DesignPoint:
 # --- the space --------------------------------------------------------------------------------------------------------
 
 
-PLAIN_DIMENSIONS = ("weight_sharing", "decoder", "network", "routing_iterations", "shift")
+PLAIN_DIMENSIONS = ("weight_sharing", "decoder", "network", "routing_iterations", "shift", "flip")
 """The dimensions that are plain values. The two others, policy and schedule, have fields of their own."""
+
+LATER_DIMENSIONS: Mapping[str, Any] = {"flip": False}
+"""Dimensions that studies of earlier versions lack, with their defaults. At its default such a dimension is left out of keys, of
+identities of studies and of what samplers are told, so that these are the same as before."""
 
 
 ENUMERABLE = 4096
@@ -176,12 +182,19 @@ class DesignSpace:
     network: tuple[Network, ...] = ("capsnet",)
     routing_iterations: tuple[int, ...] = (3,)
     shift: tuple[int, ...] = (2,)
+    flip: tuple[bool, ...] = (False,)
     open_fields: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:
         """Whether the space has finitely many designs."""
         return all(not isinstance(r, Range) or r.finite for r in self._used_fields().values())
+
+    @property
+    def stated_dimensions(self) -> tuple[str, ...]:
+        """The dimensions that are plain values, without later ones that have their default in all designs."""
+        usual = {name: (value,) for name, value in LATER_DIMENSIONS.items()}
+        return tuple(name for name in PLAIN_DIMENSIONS if getattr(self, name) != usual.get(name))
 
     def _used_fields(self) -> dict[str, Choice]:
         present = {f.name for part in (*self.lr_policy, *self.batch_schedule) for f in fields(part)}
@@ -266,7 +279,8 @@ class DesignSpace:
         """The number of designs, or None for infinitely many. They are counted, not listed."""
         if not self.finite:
             return None
-        trained = self._count(self.lr_policy) * self._count(self.batch_schedule) * len(set(self.shift))
+        trained = self._count(self.lr_policy) * self._count(self.batch_schedule)
+        trained *= len(set(self.shift)) * len(set(self.flip))
         capsnets = len(set(self.weight_sharing)) * len(set(self.decoder)) * len(set(self.routing_iterations))
         return trained * sum(capsnets if network == "capsnet" else 1 for network in set(self.network))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -17,6 +19,7 @@ from fastrcaps_dse.problem.schedules import BATCH_SCHEDULES, LR_POLICIES, is_who
 from fastrcaps_dse.problem.space import Decoder, DesignPoint, DesignSpace, Network, parse_design
 from fastrcaps_dse.problem.study_spec import StudySpec
 
+RATES = ("lr_min", "lr_max", "lr", "tail_lr")  # fields whose values depend on each other: one is at most the other
 MOST = 2**53  # a whole number in a study file: more than any of them means
 
 
@@ -107,7 +110,7 @@ def _parse_space(table: Mapping[str, Any], source: str) -> DesignSpace:
         for value in choices.get(name, []):
             if value not in kinds:
                 raise InputError(f"{source}: unknown {name} {value!r}", nearest(str(value), kinds))
-    for name, kind in (("weight_sharing", bool), ("routing_iterations", int), ("shift", int)):
+    for name, kind in (("weight_sharing", bool), ("routing_iterations", int), ("shift", int), ("flip", bool)):
         for value in choices.get(name, []):
             if type(value) is not kind:
                 raise InputError(
@@ -128,21 +131,19 @@ def _check_corners(space: DesignSpace) -> None:
     for part in (*space.lr_policy, *space.batch_schedule):
         choices = space.fields_of(part)
         for name, choice in choices.items():
-            if name not in ("lr_min", "lr_max"):
+            if name not in RATES:
                 for value in (choice.low, choice.high) if isinstance(choice, Range) else choice:
                     space.with_fields(part, {name: value})
-        # the two rates depend on each other: the highest minimum with the lowest maximum is the only case that can fail
-        worst: dict[str, float] = {}
-        if "lr_min" in choices:
-            worst["lr_min"] = _extremes(choices["lr_min"])[1]
-        if "lr_max" in choices:
-            worst["lr_max"] = _extremes(choices["lr_max"])[0]
-        space.with_fields(part, worst)
+        # the rates of a policy depend on each other: all are valid where each lowest one is with each highest one
+        rates = {name: _extremes(choice) for name, choice in choices.items() if name in RATES}
+        for corner in itertools.product(*rates.values()):
+            space.with_fields(part, dict(zip(rates, corner, strict=True)))
 
 
 def _extremes(choice: Choice) -> tuple[float, float]:
     values = (choice.low, choice.high) if isinstance(choice, Range) else tuple(float(value) for value in choice)
-    return min(values), max(values)
+    odd = next((value for value in values if not math.isfinite(value)), None)  # has no order
+    return (min(values), max(values)) if odd is None else (odd, odd)
 
 
 def _parse_fields(table: Mapping[str, Any], source: str) -> dict[str, Choice]:

@@ -12,7 +12,7 @@ from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.notation import to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
 from fastrcaps_dse.problem.ranges import Range
-from fastrcaps_dse.problem.space import ENUMERABLE, NAMED_DESIGNS, DesignPoint, DesignSpace, paper_name
+from fastrcaps_dse.problem.space import ENUMERABLE, LATER_DIMENSIONS, NAMED_DESIGNS, DesignPoint, DesignSpace, paper_name
 
 Pruning = Literal["off", "safe", "on"]
 Protocol = Literal["validation", "paper", "both", "all-images"]
@@ -147,8 +147,11 @@ def _brief(value: object) -> str:
 
 
 def space_to_dict(space: DesignSpace) -> dict[str, Any]:
-    """The space as plain values."""
+    """The space as plain values; without later dimensions that it does not open."""
     plain: dict[str, Any] = {f.name: list(getattr(space, f.name)) for f in fields(space) if f.name != "open_fields"}
+    plain = {
+        name: choices for name, choices in plain.items() if name not in LATER_DIMENSIONS or name in space.stated_dimensions
+    }
     plain["lr_policy"] = [to_text(part) for part in space.lr_policy]
     plain["batch_schedule"] = [to_text(part) for part in space.batch_schedule]
     plain["fields"] = {
@@ -188,6 +191,7 @@ def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, *
         network=(point.network,),
         routing_iterations=(point.routing_iterations,),
         shift=(point.shift,),
+        flip=(point.flip,),
     )
     spec = override(StudySpec(name="train", space=space, dataset=dataset, trials=1, first=(point,)), **settings)
     stated = f"train {paper_name(point) or point.label} {dataset_label(dataset)} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"

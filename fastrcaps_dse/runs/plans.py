@@ -14,7 +14,7 @@ from fastrcaps_dse import data, trainer
 from fastrcaps_dse.analysis.annealing import decay_text
 from fastrcaps_dse.capsnet.memory import Load, training_bytes
 from fastrcaps_dse.capsnet.sizes import parameter_count
-from fastrcaps_dse.problem.schedules import Timeline, build_timeline, learning_rate
+from fastrcaps_dse.problem.schedules import FineTune, Timeline, build_timeline, learning_rate, tail_start
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.devices import workers_of_processor
@@ -274,13 +274,14 @@ def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[
 def _prefixes(point: DesignPoint, line: Timeline) -> list[tuple[object, ...]]:
     """For each epoch what decides the training up to its end: runs with equal ones share these epochs.
 
-    Of the learning rates of an epoch, three tell its shape.
+    Of the learning rates of an epoch, three tell its shape; one that drops within the epoch has the step, too.
     """
-    begun: tuple[object, ...] = (*variant_of(point), point.shift)
+    begun: tuple[object, ...] = (*variant_of(point), point.shift, point.flip)
+    drop = tail_start(point.lr_policy.tail, line.total_steps) if isinstance(point.lr_policy, FineTune) else line.total_steps
     found = []
     for epoch in range(line.epochs):
         start, steps = line.first_step(epoch), line.phase_of_epoch(epoch).steps_per_epoch
         rates = tuple(learning_rate(point.lr_policy, start + k, line) for k in (0, steps // 2, steps - 1))
-        begun = (*begun, line.phase_of_epoch(epoch).batch_size, rates)
+        begun = (*begun, line.phase_of_epoch(epoch).batch_size, rates, min(max(drop - start, 0), steps))
         found.append(begun)
     return found

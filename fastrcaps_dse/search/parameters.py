@@ -14,18 +14,18 @@ from optuna.trial import FrozenTrial
 from fastrcaps_dse.problem.notation import parse_policy, parse_schedule, to_text
 from fastrcaps_dse.problem.ranges import Choice, Range
 from fastrcaps_dse.problem.schedules import is_whole_number
-from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, make_point
+from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, make_point
 
 
 def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for the dimensions that every design has."""
+    """Optuna's distributions for the dimensions that every design has. A study of an earlier version goes on with those of then."""
     category = optuna.distributions.CategoricalDistribution
     policies: list[Any] = [to_text(part) for part in space.lr_policy]
     schedules: list[Any] = [to_text(part) for part in space.batch_schedule]
     return {
         "lr_policy": category(policies),
         "batch_schedule": category(schedules),
-        **{name: category(list(getattr(space, name))) for name in PLAIN_DIMENSIONS},
+        **{name: category(list(getattr(space, name))) for name in space.stated_dimensions},
     }
 
 
@@ -62,7 +62,7 @@ def sample_design(space: DesignSpace, generator: random.Random) -> DesignPoint:
             base, {name: sample_field(choice, generator) for name, choice in space.fields_of(base).items()}
         )
 
-    plain = {name: generator.choice(getattr(space, name)) for name in PLAIN_DIMENSIONS}
+    plain = {name: generator.choice(getattr(space, name)) for name in space.stated_dimensions}
     policy, schedule = generator.choice(space.lr_policy), generator.choice(space.batch_schedule)
     return make_point(lr_policy=part(policy), batch_schedule=part(schedule), **plain)
 

@@ -58,7 +58,8 @@ def _steps(training: Training, *, steps: int, lr_start: float, lr_end: float) ->
     best = math.inf
     step = 0
     for epoch in range(steps):
-        images = epoch_images(training.train_split, training.seed, epoch, training.point.shift)
+        point = training.point
+        images = epoch_images(training.train_split, training.seed, epoch, point.shift, flip=point.flip)
         for first in range(0, len(images), batch_size):
             if step == steps:
                 return

@@ -117,7 +117,7 @@ def measure_step(
         full = max(1, count // batch_size)
 
         def take(steps: int) -> None:
-            images = epoch_images(training.train_split, 0, 0, point.shift)
+            images = epoch_images(training.train_split, 0, 0, point.shift, flip=point.flip)
             for done in range(0, steps, full):
                 now = min(full, steps - done)
                 few = Split(images=images.images[: now * batch_size], labels=images.labels[: now * batch_size])

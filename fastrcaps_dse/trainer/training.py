@@ -1,7 +1,7 @@
 """The training of one design point with one seed, epoch by epoch.
 
 Randomness has one root, the seed of the run. From it come one generator for the initial weights (of each network variant) and,
-for each epoch, one for the shuffle and one for the shift. Designs trained with one seed therefore see the same weights and the
+for each epoch, one each for the shuffle, the shift and the flip. Designs trained with one seed therefore see the same weights and the
 same images in the same order, and an epoch can be trained again from the checkpoint before it, bit for bit on a CPU.
 """
 
@@ -134,7 +134,7 @@ class Training:
         rates = self._rates(epoch)
         warm_up_seconds = self.warm_up(phase.batch_size, steps=phase.epochs * phase.steps_per_epoch)
         start = time.perf_counter()
-        images = epoch_images(self.train_split, self.seed, epoch, self.point.shift)
+        images = epoch_images(self.train_split, self.seed, epoch, self.point.shift, flip=self.point.flip)
         sums = yield from self.train_in_parts(images, phase.batch_size, rates)
         margin, reconstruction = (sums / len(self.train_split)).tolist()  # waits for the device
         trained = time.perf_counter()
@@ -171,7 +171,14 @@ class Training:
         device, software.
         """
         point = self.point
-        network = (point.network, point.weight_sharing, point.decoder, point.routing_iterations, point.shift)
+        network: tuple[object, ...] = (
+            point.network,
+            point.weight_sharing,
+            point.decoder,
+            point.routing_iterations,
+            point.shift,
+        )
+        network += ("flip",) if point.flip else ()  # keys of runs without it stay
         machine = (self.precision, device_name(self.device), software())
         digest = hashlib.blake2b(repr((network, self.seed, self.dataset.fingerprint(), machine)).encode(), digest_size=16)
         digest.update(str((len(self.train_split), len(self.select_split))).encode())  # the protocol

@@ -60,7 +60,9 @@ function studyInView(state) {
 function earlyText({ isCut, design, stop_after: stop, epochs_in_all: all }) {
   if (!isCut) return '';
   const policy = String(design.lr_policy).split('(')[0];
-  const span = policy === 'one-cycle' ? `over all ${all} epochs` : 'over each of its cycles';
+  const whole = `over all ${all} epochs`;
+  const spans = { 'one-cycle': whole, 'exp-decay': whole, 'fine-tune': `in the last steps of all ${all} epochs` };
+  const span = spans[policy] ?? 'over each of its cycles';
   return `${policy} anneals ${span}: where a run stops early, the rate has not come down; a run of ${counted(stop, 'epoch')} in all is a design of its own`;
 }
 
