@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.gpu_product import OF_THE_TIME, write_images
 from benchmarks.gpu_stages import Emit, Item, Setting
-from benchmarks.paper_record import write_figures, write_tables
+from benchmarks.paper_record import write_figures, write_tables, write_verdicts
 from benchmarks.paper_runs import How, Plan, make_plan, missing, train, trials_of
 from fastrcaps_dse import data
 from fastrcaps_dse.errors import UserError
@@ -33,7 +33,7 @@ def plans_of(setting: Setting) -> list[Plan]:
     if not setting.quick:
         return [make_plan(name, storage) for name in STUDIES]
     few = [make_plan(name, storage, dataset=str(write_images(setting)), epochs=1) for name in STUDIES]
-    return [replace(plan, spec=override(plan.spec, first=plan.spec.first[:2]), seeds=2) for plan in few]
+    return [replace(plan, spec=override(plan.spec, first=plan.spec.first[:1]), seeds=2) for plan in few]
 
 
 def train_paper(setting: Setting, emit: Emit, end: float) -> None:
@@ -73,8 +73,8 @@ def report_on(plan: Plan, folder: Path, emit: Emit) -> None:
         emit(plan.name, None, skipped="out of time")
         return
     write_tables(plan, folder)
-    lacking, not_drawn = missing(plan, trials), write_figures(plan, folder)
-    emit(plan.name, None, lacks=lacking or "nothing", **({"no_figures": not_drawn} if not_drawn else {}))
+    left_out = {"no_verdicts": write_verdicts(plan, folder), "no_figures": write_figures(plan, folder)}
+    emit(plan.name, None, lacks=missing(plan, trials) or "nothing", **{name: why for name, why in left_out.items() if why})
 
 
 def paper_items(setting: Setting) -> list[Item]:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.paper_record import write_figures, write_tables
+from benchmarks.paper_record import write_figures, write_tables, write_verdicts
 from benchmarks.paper_runs import How, Plan, make_plan, missing, train, trials_of
 from fastrcaps_dse.errors import InputError, UserError
 from fastrcaps_dse.problem.quantities import format_seconds, parse_quantity
@@ -67,11 +67,12 @@ def write_record(plan: Plan, out: Path) -> None:
         print(f"{plan.name}: nothing is trained yet", flush=True)
         return
     write_tables(plan, folder)
-    not_drawn = write_figures(plan, folder)
+    left_out = {"verdicts": write_verdicts(plan, folder), "figures": write_figures(plan, folder)}
     lacking = missing(plan, trials)
     print(f"{folder}: {'lacks ' + '; '.join(lacking) if lacking else 'complete'}", flush=True)
-    if not_drawn:
-        print(f"{plan.name}: no figures: {not_drawn}", flush=True)
+    for what, why in left_out.items():
+        if why:
+            print(f"{plan.name}: no {what}: {why}", flush=True)
 
 
 def record_studies(plans: Sequence[Plan], asked: argparse.Namespace, how: How) -> int:

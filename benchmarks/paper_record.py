@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
@@ -37,6 +38,8 @@ FILES = {
     "trials.csv": "a row for each design, as `export-study` writes it",
     "runs.csv": "a row for each design and seed",
     "epochs.csv": "a row for each epoch of each run",
+    "verdicts.md": "the paper's claims with their verdicts; likewise verdicts.html and verdicts.json",
+    "figures": "the paper's figures of this study",
 }
 
 
@@ -55,6 +58,24 @@ def write_tables(plan: Plan, folder: Path) -> None:
     _replace(folder / "record.json", json.dumps(_facts(plan, found, trials), indent=1, ensure_ascii=False) + "\n")
 
 
+def write_verdicts(plan: Plan, folder: Path) -> str:
+    """Write the paper's claims with their verdicts as a page, as Markdown and as JSON; why not, or nothing where they are written."""
+    from fastrcaps_dse.cli.paper import write_paper
+
+    if not any(paper_name(trial.design) and trial.measurement is not None for trial in trials_of(plan)):
+        return "none of the paper's designs is measured"
+    study: dict[str, Any] = {"storage": str(plan.storage), "study": plan.name, "objectives": None}
+    said = io.StringIO()
+    try:
+        write_paper(folder / "verdicts.html", as_json=False, **study)
+        with contextlib.redirect_stdout(said):
+            write_paper(None, as_json=True, **study)
+    except UserError as error:
+        return error.message
+    _replace(folder / "verdicts.json", said.getvalue())
+    return ""
+
+
 def write_figures(plan: Plan, folder: Path) -> str:
     """Draw the figures 4a, 8a to 8d and the table 4b; why not, or nothing where they are drawn."""
     from fastrcaps_dse.cli.figures import Wanted
@@ -63,7 +84,7 @@ def write_figures(plan: Plan, folder: Path) -> str:
     if not any(trial.measurement is not None for trial in trials_of(plan)):
         return "no design is measured"
     try:
-        draw(folder, Wanted(kind="svg", designs="all"), storage=str(plan.storage), study=plan.name, objectives=None)
+        draw(folder / "figures", Wanted(kind="svg", designs="all"), storage=str(plan.storage), study=plan.name, objectives=None)
     except UserError as error:
         return error.message
     return ""

@@ -45,7 +45,8 @@ T_2 = math.sqrt(2) * 0.95 / math.sqrt(1 - 0.95**2)  # with 2
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures cost a browser each time."""
     for module in (paper, gpu_paper):
-        monkeypatch.setattr(module, "write_figures", lambda *_: "not in this test")
+        for name in ("write_figures", "write_verdicts"):
+            monkeypatch.setattr(module, name, lambda *_: "not in this test")
 
 
 def study_in(folder: Path, tiny: Path) -> Path:
@@ -118,7 +119,7 @@ def test_a_recording_that_was_stopped_goes_on(study: Path, whole: Path, monkeypa
     assert (found["runs"], found["complete"]) == (3, False)
     assert found["missing"] == ["ws: 1 of 2 seeds, the next is under way"]
     assert recorded(study) == 0 and begun[0] == 2 * 2 * 2 + 1  # no epoch is trained twice
-    assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 4
+    assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 2
     assert losses(study) == losses(whole) and len(losses(study)) == 8
     assert recorded(study) == 0 and begun[0] == 9  # nothing is left to train
 
@@ -231,6 +232,20 @@ def test_intervals() -> None:
     )
 
 
+def test_verdicts_are_those_of_the_record(whole: Path, study: Path) -> None:
+    plan = make_plan(str(whole), whole.parent / "bars" / "p.db")
+    assert paper_record.write_verdicts(plan, study.parent) == ""
+    found = json.loads((study.parent / "verdicts.json").read_text())
+    means = {(row["name"], row["quantity"]): float(row["mean"]) for row in table(whole, "designs")}
+    assert {row["design"] for row in found["designs"]} == {"fixed", "ws"} and "wab" in found["missing"]
+    for row in found["designs"]:
+        for selection, quantity in (("held-out", "test_acc"), ("test", "max_test_acc")):
+            assert row["reached"][selection]["acc"]["mean"] == pytest.approx(means[row["design"], quantity])
+    assert "# The paper, checked: bars" in (study.parent / "verdicts.md").read_text()
+    unbegun = make_plan(str(study), study.parent / "none.db")
+    assert paper_record.write_verdicts(unbegun, study.parent) == "none of the paper's designs is measured"
+
+
 def test_without_a_browser_the_reason_is_told(study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTRCAPS_BROWSER", "/nothing")
     plan = make_plan(str(whole), whole.parent / "bars" / "p.db")
@@ -252,10 +267,8 @@ def test_the_two_studies_go_on_between_calls(tmp_path: Path) -> None:
     runs = [found["name"] for found in findings if "seed" in found["name"]]
     suffix = "-images-1-epochs"
     studies = [f"paper-mnist{suffix}", f"paper-fashion-mnist{suffix}"]
-    assert runs == [
-        f"{name}: {design}, seed {seed}" for seed in (0, 1) for name in studies for design in ("fixed", "exp-decay")
-    ]
+    assert runs == [f"{name}: fixed, seed {seed}" for seed in (0, 1) for name in studies for design in ("fixed", "exp-decay")]
     assert [found["lacks"] for found in findings if "lacks" in found] == ["nothing"] * 2
     assert [found["name"] for found in call("again")] == studies  # nothing is trained again
     for name in studies:
-        assert json.loads((tmp_path / "again" / "paper" / name / "record.json").read_text())["runs"] == 4
+        assert json.loads((tmp_path / "again" / "paper" / name / "record.json").read_text())["runs"] == 2
