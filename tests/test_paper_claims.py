@@ -140,7 +140,7 @@ def test_claims_are_supported_by_effects_that_are_there() -> None:
     assert {one.claim.name: one.verdict for one in found} == dict.fromkeys((claim.name for claim in CLAIMS), "supported")
     accuracy = named(found, "wab-accuracy")
     assert accuracy.effect == pytest.approx(0.6 + 0.01 / 6, abs=1e-6) and accuracy.low is not None and accuracy.high is not None
-    assert accuracy.low < accuracy.effect < accuracy.high and accuracy.seeds == tuple(range(6))
+    assert accuracy.effect is not None and accuracy.low < accuracy.effect < accuracy.high and accuracy.seeds == tuple(range(6))
     parameters = named(found, "ws-parameters")
     assert parameters.effect == pytest.approx(100 * (1 - 6_708_400 / 8_215_728)) and parameters.p_for is None
     assert named(found, "adabatch-time").effect == pytest.approx(100 * (300 / math.sqrt(80 * 90) - 1))

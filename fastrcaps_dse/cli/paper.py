@@ -152,7 +152,7 @@ def _finding(one: Finding) -> dict[str, Any]:
     test = one.test
     record: dict[str, Any] = {"verdict": one.verdict, "why": one.why, "seeds": list(one.seeds), "effect": one.effect}
     record |= {"low": one.low, "high": one.high, "p_for": one.p_for, "p_against": one.p_against}
-    raw = {"p_for_raw": None, "p_against_raw": None, "method": None, "censored": 0}
+    raw: dict[str, Any] = {"p_for_raw": None, "p_against_raw": None, "method": None, "censored": 0}
     if test is not None:
         raw |= {"p_for_raw": test.above, "p_against_raw": test.below, "method": test.method, "censored": test.censored}
     return record | raw
