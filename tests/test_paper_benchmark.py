@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import gpu, gpu_paper, paper, paper_record
 from benchmarks.paper_record import interval
-from benchmarks.paper_runs import lacks, make_plan, missing, trials_of
+from benchmarks.paper_runs import Plan, lacks, make_plan, missing, trials_of
 from fastrcaps_dse import session
 from fastrcaps_dse.errors import InputError, RunFailed
 from fastrcaps_dse.problem.study_file import find_study_file
@@ -119,7 +119,7 @@ def test_a_recording_that_was_stopped_goes_on(study: Path, whole: Path, monkeypa
     assert (found["runs"], found["complete"]) == (3, False)
     assert found["missing"] == ["ws: 1 of 2 seeds, the next is under way"]
     assert recorded(study) == 0 and begun[0] == 2 * 2 * 2 + 1  # no epoch is trained twice
-    assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 2
+    assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 4
     assert losses(study) == losses(whole) and len(losses(study)) == 8
     assert recorded(study) == 0 and begun[0] == 9  # nothing is left to train
 
@@ -254,21 +254,30 @@ def test_without_a_browser_the_reason_is_told(study: Path, whole: Path, monkeypa
     assert paper_record.write_figures(unbegun, study.parent) == "no design is measured"
 
 
-def test_the_two_studies_go_on_between_calls(tmp_path: Path) -> None:
+def test_the_two_studies_go_on_between_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage `paper` of the check of a GPU, cut off after three runs: the second call trains what is left."""
 
-    def call(name: str, *more: str) -> list[dict[str, Any]]:
+    def call(name: str, code: int) -> list[dict[str, Any]]:
         where = ("--out", str(tmp_path / name), "--keep", str(tmp_path / "kept"), "--device", "cpu", "--minutes", "2")
-        assert gpu.run(["--stages", "paper", "--quick", "--in-process", *where, *more]) == 0
+        assert gpu.run(["--stages", "paper", "--quick", "--in-process", *where]) == code
         found: list[dict[str, Any]] = json.loads((tmp_path / name / "summary.json").read_text())["findings"]
         return found
 
-    findings = call("first")
-    runs = [found["name"] for found in findings if "seed" in found["name"]]
-    suffix = "-images-1-epochs"
-    studies = [f"paper-mnist{suffix}", f"paper-fashion-mnist{suffix}"]
-    assert runs == [f"{name}: fixed, seed {seed}" for seed in (0, 1) for name in studies for design in ("fixed", "exp-decay")]
-    assert [found["lacks"] for found in findings if "lacks" in found] == ["nothing"] * 2
-    assert [found["name"] for found in call("again")] == studies  # nothing is trained again
-    for name in studies:
-        assert json.loads((tmp_path / "again" / "paper" / name / "record.json").read_text())["runs"] == 2
+    written: list[Path] = []
+
+    def write(plan: Plan, folder: Path) -> None:
+        written.append(folder)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        paper_record.write_tables(plan, folder)
+
+    monkeypatch.setattr(gpu_paper, "write_tables", write)
+    mnist, fashion = "paper-mnist-images-1-epochs", "paper-fashion-mnist-images-1-epochs"
+    assert [found["name"] for found in call("first", 1)] == [f"{mnist}: fixed, seed 0", f"{fashion}: fixed, seed 0"]
+    first = json.loads((tmp_path / "first" / "paper" / mnist / "record.json").read_text())
+    assert first["missing"] == ["fixed: 1 of 2 seeds"]
+    findings = call("second", 0)
+    assert [found["name"] for found in findings] == [f"{fashion}: fixed, seed 1", mnist, fashion]
+    assert [found["lacks"] for found in findings[1:]] == ["nothing", "nothing"]
+    for name in (mnist, fashion):
+        assert json.loads((tmp_path / "second" / "paper" / name / "record.json").read_text())["runs"] == 2
