@@ -67,10 +67,11 @@ def make_plan(file: str, storage: Path, **scale: Any) -> Plan:
     """
     spec = find_study_file(file)
     changed = {key: value for key, value in scale.items() if value is not None and value != getattr(spec, key)}
-    if "dataset" in changed:
-        changed["dataset"] = str(changed["dataset"])
-    words = {"train_images": "-images", "epochs": "-epochs"}
-    named = [f"{dataset_label(str(value))}{words.get(key, '')}" for key, value in changed.items()]
+    nouns = {"train_images": "image", "epochs": "epoch"}
+    named = [
+        dataset_label(value) if key == "dataset" else counted(value, nouns[key]).replace(" ", "-").replace(",", "")
+        for key, value in changed.items()
+    ]
     plan = Plan(
         spec=override(spec, **changed, name="-".join([spec.name, *named])), seeds=spec.seeds, scale=changed, storage=storage
     )

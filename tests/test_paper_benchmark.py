@@ -208,11 +208,12 @@ def test_a_smaller_scale_is_another_study(study: Path, tiny: Path) -> None:
     storage = study.parent / "p.db"
     assert make_plan(str(study), storage).name == make_plan(str(study), storage, epochs=2, dataset=str(tiny)).name == "bars"
     smaller = make_plan(str(study), storage, epochs=1, dataset="mnist-sample")
-    assert (smaller.name, smaller.scale) == ("bars-1-epochs-mnist-sample", {"epochs": 1, "dataset": "mnist-sample"})
+    assert (smaller.name, smaller.scale) == ("bars-1-epoch-mnist-sample", {"epochs": 1, "dataset": "mnist-sample"})
     assert smaller.spec.seeds == 1 and smaller.seeds == 2 and smaller.designs == 2 and smaller.spec.epochs == 1
+    assert make_plan("paper-mnist", storage, train_images=2000).name == "paper-mnist-2000-images"
     assert make_plan("paper-mnist", storage).designs == 8
     assert recorded(study, "--epochs", "1", "--seeds", "1") == 0
-    assert facts(study, record="bars-1-epochs")["scale"] == {"epochs": 1}
+    assert facts(study, record="bars-1-epoch")["scale"] == {"epochs": 1}
     with pytest.raises(InputError, match="no study file"):
         make_plan("paper-mnst", storage)
     assert paper.run(["paper-mnst", "--storage", str(storage)]) == 1
@@ -272,7 +273,7 @@ def test_the_two_studies_go_on_between_calls(tmp_path: Path, monkeypatch: pytest
         paper_record.write_tables(plan, folder)
 
     monkeypatch.setattr(gpu_paper, "write_tables", write)
-    mnist, fashion = "paper-mnist-images-1-epochs", "paper-fashion-mnist-images-1-epochs"
+    mnist, fashion = "paper-mnist-images-1-epoch", "paper-fashion-mnist-images-1-epoch"
     assert [found["name"] for found in call("first", 1)] == [f"{mnist}: fixed, seed 0", f"{fashion}: fixed, seed 0"]
     first = json.loads((tmp_path / "first" / "paper" / mnist / "record.json").read_text())
     assert first["missing"] == ["fixed: 1 of 2 seeds"]
