@@ -116,14 +116,15 @@ def missing(plan: Plan, trials: Sequence[TrialRow]) -> list[str]:
         said.append(f"not begun: {', '.join(untouched)}")
     elif len(trials) < plan.designs:
         said.append(f"{counted(plan.designs - len(trials), 'design')} of {plan.designs} not begun")
+    lacking: dict[str, list[str]] = {}
     for trial in trials:
         name = paper_name(trial.design) or trial.design.label
         said += [f"{name}: seed {run.seed} failed: {run.reason}" for run in trial.runs if run.state == "failed"]
         done = sum(run.state in ("done", "failed") for run in trial.runs)
         if trial.state != "failed" and done < plan.seeds:
             under_way = ", the next is under way" if any(run.state in ("running", "interrupted") for run in trial.runs) else ""
-            said.append(f"{name}: {done} of {counted(plan.seeds, 'seed')}{under_way}")
-    return said
+            lacking.setdefault(f"{done} of {counted(plan.seeds, 'seed')}{under_way}", []).append(name)
+    return said + [f"{what}: {', '.join(names)}" for what, names in lacking.items()]
 
 
 # --- training ------------------------------------------------------------------------------------------------------------
