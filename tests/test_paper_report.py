@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from fastrcaps_dse.analysis.claims import CLAIMS
 from fastrcaps_dse.figures import paper
 from fastrcaps_dse.figures.printed import DASHES, SYMBOLS, Line, Mark, printed_curves, printed_scatter
 from fastrcaps_dse.figures.sheet import Sheet
@@ -89,7 +90,7 @@ def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path)
     assert accuracy["claim"] == "wab-accuracy" and accuracy["paper"] == {
         "text": "99.45 against 99.37 %",
         "effect": 0.08,
-        "remark": None,
+        "remark": "its text says 0.088",
     }
     for selection in ("held-out", "test"):
         here = accuracy["here"][selection]
@@ -151,6 +152,14 @@ def test_an_earlier_database_and_a_study_that_is_not_finished(command: Command, 
     assert "its accuracies are too high by an unknown amount" in text
     page = (tmp_path / "out" / "p.html").read_text(encoding="utf-8")
     assert "a/&lt;b&gt;|" in page and "<b>" not in page and "<script" not in page
+
+
+def test_the_document_has_every_claim() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "paper.md").read_text(encoding="utf-8")
+    listed = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", text.partition("## The claims")[2].partition("\n## ")[0], flags=re.M
+    )
+    assert listed[1:] == [claim.text for claim in CLAIMS]
 
 
 # --- figures ------------------------------------------------------------------------------------------------------------
