@@ -61,7 +61,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_writes_a_page_a_markdown_file_and_the_figures(command: Command, both: Path, tmp_path: Path) -> None:
     said = command("report", "--paper", "--storage", both)
     assert said.code == 0
-    written = ["reports/tenth-paper.html", "reports/tenth-paper.md", *(f"reports/tenth-paper/{name}.svg" for name in FIGURES)]
+    written = [
+        "reports/tenth-paper.html",
+        "reports/tenth-paper.md",
+        *(f"reports/tenth-paper-figures/{name}.svg" for name in FIGURES),
+    ]
     assert said.out.splitlines() == written
     assert re.search(
         r"^Epochs selected on held-out images: \d supported, 0 contradicted, \d open, of 9 claims$", said.err, flags=re.M
@@ -144,13 +148,14 @@ def test_an_earlier_database_and_a_study_that_is_not_finished(command: Command, 
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 9"))
     ours.close()
-    said = command("report", "--paper", "--storage", "s.db", "--out", "out/p.html")
+    said = command("report", "--paper", "--storage", "s.db", "--out", "out here/p.html")
     assert said.code == 0 and "left out: wab: 1 run not finished" in said.err
-    text = (tmp_path / "out" / "p.md").read_text(encoding="utf-8")
+    text = (tmp_path / "out here" / "p.md").read_text(encoding="utf-8")
     assert "# The paper, checked: a/\\<b\\>\\|" in text and "| claim | paper | here | verdict |" in text
     assert "one seed in common, and a test needs two | open |" in text and "no numbers for this data set" in text
     assert "its accuracies are too high by an unknown amount" in text
-    page = (tmp_path / "out" / "p.html").read_text(encoding="utf-8")
+    assert "Without fixed, wab: not all of their seeds are finished." in text
+    page = (tmp_path / "out here" / "p.html").read_text(encoding="utf-8")
     assert "a/&lt;b&gt;|" in page and "<b>" not in page and "<script" not in page
 
 

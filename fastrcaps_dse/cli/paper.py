@@ -46,7 +46,7 @@ def write_paper(out: Path | None, *, storage: str | None, study: str | None, obj
             f"--out names the page, and {path} is the name of its Markdown file", f"e.g. --out {path.with_suffix('.html')}"
         )
     report = _report(results, found)
-    folder = path.with_suffix("")
+    folder = path.with_name(f"{path.stem}-figures")
     files = {path: paper_page(report), path.with_suffix(".md"): paper_markdown(report, folder.name)}
     files |= {folder / name: svg for name, svg in svg_files(report).items()}
     for file, text in files.items():
@@ -70,6 +70,7 @@ def _report(results: Results, found: Reproduction) -> PaperReport:
         found=found,
         trials=results.rows,
         speed=_speed_table(info.speeds, found.study.identity["dataset"]),
+        unfinished=tuple(row.name for row in found.rows if row.name in info.missing),
         pictures=pictures,
     )
 
