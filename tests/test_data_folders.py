@@ -248,7 +248,7 @@ def test_a_name_beside_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest
         ("d/plian", "there is no folder d/plian", "did you mean 'plain'?"),
         ("~/nothing", "there is no folder .*/nothing", "check the path"),
         ("", "unknown data set ''", "known:"),
-        ("d/plain/train/a/0.png", "is a file of no kind", "a folder or a .npz file"),
+        ("d/plain/train/a/0.png", "is a file of no kind", "a folder, a .npz or a .mat file"),
         ("d", "the folder d holds no data set", "did you mean d/plain?"),
         ("e", "the folder e holds no data set", "train/CLASS"),
     ],

@@ -71,7 +71,7 @@ def test_evaluation(point: DesignPoint) -> None:
 
 
 def test_the_images_of_an_epoch_stay_on_the_device() -> None:
-    shown = epoch_images(images_on_meta(50), seed=0, epoch=1, shift=2)
+    shown = epoch_images(images_on_meta(50), seed=0, epoch=1, shift=2, flip=True)
     assert shown.images.device == META and shown.images.shape == (50, 1, 28, 28) and shown.labels.shape == (50,)
 
 

@@ -113,6 +113,8 @@ def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path)
         (("--compare", "tenth"), "--compare does not go with --paper"),
         (("--figures", "out"), "--figures does not go with --paper"),
         (("--anytime",), "--anytime does not go with --paper"),
+        (("--format", "pdf"), "--format does not go with --paper"),
+        (("--no-error",), "--error does not go with --paper"),
         (("--json", "--out", "a.html"), "--out does not go with --paper --json"),
         (("--out", "a.md"), "--out names the page"),
     ],

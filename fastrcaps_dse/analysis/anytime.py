@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fastrcaps_dse.capsnet.sizes import ImageShape, static_objectives
-from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, needs_asking, selected_epoch, time_to
+from fastrcaps_dse.problem.objectives import Measurement, Objective, mean_measurement, needs_asking, selected_epoch, time_to
+from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 
@@ -32,7 +33,7 @@ def anytime_trials(trials: Sequence[TrialRow], epochs: Epochs, study: StudyRow) 
 
     A point is a `TrialRow` with `stop_after`. Its runs are those that have so many epochs, with what they had reached by then, and its
     measurement is their mean. A design without an epoch, or whose only run has failed, is given as it is, without a measurement. A point
-    for which an objective is not known, as the latency of a network that was not measured yet, is left out.
+    for which an objective is not known, as the latency of a network that was not measured yet, is left out. `robust` no point has.
     """
     fixed = _Fixed(study, trials)
     points: list[TrialRow] = []
@@ -40,6 +41,11 @@ def anytime_trials(trials: Sequence[TrialRow], epochs: Epochs, study: StudyRow) 
         of_trial = [*_points(trial, epochs, study, fixed.of(trial.design))]
         points += of_trial or [replace(trial, measurement=None)]
     return points
+
+
+def of_epochs(objectives: Iterable[Objective]) -> tuple[Objective, ...]:
+    """The objectives that each epoch of a run has a value of: `robust` is measured at the selected epoch alone."""
+    return tuple(objective for objective in objectives if objective.name != ROBUST)
 
 
 def is_anytime(study: StudyRow) -> bool:
@@ -54,7 +60,7 @@ def _points(trial: TrialRow, epochs: Epochs, study: StudyRow, fixed: Mapping[str
     for done in range(1, max((len(rows) for _, rows in curves), default=0) + 1):
         runs = tuple(_stopped(run, rows[:done], study, fixed) for run, rows in curves if len(rows) >= done)
         mean = mean_measurement([run.measurement for run in runs if run.measurement is not None])
-        is_complete = all(objective.name in mean.values for objective in study.objectives)
+        is_complete = all(objective.name in mean.values for objective in of_epochs(study.objectives))
         if is_complete and mean["acc"] > best:
             best = mean["acc"]
             yield replace(trial, runs=runs, measurement=mean, stop_after=done, epochs_in_all=study.identity["epochs"])
@@ -89,7 +95,7 @@ class _Fixed:
     def of(self, design: DesignPoint) -> dict[str, float]:
         """Those of a design: by formula, and what was measured of its network, in any run of the study."""
         values = {name: float(v) for name, v in static_objectives(design, ImageShape(**self.study.image_shape)).items()}
-        for objective in self.study.objectives:
+        for objective in of_epochs(self.study.objectives):
             if needs_asking(objective.name) and objective.wanted_acc is None:
                 runs = itertools.chain.from_iterable(t.runs for t in self.trials if _network(t.design) == _network(design))
                 measured = (run.measurement.values for run in runs if run.measurement is not None)

@@ -21,6 +21,7 @@ SUPERLATIVES = {
     "macs": "cheapest to compute",
     "memory": "one with the least memory",
     "latency": "fastest to classify an image",
+    "robust": "most accurate on affine copies",
 }
 """What the extreme of an objective is called. That of `time_to:ACC` has the accuracy in it."""
 ANYTIME_SUPERLATIVES = {**SUPERLATIVES, "time": "fastest", "epochs": "one with the fewest epochs"}

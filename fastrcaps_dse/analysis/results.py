@@ -114,8 +114,8 @@ class Results:
         """A row for each design: its dimensions and the mean value of each objective (accuracies in percent, times in seconds).
 
         Further columns are `time_estimated` (the study's reference lacks step times), `test_acc` (%), `seeds`, `pruned_after` (epochs),
-        `weights` (a path), `state`, `on_front`, and `worker` (who trains it now, "host:process"). If enough designs have several seeds,
-        there are also `tied` (membership of the front is
+        `weights` (a path), `state`, `on_front`, and `worker` (who trains it now, "host:process"). In a study that measures `robust` there
+        is `test_robust` (%), too. If enough designs have several seeds, there are also `tied` (membership of the front is
         uncertain), `front_probability`, and the standard error of each objective (`acc_error`, ...).
 
         In the anytime view there is a row for each design and number of epochs, with `stop_after` and `epochs_in_all`.
@@ -208,6 +208,7 @@ def _design(trial: TrialRow, anytime: bool, later: Sequence[str]) -> dict[str, A
         "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,
         "test_acc": measured.test_acc if measured else None,
+        **({} if measured is None or measured.test_robust is None else {"test_robust": measured.test_robust}),
         "pruned_after": measured.pruned_after if measured else None,
         "weights": weights_of(trial),
     }

@@ -85,8 +85,8 @@ def complete_design(incomplete: str) -> list[str]:
 
 
 def complete_data_set(incomplete: str) -> list[str]:
-    """Data sets by name; where none fits, folders and .npz files."""
-    return _starting(incomplete, _data_sets()) or _paths(incomplete, (".npz",))
+    """Data sets by name; where none fits, folders, .npz and .mat files."""
+    return _starting(incomplete, _data_sets()) or _paths(incomplete, (".npz", ".mat"))
 
 
 def _data_sets() -> tuple[str, ...]:

@@ -133,6 +133,7 @@ def designs_table(
         *([Column(head="worker", wraps=True)] if has_workers else []),
         *(Column(head=o.name, number=True) for o in measured),
         Column(head="test acc", number=True, leaves=1),
+        *([Column(head="test robust", number=True, leaves=1)] if "test_robust" in frame else []),
         Column(head="seeds", number=True, leaves=2),
         *([Column(head="P(front)", number=True)] if is_sure else []),
     ]
@@ -144,7 +145,9 @@ def designs_table(
         cells += [row["state"] + (", on the front" if row["on_front"] else "")] if states else []
         cells += [row["worker"] if isinstance(row["worker"], str) else ""] if has_workers else []
         cells += [_value_text(o.name, row) for o in measured]
-        cells += ["-" if _missing(row["test_acc"]) else format_value("acc", row["test_acc"]), str(row["seeds"])]
+        tested = [row[name] for name in ("test_acc", "test_robust") if name in frame]
+        cells += ["-" if _missing(value) else format_value("acc", value) for value in tested]
+        cells += [str(row["seeds"])]
         rows.append([*cells, *([_chance_text(row)] if is_sure else [])])
     return Table(columns=columns, rows=rows, title=title)
 

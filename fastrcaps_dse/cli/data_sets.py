@@ -21,7 +21,7 @@ def data_set(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="A name (see `doctor`), or a folder or .npz file of your own.",
+            help="A name (see `doctor`), or a folder, .npz or .mat file of your own.",
             metavar="PATH_OR_NAME",
             autocompletion=complete_data_set,
         ),

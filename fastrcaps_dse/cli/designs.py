@@ -174,8 +174,8 @@ def pick(
     bounds = [*limits.limits(), *parse_limits(given, None)]
     ours = open_store(storage)
     row = ours.study(study)
-    rows = [trial for trial in views.rows_of(ours, row, anytime) if trial.measurement is not None]
     chosen = chosen_objectives(row, objectives)
+    rows = [trial for trial in views.rows_of(ours, row, anytime, chosen) if trial.measurement is not None]
     candidates = results.candidates_of(rows, chosen)
     result = chance.with_note(picks.pick(candidates, chosen, bounds, prefer), row, rows)
     named = results.picked_row(rows, result)
@@ -217,8 +217,10 @@ def one_line(trial: TrialRow) -> str:
 def _print_pick(study: StudyRow, trial: TrialRow, why: Sequence[str], storage: str | None) -> None:
     say(one_line(trial))
     say(f"  design:  {trial.design.key}")
-    if trial.measurement is not None and trial.measurement.test_acc is not None:
-        say(f"  test:    {trial.measurement.test_acc:.2f} % on the test set, at the selected epoch")
+    measured = trial.measurement
+    if measured is not None and measured.test_acc is not None:
+        copies = "" if measured.test_robust is None else f", {measured.test_robust:.2f} % on its affine copies"
+        say(f"  test:    {measured.test_acc:.2f} % on the test set{copies}, at the selected epoch")
     say(f"  weights: {_weights_text(study, trial, storage)}")
     say("why:")
     for line in why:

@@ -59,7 +59,7 @@ ObjectivesOption = Annotated[
     str | None,
     typer.Option(
         "--objectives",
-        help="Some of acc, time, params, epochs, macs, memory, latency, time_to:ACC; default those of the study.",
+        help="Some of acc, time, params, epochs, macs, memory, latency, robust, time_to:ACC; default those of the study.",
         metavar="NAMES",
         autocompletion=complete_objectives,
     ),
@@ -116,7 +116,7 @@ class DataOptions:
         str | None,
         typer.Option(
             "--dataset",
-            help="A name (see `doctor`), or a folder or .npz file of your own.",
+            help="A name (see `doctor`), or a folder, .npz or .mat file of your own.",
             metavar="PATH_OR_NAME",
             autocompletion=complete_data_set,
             rich_help_panel=WHAT,

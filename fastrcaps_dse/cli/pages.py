@@ -101,6 +101,8 @@ def report(
         from fastrcaps_dse.cli.paper import write_paper
 
         others = {"--compare": compare, "--figures": figures, "--anytime": anytime or None, "--out": out if as_json else None}
+        others |= {"--format": kind, "--columns": columns, "--designs": designs, "--error": error, "--width": width}
+        others["--height"] = height
         for name, given in others.items():
             if given is not None:
                 raise InputError(f"{name} does not go with --paper{' --json' if name == '--out' else ''}", "give one of them")

@@ -29,9 +29,16 @@ def design_record(trial: TrialRow) -> dict[str, Any]:
         "time_estimated": trial.time_estimated,
         "seeds": trial.seeds,
         "test_acc": trial.measurement.test_acc if trial.measurement else None,
+        **_test_robust(trial),
         "pruned_after": trial.measurement.pruned_after if trial.measurement else None,
         "weights": weights_of(trial),
     }
+
+
+def _test_robust(trial: TrialRow) -> dict[str, Any]:
+    """The accuracy on affine copies of the test images; nothing where it is not measured."""
+    measured = trial.measurement
+    return {} if measured is None or measured.test_robust is None else {"test_robust": measured.test_robust}
 
 
 def front_record(

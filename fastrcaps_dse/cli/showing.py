@@ -82,6 +82,7 @@ def print_trial(
         if run.measurement:
             measured = run.measurement
             test = "" if measured.test_acc is None else f", test accuracy {measured.test_acc:.2f} %"
+            test += "" if measured.test_robust is None else f", {measured.test_robust:.2f} % on affine copies"
             say(f"  selected: epoch {measured.selected_epoch}{test}; weights: {run.weights or 'not kept'}")
             wall = "" if run.wall_time is None else f"; by the clock {format_seconds(run.wall_time)}"
             time = format_value("time", measured["time"], estimated=run.time_estimated)

@@ -26,7 +26,7 @@ trials = 4                           # designs to try; default 20
 # within = "2m"                      # training time by estimate: a slower machine tries fewer designs, at least 5 (no default)
 # sampler = "guided"                 # what proposes designs; or "freeze-thaw" (anytime), "tpe", "nsga2", "gp", "random", "exhaustive"
 # seed = 0                           # of the sampler, and the first seed of each design's runs
-# objectives = ["acc", "time", "params"]  # what is compared; also "epochs", "macs", "memory", "latency", "time_to:ACC"
+# objectives = ["acc", "time", "params"]  # what is compared; also "epochs", "macs", "memory", "latency", "robust", "time_to:ACC"
 # first = ["lr_policy=one-cycle decoder=small"]  # designs to try first; default: the paper's eight, as far as the space has them
 # time = "steps"                     # training time: steps times the seconds of one, measured alone; or "measured" by the clock
 # anytime = false                    # true: a design after each of its epochs is a result, too; sampler "freeze-thaw" by default

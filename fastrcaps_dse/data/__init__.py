@@ -1,8 +1,8 @@
 """A data set by name or folder, whole in memory: images and labels, checked.
 
-The way of the data: a container (`idx`, `class_folders`, `npz`, `arrays`) gives its contents as they are written there; `preparation`
-joins or splits its parts, checks the labels and names the classes; `summary` says in a line what came of it. Pictures are decoded by
-`pictures` and made alike by `unify`.
+The way of the data: a container (`idx`, `class_folders`, `npz`, `matlab`, `arrays`) gives its contents as they are written there;
+`preparation` joins or splits its parts, checks the labels and names the classes; `summary` says in a line what came of it. Pictures are
+decoded by `pictures` and made alike by `unify`; `affine` makes copies of images, by which `robust` is measured.
 
 Files of data sets with names are searched for in this order: in the data directory, as torchvision stores them (`MNIST/raw/...`) or
 directly, gzip or unpacked; where Debian's `dataset-fashion-mnist` puts them; and then torchvision downloads them, if the network allows

@@ -36,7 +36,7 @@ def load(
     test_share: float | None = None,
     train_images: int | None = None,
 ) -> DataSet:
-    """The data set of this name (see `NAMES`), or in this folder or .npz file; a `Path` is never a name.
+    """The data set of this name (see `NAMES`), or in this folder, .npz or .mat file; a `Path` is never a name.
 
     Arguments:
         data_dir: where the files of data sets with names are, or are downloaded to; `DEFAULT_DIR` if it is None.

@@ -84,6 +84,7 @@ def _accuracy(source: Source, test_accuracy: float) -> dict[str, Any]:
     return {
         "test": test_accuracy,
         "test_when_trained": source.measured.test_acc,
+        "test_robust": source.measured.test_robust,
         "test_of_seeds": {str(seed): measured.test_acc for seed, measured in source.runs},
         "test_mean": test_mean,
         "test_error": test_error,

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from fastrcaps_dse.figures.plots import ParetoInfo, ParetoPoint, axis_title, is_logarithmic, plotted_axes
 from fastrcaps_dse.problem.objectives import Objective
-from fastrcaps_dse.problem.quantities import NEVER, counted, format_value
+from fastrcaps_dse.problem.quantities import NEVER, PERCENT, counted, format_value
 
 Kind = Literal["frame", "text", "dominated", "front"]
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8  # columns and lines, titles included
@@ -77,7 +77,7 @@ def axis_of(objective: Objective, values: Sequence[float], cells: int) -> Axis:
         factor = (high / low) ** MARGIN if high > low else 1.05
         return Axis(objective=objective, low=low / factor, high=high * factor, cells=cells)
     margin = (high - low) * MARGIN if high > low else abs(low) * MARGIN or 1.0
-    most = 100.0 if objective.name == "acc" else math.inf
+    most = 100.0 if objective.name in PERCENT else math.inf
     return Axis(objective=objective, low=low - margin, high=min(most, high + margin), cells=cells)
 
 

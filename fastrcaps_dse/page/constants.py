@@ -6,7 +6,7 @@ from typing import Any
 
 from fastrcaps_dse.analysis.picks import ANYTIME_SUPERLATIVES, SUPERLATIVES
 from fastrcaps_dse.analysis.uncertainty import OUT, SURE
-from fastrcaps_dse.problem.quantities import ESTIMATED, EXAMPLES, FACTORS, NEVER, UNITS
+from fastrcaps_dse.problem.quantities import ESTIMATED, EXAMPLES, FACTORS, NEVER, PERCENT, UNITS
 
 BEAT_SECONDS = 5.0  # between two signs of life to a page
 SILENCE_SECONDS = 12.0  # without a sign of life, after which a page says that it is stale
@@ -24,5 +24,6 @@ def constants() -> dict[str, Any]:
         "FACTORS": FACTORS,
         "EXAMPLES": EXAMPLES,
         "UNITS": UNITS,
+        "PERCENT": PERCENT,
         "SILENCE_SECONDS": SILENCE_SECONDS,
     }

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastrcaps_dse.analysis.annealing import annealing_note
-from fastrcaps_dse.analysis.anytime import Epochs, anytime_trials, is_anytime
+from fastrcaps_dse.analysis.anytime import Epochs, anytime_trials, is_anytime, of_epochs
 from fastrcaps_dse.analysis.chance import chance_note
 from fastrcaps_dse.analysis.pareto import hypervolume
 from fastrcaps_dse.analysis.picks import counted_designs
 from fastrcaps_dse.analysis.results import estimated_note, front_of, standings_of, values_of, weights_of
 from fastrcaps_dse.analysis.uncertainty import Standing, standard_errors
-from fastrcaps_dse.analysis.views import sees_anytime
+from fastrcaps_dse.analysis.views import check_view, sees_anytime
 from fastrcaps_dse.figures.plots import is_logarithmic
 from fastrcaps_dse.page.panels import facts_of
 from fastrcaps_dse.page.points import points_by_trial
@@ -120,6 +120,7 @@ def study_content(
     `notes` maps trials to what people wrote about them. `workers` are those of the study now. `epochs` are those of all runs: with them,
     the page can show the anytime view. `anytime` is the view to start with, by default the one that the study was started with.
     """
+    check_view(sees_anytime(study, anytime), objectives)
     members = {trial.trial for trial in front_of(trials, objectives)}
     standings = standings_of(trials, objectives)
     measured = [values_of(trial) or {} for trial in trials if trial.measurement is not None]
@@ -136,7 +137,7 @@ def study_content(
             "workers": workers_content(workers),
             "anytime": is_anytime(study),
             "starts_anytime": sees_anytime(study, anytime),
-            "has_epochs": study.identity["epochs"] > 1 or sees_anytime(study, anytime),
+            "has_epochs": _has_epochs(study, objectives) or sees_anytime(study, anytime),
         },
         "columns": _columns_content(objectives, measured),
         "designs": [
@@ -149,6 +150,11 @@ def study_content(
     if epochs is not None and content["study"]["has_epochs"]:
         _add_points(content, study, trials, objectives, seconds, epochs)
     return content
+
+
+def _has_epochs(study: StudyRow, objectives: Sequence[Objective]) -> bool:
+    """Whether the page offers the anytime view."""
+    return study.identity["epochs"] > 1 and len(of_epochs(objectives)) == len(objectives)
 
 
 def _add_points(
@@ -270,7 +276,7 @@ def _design(trial: TrialRow, member: bool, standing: Standing | None, errors: Ma
     }
     if measured is not None:
         record["values"] = {name: round(value, 6) for name, value in measured.values.items()}
-        record |= {"test_acc": measured.test_acc, "pruned_after": measured.pruned_after}
+        record |= {"test_acc": measured.test_acc, "test_robust": measured.test_robust, "pruned_after": measured.pruned_after}
         record |= {"time_estimated": True} if trial.time_estimated else {}
     if standing is not None and standing.on_front is not None:
         record |= {"probability": round(standing.on_front, 4), "tied": standing.doubtful}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastrcaps_dse.errors import InputError, nearest
-from fastrcaps_dse.problem.quantities import NEVER, TIME_TO, parse_quantity
+from fastrcaps_dse.problem.quantities import NEVER, ROBUST, TIME_TO, parse_quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(name="macs", unit="multiply-adds", direction="minimize", title="multiply-adds to classify an image"),
         Objective(name="memory", unit="MB", direction="minimize", title="memory to classify an image"),
         Objective(name="latency", unit="ms", direction="minimize", title="time to classify an image"),
+        Objective(name="robust", unit="%", direction="maximize", title="accuracy on affine copies"),
     )
 }
 BASIC = ("acc", "time", "params")  # shown of every design
@@ -55,7 +56,7 @@ def find_objective(name: str) -> Objective:
 
 def needs_asking(name: str) -> bool:
     """Whether an objective is measured only in a study that has it among its own."""
-    return name == "latency" or name.startswith(f"{TIME_TO}:")
+    return name in ("latency", ROBUST) or name.startswith(f"{TIME_TO}:")
 
 
 def with_basic(objectives: Sequence[Objective] = ()) -> list[Objective]:

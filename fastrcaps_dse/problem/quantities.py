@@ -12,6 +12,10 @@ from fastrcaps_dse.errors import InputError
 
 TIME_TO = "time_to"
 """The first part of the name of an objective `time_to:ACC`; ACC is an accuracy in percent."""
+ROBUST = "robust"
+"""The name of the accuracy on affine copies of images."""
+PERCENT = ("acc", ROBUST)
+"""The objectives that are shares of images, in percent."""
 NEVER = 1e9
 """The least value of `time_to:ACC`, in seconds, of a run that never reaches ACC.
 
@@ -34,6 +38,7 @@ FACTORS: dict[str, dict[str, float]] = {
     "latency": {"": 1, "ms": 1, "us": 1e-3, "s": 1e3},
     "memory": {"": 1, "MB": 1, "M": 1, "kB": 1e-3, "KB": 1e-3, "GB": 1e3},
     "acc": {"": 1, "%": 1},
+    ROBUST: {"": 1, "%": 1},
 }
 """What a number is multiplied by for each suffix that it may have, by what it measures."""
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -45,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "latency": ("5ms",),
     "memory": ("20MB",),
     "acc": ("99.2", "99.2% (percent)"),
+    ROBUST: ("90", "90% (percent)"),
 }
 """How a quantity may be written, by what it measures; the page shows the first."""
 
@@ -71,7 +77,7 @@ def parse_quantity(objective: str, text: str) -> float:
     if match is None or factor is None:
         raise InputError(f"{text!r} is not a quantity for {objective}", f"write it as {_examples(kind)}")
     value = float(match[1]) * factor
-    if not math.isfinite(value) or value < 0 or (kind == "acc" and value > 100):
+    if not math.isfinite(value) or value < 0 or (kind in PERCENT and value > 100):
         raise InputError(f"{text!r} is out of range for {objective}", f"write it as {_examples(kind)}")
     return value
 
@@ -89,7 +95,7 @@ def format_value(objective: str, value: float, *, estimated: bool = False) -> st
     if estimated and is_timed(objective) and not (_kind(objective) == TIME_TO and value >= NEVER):
         return f"{ESTIMATED} {format_value(objective, value)}"
     kind = _kind(objective)
-    if kind == "acc":
+    if kind in PERCENT:
         return f"{value:.2f} %"
     if kind == TIME_TO and value >= NEVER:
         return "not reached"
@@ -103,7 +109,7 @@ def format_value(objective: str, value: float, *, estimated: bool = False) -> st
 def format_difference(objective: str, delta: float) -> str:
     """The difference of two values of an objective, with its sign: of accuracies in percentage points, "-1.52 points"."""
     sign = "+" if delta > 0 else "-"
-    return sign + (f"{abs(delta):.2f} points" if objective == "acc" else format_value(objective, abs(delta)))
+    return sign + (f"{abs(delta):.2f} points" if objective in PERCENT else format_value(objective, abs(delta)))
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from fastrcaps_dse.errors import InputError, nearest
 from fastrcaps_dse.problem.notation import to_text
 from fastrcaps_dse.problem.objectives import Objective, parse_objectives
+from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.ranges import Range
 from fastrcaps_dse.problem.space import ENUMERABLE, LATER_DIMENSIONS, NAMED_DESIGNS, DesignPoint, DesignSpace, paper_name
 
@@ -89,6 +90,11 @@ class StudySpec:
             raise InputError(
                 "pruning ends runs that whole runs dominate; in the anytime view each epoch counts",
                 "leave pruning off: the sampler freeze-thaw pauses what promises little",
+            )
+        if self.anytime and any(objective.name == ROBUST for objective in self.objectives):
+            raise InputError(
+                "robust is measured at the selected epoch of a whole run, so a study with it is not seen at any time",
+                "leave out --anytime (anytime = true), or robust",
             )
         if self.sampler == "exhaustive" and not self.space.enumerable:
             size = self.space.size()

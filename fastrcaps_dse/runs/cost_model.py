@@ -17,6 +17,7 @@ from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.capsnet.sizes import static_objectives
 from fastrcaps_dse.errors import TooLittleMemory
 from fastrcaps_dse.problem.objectives import time_to
+from fastrcaps_dse.problem.quantities import PERCENT
 from fastrcaps_dse.problem.schedules import Timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.context import Context
@@ -199,7 +200,7 @@ class CostModel:
             return values[objective], values[objective]
         if objective == "latency":
             return self._certain(lambda: self.counted_latency(point), 1e3)
-        if objective == "acc":
+        if objective in PERCENT:
             return 0.0, 100.0
         if objective == "time" and self.context.spec.time == "steps":  # no run is shorter than its first epoch
             phase = self.context.timeline(point).phases[0]

@@ -20,6 +20,7 @@ from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.runs.devices import workers_of_processor
 from fastrcaps_dse.runs.estimates import check_designs, trials_within
 from fastrcaps_dse.runs.probes import Costs, Machine, probe, variant_of
+from fastrcaps_dse.runs.robustness import evaluated_copies, measures_robust, seconds_of_a_copy
 from fastrcaps_dse.trainer.stopwatch import GROUP_SECONDS, GROUPS, QUIET_GROUPS
 
 UNSURE = 1.2  # times longer or shorter: what a probe and a shared machine leave open
@@ -242,6 +243,8 @@ def _measuring(study: _Study, costs: Costs, designs: Sequence[PlannedDesign]) ->
 def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[PlannedDesign]:
     """What a run of each design takes, in this order. Epochs that an earlier one has trained in the same way are not trained again."""
     spec, dataset = study.spec, study.machine.dataset
+    copies = evaluated_copies(dataset, study.selecting, spec.protocol) if measures_robust(spec) else 0
+    copy = seconds_of_a_copy(dataset) if copies else 0.0
     kept: set[tuple[object, ...]] = set()
     planned = []
     for point in order:
@@ -263,7 +266,11 @@ def _planned(study: _Study, costs: Costs, order: Sequence[DesignPoint]) -> list[
                 params=parameter_count(point, dataset.shape),
                 steps=line.total_steps,
                 seconds=math.fsum(seconds),
-                whole=costs.set_up + left + each_epoch * (spec.epochs - shared) + test,
+                whole=costs.set_up
+                + left
+                + each_epoch * (spec.epochs - shared)
+                + test
+                + copies * (costs.evaluate(point) + copy),
                 memory=study.most_bytes(point),
                 shared=shared,
             )

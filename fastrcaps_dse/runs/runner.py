@@ -14,6 +14,7 @@ from fastrcaps_dse import store
 from fastrcaps_dse.capsnet.algorithms import Algorithms, algorithms_from_dict
 from fastrcaps_dse.errors import RunFailed, TooLittleMemory, UserError
 from fastrcaps_dse.problem.objectives import Measurement
+from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.runs.budget import Budget
 from fastrcaps_dse.runs.context import Context
@@ -22,6 +23,7 @@ from fastrcaps_dse.runs.files import RunFiles, drop_superseded
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.runs.recounting import as_counted_here, counted_again
+from fastrcaps_dse.runs.robustness import Robustness, measure_robust, measures_robust
 from fastrcaps_dse.search.protocols import (
     EpochFinished,
     Failed,
@@ -237,12 +239,10 @@ class Runner:
 
     def _reuse(self, run: RunRow) -> Measurement | None:
         """The measurement of an equal run of another study of this storage, now also that of this run; None if there is none."""
-        ours, spec = self.context.store, self.context.spec
+        ours = self.context.store
         environment = self._environment(run.design)
         equal = ours.equal_run(self.context.study, run, environment)
         if equal is None or equal.measurement is None:
-            return None
-        if not all(objective.name in equal.measurement.values for objective in spec.objectives):
             return None
         measurement, rows = as_counted_here(self.cost_model, equal, ours.epochs(equal.run_id))
         if measurement is None:
@@ -271,9 +271,12 @@ class Runner:
         elif self.context.spec.protocol == "validation":
             training.load_weights(files.best_weights(selected))
             test_acc = training.test_accuracy(selected)
+        robust = self._robustness(training, files.best_weights(selected), selected)
+        copies = {} if robust is None else {ROBUST: robust.selecting}
         measurement = Measurement(
-            values=self.cost_model.values(training.point, rows, selected),
+            values=self.cost_model.values(training.point, rows, selected) | copies,
             test_acc=test_acc,
+            test_robust=None if robust is None else robust.test,
             selected_epoch=selected,
             pruned_after=len(rows) if prune and prune.censored else None,
             time_estimated=self.cost_model.is_estimated(training.point),
@@ -284,6 +287,13 @@ class Runner:
         ours.finish_run(files.run_id, files.attempt, measurement, seconds, str(kept), prune.reason if prune else None)
         files.tidy()
         return measurement
+
+    def _robustness(self, training: Training, weights: Path, selected: int) -> Robustness | None:
+        """What the weights of the selected epoch reach on affine copies; None in a study that does not ask for it."""
+        if not measures_robust(self.context.spec):
+            return None
+        training.load_weights(weights)
+        return measure_robust(training, self.context.spec.protocol, selected)
 
     @contextmanager
     def _heart(self, run: RunRow) -> Iterator[threading.Event]:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
 from fastrcaps_dse.search.encoding import Encoder, aligned_features, encoder_of, ranges_of, space_features
@@ -157,7 +158,14 @@ class Guided:
 
     def _observation(self, trial: FinishedTrial) -> Observation:
         assert trial.measurement is not None
-        return Observation(candidate=self._candidate(trial.point), acc=trial.measurement["acc"], time=trial.measurement["time"])
+        measured = trial.measurement
+        is_judged = any(wanted.name == ROBUST for wanted in self.spec.objectives)
+        return Observation(
+            candidate=self._candidate(trial.point),
+            acc=measured["acc"],
+            time=measured["time"],
+            robust=measured[ROBUST] if is_judged else None,
+        )
 
 
 def _new(points: Iterable[DesignPoint], history: History) -> list[DesignPoint]:

@@ -1,9 +1,10 @@
 """The guided search: a surrogate of what designs reach, and the acquisition that says how much the next one promises.
 
 Parameters and the seconds of every epoch are certain before a design is trained. The surrogate models the rest: the error that is
-left (100 - accuracy) and the share of the run after which the maximum is reached, both as logarithms, each by a Gaussian process
-over the design's dimensions. The acquisition is the expected gain of hypervolume for the root of the seconds of training, over the
-front of what the surrogate takes the measured designs to be, which the noise of single seeds blurs less than the measurements.
+left (100 - accuracy) and the share of the run after which the maximum is reached, and in a study that measures `robust` the error on
+affine copies, too: all as logarithms, each by a Gaussian process over the design's dimensions. The acquisition is the expected gain of
+hypervolume for the root of the seconds of training, over the front of what the surrogate takes the measured designs to be, which the
+noise of single seeds blurs less than the measurements.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastrcaps_dse.analysis.pareto import nondominated
 from fastrcaps_dse.problem.objectives import OBJECTIVES, Measurement, Objective
+from fastrcaps_dse.problem.quantities import PERCENT
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.search.encoding import Encoder, Features, encode, encoder_of, features_of
 from fastrcaps_dse.search.history import FinishedTrial
@@ -53,21 +55,42 @@ class Observation:
     candidate: Candidate
     acc: float  # %
     time: float  # s to max accuracy
+    robust: float | None = None  # %, on affine copies; None in a study that does not measure it
 
     @property
-    def logs(self) -> tuple[float, float]:
-        """The logarithms of the error that is left and of the share of the run."""
-        return math.log(100.0 - self.acc + FLOOR), math.log(max(1e-3, self.time / self.candidate.seconds))
+    def logs(self) -> tuple[float, ...]:
+        """The logarithms of the error that is left, of the share of the run and, if it is measured, of the error on affine copies."""
+        copies = () if self.robust is None else (log_error(self.robust),)
+        return log_error(self.acc), math.log(max(1e-3, self.time / self.candidate.seconds)), *copies
+
+
+def log_error(accuracy: float) -> float:
+    """The logarithm of the error that an accuracy (%) leaves."""
+    return math.log(100.0 - accuracy + FLOOR)
+
+
+def accuracy_of(log: float) -> float:
+    """The accuracy (%) that leaves an error with this logarithm: the inverse of `log_error`, within 0 and 100."""
+    return 100.0 + FLOOR - min(100.0, math.exp(log))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What designs are expected to reach: normal in the logarithms of the error that is left and of the share of the run. All [N]."""
+    """What designs are expected to reach: normal in the logarithms of the errors and of the share of the run. All [N]."""
 
     error: Matrix
     error_deviation: Matrix
     share: Matrix
     share_deviation: Matrix
+    robust: Matrix | None = None  # of the error on affine copies; None where it is not measured
+    robust_deviation: Matrix | None = None
+
+    def of_error(self, objective: str) -> tuple[Matrix, Matrix]:
+        """(mean, deviation) of the error of `acc` or `robust`."""
+        if objective == "acc":
+            return self.error, self.error_deviation
+        assert self.robust is not None and self.robust_deviation is not None  # its study measures it
+        return self.robust, self.robust_deviation
 
 
 def last_fit(count: int) -> int:
@@ -80,21 +103,21 @@ def last_fit(count: int) -> int:
 
 @dataclass(kw_only=True)
 class Kernels:
-    """The kernels of the error and of the share. What is kept saves time only: the same designs always give the same kernels."""
+    """The kernels of what is modeled. What is kept saves time only: the same designs always give the same kernels."""
 
-    kept: dict[tuple[bytes, bytes], tuple[Kernel, Kernel]] = field(default_factory=dict)
+    kept: dict[tuple[bytes, bytes], tuple[Kernel, ...]] = field(default_factory=dict)
 
-    def fitted(self, codes: Matrix, values: Matrix, dimensions: Sequence[int]) -> tuple[Kernel, Kernel]:
-        """The kernels for these designs [N, columns] and their two values [N, 2]."""
+    def fitted(self, codes: Matrix, values: Matrix, dimensions: Sequence[int]) -> tuple[Kernel, ...]:
+        """The kernels for these designs [N, columns], one for each of their values [N, 2 or 3]."""
         key = codes.tobytes(), values.tobytes()
         if key not in self.kept:
             start = prior_kernel(dimensions)
-            self.kept = {key: (fit_kernel(codes, values[:, 0], start), fit_kernel(codes, values[:, 1], start))}
+            self.kept = {key: tuple(fit_kernel(codes, column, start) for column in values.T)}
         return self.kept[key]
 
 
 def _encoded(observations: Sequence[Observation], encoder: Encoder) -> tuple[Matrix, Matrix]:
-    """(codes [N, columns], the two values [N, 2]) of measured designs."""
+    """(codes [N, columns], the values that are modeled [N, 2 or 3]) of measured designs."""
     return encoder.encode([o.candidate.features for o in observations]), np.array([o.logs for o in observations])
 
 
@@ -109,13 +132,22 @@ class Surrogate:
         self.observations = observations
         fitted = kernels.fitted(*_encoded(fitting, encoder), encoder.dimensions)
         codes, values = _encoded(observations, encoder)
-        self.error, self.share = (GaussianProcess(codes, values[:, k], kernel) for k, kernel in enumerate(fitted))
+        self.error, self.share, *others = (GaussianProcess(codes, values[:, k], kernel) for k, kernel in enumerate(fitted))
+        self.robust = others[0] if others else None
 
     def predict(self, designs: Sequence[Candidate]) -> Prediction:
         """What designs are expected to reach, with a seed's noise left out."""
         codes = self.encoder.encode([design.features for design in designs])
         error, share = self.error.predict(codes), self.share.predict(codes)
-        return Prediction(error=error[0], error_deviation=error[1], share=share[0], share_deviation=share[1])
+        robust = (None, None) if self.robust is None else self.robust.predict(codes)
+        return Prediction(
+            error=error[0],
+            error_deviation=error[1],
+            share=share[0],
+            share_deviation=share[1],
+            robust=robust[0],
+            robust_deviation=robust[1],
+        )
 
 
 class Acquisition:
@@ -129,7 +161,9 @@ class Acquisition:
         self.members = np.flatnonzero(nondominated(costs))  # of the observations, those on the front
         front, there = costs[self.members], self.outcomes(some).mean
         self.low = np.minimum(front.min(axis=0), there.min(axis=0))
-        reach = np.array([np.median(c) if o.name == "acc" else c.max() for o, c in zip(self.objectives, there.T, strict=True)])
+        reach = np.array(
+            [np.median(c) if o.name in PERCENT else c.max() for o, c in zip(self.objectives, there.T, strict=True)]
+        )
         span = np.maximum(front.max(axis=0), reach) - self.low
         self.span = np.where(span > 1e-9, span, 1.0)
         self.reference = np.full(len(span), 1.0 + MARGIN)
@@ -145,9 +179,10 @@ class Acquisition:
         nothing = np.zeros(len(designs))
         columns: list[tuple[Matrix, Matrix, Matrix, Matrix]] = []
         for wanted in self.objectives:
-            if wanted.name == "acc":
-                bounds = np.full(len(designs), math.log(FLOOR)), np.full(len(designs), math.log(100.0 + FLOOR))
-                columns.append((np.clip(expected.error, *bounds), expected.error_deviation, *bounds))
+            if wanted.name in PERCENT:
+                bounds = np.full(len(designs), log_error(100.0)), np.full(len(designs), log_error(0.0))
+                error, deviation = expected.of_error(wanted.name)
+                columns.append((np.clip(error, *bounds), deviation, *bounds))
             elif wanted.name in ("time", "epochs"):
                 whole = epochs if wanted.name == "epochs" else np.log(np.maximum([d.seconds for d in designs], 1e-9))
                 least = whole - epochs  # no maximum is before the end of the first epoch
@@ -204,8 +239,7 @@ def informative(
 
 def _measured_costs(measured: Measurement, objectives: Sequence[Objective]) -> list[float]:
     return [
-        math.log(100.0 - measured["acc"] + FLOOR if o.name == "acc" else max(measured[o.name], 1e-9))
-        for o in modeled(objectives)
+        log_error(measured[o.name]) if o.name in PERCENT else math.log(max(measured[o.name], 1e-9)) for o in modeled(objectives)
     ]
 
 
@@ -231,11 +265,10 @@ def surrogate_of(
     if not pending:
         return found
     expected = found.predict(pending)
+    copies = [None] * len(pending) if expected.robust is None else [accuracy_of(log) for log in expected.robust.tolist()]
     assumed = [
-        Observation(
-            candidate=design, acc=100.0 + FLOOR - min(100.0, math.exp(error)), time=min(1.0, math.exp(share)) * design.seconds
-        )
-        for design, error, share in zip(pending, expected.error.tolist(), expected.share.tolist(), strict=True)
+        Observation(candidate=design, acc=accuracy_of(error), time=min(1.0, math.exp(share)) * design.seconds, robust=robust)
+        for design, error, share, robust in zip(pending, expected.error.tolist(), expected.share.tolist(), copies, strict=True)
     ]
     return Surrogate([*observations, *assumed], encoder, kernels, fitted)
 

@@ -154,6 +154,7 @@ class OptunaStudy:
             attributes |= {
                 "measurement": asdict(trial.measurement),
                 "test_acc (%)": trial.measurement.test_acc,
+                "test_robust (%)": trial.measurement.test_robust,
                 "pruned_after (epochs)": trial.measurement.pruned_after,
                 "violates": ", ".join(name for name, violation in constraints.items() if violation > 0) or None,
             }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrcaps_dse.analysis.pareto import hypervolume, nondominated
-from fastrcaps_dse.problem.quantities import counted, format_seconds
+from fastrcaps_dse.problem.quantities import PERCENT, ROBUST, counted, format_seconds
 from fastrcaps_dse.search.guided import FLOOR, THRIFT, Acquisition, Candidate, Matrix
 from fastrcaps_dse.search.improvement import boxes, expected_gain
 from fastrcaps_dse.search.surrogate import GaussianProcess
@@ -102,6 +102,8 @@ def _sampled(acquisition: Acquisition, plan: Sequence[Candidate], generator: np.
     outcomes = acquisition.outcomes(plan)
     moved = {"acc": _deviations(surrogate.error, codes, generator)}
     moved["time"] = moved["epochs"] = _deviations(surrogate.share, codes, generator)
+    if surrogate.robust is not None:
+        moved[ROBUST] = _deviations(surrogate.robust, codes, generator)
     columns = []
     for k, wanted in enumerate(acquisition.objectives):
         sampled = outcomes.mean[:, k] + moved.get(wanted.name, np.zeros((SAMPLES, len(plan))))
@@ -120,7 +122,7 @@ def _plain(acquisition: Acquisition, logs: Matrix) -> Matrix:
     """Costs as the page scales them: the error as it is, all else by its logarithm."""
     found = logs.copy()
     for k, wanted in enumerate(acquisition.objectives):
-        if wanted.name == "acc":
+        if wanted.name in PERCENT:
             found[..., k] = np.exp(logs[..., k]) - FLOOR
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastrcaps_dse import data, store, trainer
+from fastrcaps_dse.analysis.anytime import of_epochs
 from fastrcaps_dse.analysis.picks import parse_limit, parse_limits, pick
 from fastrcaps_dse.analysis.results import candidates_of, find_trial, front_of, picked_row, standings_of
 from fastrcaps_dse.analysis.views import rows_of
@@ -95,7 +96,9 @@ def export_design(
     run, weights = weights_of(ours, row, trial, dataset=dataset, data_dir=data_dir, say=say)
     shape = ImageShape(**row.image_shape)
     network = trainer.load_network(weights, trial.design, shape)
-    trials, objectives = rows_of(ours, row, trial.stop_after is not None), row.objectives
+    stopped = trial.stop_after is not None
+    objectives = of_epochs(row.objectives) if stopped else row.objectives
+    trials = rows_of(ours, row, stopped, objectives)
     source = Source(
         network=network,
         shape=shape,

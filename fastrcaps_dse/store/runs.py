@@ -61,7 +61,10 @@ class RunTables(Database):
         return self.rows(sa.select(c.owner, c.heartbeat, self._now().label("now")).where(where))
 
     def equal_run(self, study: StudyRow, run: RunRow, environment: Mapping[str, str]) -> RunRow | None:
-        """A finished run of another study that is the same training with the same measures, on the same device and software."""
+        """A finished run of another study that is the same training with the same measures, on the same device and software.
+
+        It has a value of each objective of the study.
+        """
         same = ("protocol", "epochs", "time", "scale_decay")
         query = (
             sa.select(tables.run, self._now().label("now"), tables.study.c.identity)
@@ -75,7 +78,10 @@ class RunTables(Database):
         )
         for row in self.rows(query):
             if all(row["identity"].get(name) == study.identity.get(name) for name in same):
-                return self._run(row)
+                found = self._run(row)
+                values = found.measurement.values if found.measurement is not None else {}
+                if all(objective.name in values for objective in study.objectives):
+                    return found
         return None
 
     def trials(self, study: StudyRow) -> list[TrialRow]:

@@ -242,7 +242,7 @@ class Training:
 
     @torch.no_grad()
     def accuracy(self, split: Split, when: str = "") -> float:
-        """The accuracy on these images, in percent. Only the class scores are computed; the decoder does not run.
+        """The accuracy on these images, of any device, in percent. Only the class scores are computed; the decoder does not run.
 
         `when` says in the error which weights these are. Raises RunFailed for scores that are not finite: `argmax` would call the first
         of them the largest, and give the share of its class as the accuracy.
@@ -252,8 +252,8 @@ class Training:
         for start in range(0, len(split), self.evaluated):
             follow_load(self.device)
             batch = slice(start, start + self.evaluated)
-            scores_BJ = self.network.scores(as_floats(split.images[batch]))
-            right_B = scores_BJ.argmax(1) == split.labels[batch]
+            scores_BJ = self.network.scores(as_floats(split.images[batch].to(self.device)))
+            right_B = scores_BJ.argmax(1) == split.labels[batch].to(self.device)
             counts += torch.stack((right_B, scores_BJ.isfinite().all(1))).sum(1)
         correct, finite = counts.tolist()  # waits for the device
         if finite < len(split):

@@ -112,7 +112,7 @@ function columnAxis(column, values, isError) {
   const kind = kindOf(name);
   const better = direction === 'maximize' ? 'more' : 'less';
   if (kind === 'acc' && isError) return new Axis({ title: accuracyTitle(true), better: 'less', isLog: true, ...errorMap(values) }, values);
-  if (kind === 'acc') return new Axis({ title: accuracyTitle(false), better, limit: 100 }, values);
+  if (isPercent(name)) return new Axis({ title: kind === 'acc' ? accuracyTitle(false) : `${title} (${unit})`, better, limit: 100 }, values);
   if (kind === 'time' || kind === 'time_to') {
     const reached = values.filter((value) => value < NEVER);
     const largest = Math.max(greatest(reached), 1e-9);

@@ -145,7 +145,7 @@ function why(chosen, question) {
 function trade(chosen, other, objectives) {
   const parts = objectives.map(({ name }) => {
     const delta = other.values[name] - chosen.values[name];
-    const size = name === 'acc' ? `${Math.abs(delta).toFixed(2)} points` : formatValue(name, Math.abs(delta));
+    const size = isPercent(name) ? `${Math.abs(delta).toFixed(2)} points` : formatValue(name, Math.abs(delta));
     return `${name} ${delta ? (delta > 0 ? '+' : '-') + size : 'same'}`;
   });
   return `${other.label} (trial ${other.trial}): ${parts.join(', ')}`;

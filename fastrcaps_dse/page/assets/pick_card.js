@@ -54,6 +54,7 @@ class PickCard {
   values(design) {
     const rows = this.app.study.objectives.map((c) => [c.title, valueText(design, c.name), estimatedWords(design, c.name)]);
     if (design.test_acc !== undefined) rows.push(['test accuracy', formatValue('acc', design.test_acc) + errorText(design, 'test_acc')]);
+    if (design.test_robust !== undefined) rows.push(['test accuracy on affine copies', formatValue('acc', design.test_robust)]);
     const nodes = rows.flatMap(([title, text, words = '']) => [
       element('dt', { textContent: title }), element('dd', {}, text, element('span', { className: 'words', textContent: words })),
     ]);

@@ -5,6 +5,9 @@ const kindOf = (name) => name.split(':')[0];
 // Whether an objective counts seconds, so that its values belong to a device.
 const isTimed = (name) => ['time', 'time_to', 'latency'].includes(kindOf(name));
 
+// Whether an objective is a share of images.
+const isPercent = (name) => PERCENT.includes(name);
+
 // toFixed, but exact halves go to the even digit, as Python's do.
 function fixed(value, digits) {
   const scaled = Math.abs(value) * 10 ** digits;
@@ -38,7 +41,7 @@ function formatSeconds(seconds) {
 function formatValue(name, value, estimated = false) {
   const kind = kindOf(name);
   if (estimated && isTimed(name) && !(kind === 'time_to' && value >= NEVER)) return `${ESTIMATED} ${formatValue(name, value)}`;
-  if (kind === 'acc') return `${fixed(value, 2)} %`;
+  if (isPercent(name)) return `${fixed(value, 2)} %`;
   if (kind === 'time_to' && value >= NEVER) return 'not reached';
   if (kind === 'time' || kind === 'time_to') return formatSeconds(value);
   if (kind === 'latency' || kind === 'memory') return `${significant(value, 3)} ${UNITS[kind]}`;
@@ -52,10 +55,10 @@ function parseQuantity(name, text) {
   const factor = match && FACTORS[kind][match[2]];
   if (!match || factor === undefined) return null;
   const value = Number(match[1]) * factor;
-  return Number.isFinite(value) && value >= 0 && !(kind === 'acc' && value > 100) ? value : null;
+  return Number.isFinite(value) && value >= 0 && !(isPercent(name) && value > 100) ? value : null;
 }
 
-const NOUNS = { time: 'time', time_to: 'time', latency: 'time', acc: 'accuracy', memory: 'size' };
+const NOUNS = { time: 'time', time_to: 'time', latency: 'time', acc: 'accuracy', robust: 'accuracy', memory: 'size' };
 
 // What a field holds: { quantity } is the text of a limit without its sign, empty if there is none; { wrong } says why it is none.
 function readLimit(column, text) {
@@ -76,7 +79,7 @@ function limitText(name, value, bound) {
     const unit = 10 ** (Math.floor(Math.log10(Math.max(Math.abs(x), 1e-12))) - digits + 1);
     return Number((round(x / unit - (bound === 'max' ? 1e-9 : -1e-9)) * unit).toPrecision(digits + 1));
   };
-  if (kind === 'acc') return String(Math.min(100, cut(value, 4)));
+  if (isPercent(name)) return String(Math.min(100, cut(value, 4)));
   if (kind === 'params' || kind === 'macs') return value >= 1e6 ? `${cut(value, 3) / 1e6}M` : String(cut(value, 3));
   return `${cut(value, 3)}${UNITS[kind] ?? ''}`;
 }

@@ -30,6 +30,7 @@ class Table {
     const { study } = this.app;
     const column = (key, title, of, text = (d) => String(of(d) ?? '-')) => ({ key, title, of, text });
     const testText = (d) => (d.test_acc === undefined ? '-' : formatValue('acc', d.test_acc) + errorText(d, 'test_acc'));
+    const shareText = (share) => (share === undefined ? '-' : formatValue('acc', share));
     const probabilityText = (d) => (d.probability === undefined ? '-' : d.probability.toFixed(2) + (d.tied ? ' tied' : ''));
     return [
       column('trial', 'trial', (d) => d.trial),
@@ -49,6 +50,11 @@ class Table {
         isBestHigh: c.direction === 'maximize',
       })),
       { ...column('test_acc', 'test accuracy', (d) => d.test_acc, testText), isBestHigh: true },
+      {
+        ...column('test_robust', 'test accuracy on affine copies', (d) => d.test_robust, (d) => shareText(d.test_robust)),
+        hidden: !study.designs.some((d) => d.test_robust !== undefined),
+        isBestHigh: true,
+      },
       column('seeds', 'seeds', (d) => d.seeds),
       {
         ...column('probability', 'P(on the front)', (d) => d.probability, probabilityText),

@@ -30,7 +30,7 @@ function valueTick(name, value) {
     }
     if (value < 100) return `${significant(value, 3)} s`;
   }
-  if (kindOf(name) === 'acc') return `${significant(value, 5)} %`;
+  if (isPercent(name)) return `${significant(value, 5)} %`;
   if (['params', 'macs'].includes(kindOf(name)) && value >= 1e6) return `${significant(value / 1e6, 4)}M`;
   return formatValue(name, value);
 }
