@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,15 @@ TITLES = {
     "fig8d-learning-rate": "Fig. 8d: their learning rates",
 }
 """What the figures show, by the first part of their names."""
+
+
+def refuse_beside_paper(options: Mapping[str, object], *, as_json: bool) -> None:
+    """Raise InputError for an option that is given beside --paper and does nothing there. `options` has None for those not given."""
+    for name, given in options.items():
+        if given is not None:
+            raise InputError(
+                f"{name} does not go with --paper{' --json' if name == '--out' and as_json else ''}", "give one of them"
+            )
 
 
 def write_paper(out: Path | None, *, storage: str | None, study: str | None, objectives: str | None, as_json: bool) -> None:
