@@ -101,6 +101,7 @@ def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path)
         assert here["verdict"] == "supported" and here["low"] < 0.4 < here["high"] and here["seeds"] == [0, 1, 2, 3]
         assert here["p_for_raw"] < here["p_for"] < 0.05 and here["method"] == "t"
     assert [row["design"] for row in record["designs"]] == [name for name in NAMED_DESIGNS if name in TOPS]
+    assert [speed["design"] for speed in record["speeds"]] == [*(name for name in NAMED_DESIGNS if name in TOPS), "lenet5"]
     wab = record["designs"][3]
     assert wab["selection_adds"]["mean"] == pytest.approx(
         wab["reached"]["test"]["acc"]["mean"] - wab["reached"]["held-out"]["acc"]["mean"]

@@ -47,7 +47,7 @@ def write_paper(out: Path | None, *, storage: str | None, study: str | None, obj
     results = results_of(ours, row, False, chosen_objectives(row, objectives))
     found = reproduce(row, results.rows, results.epoch_rows)
     if as_json:
-        print_json(paper_record(found, dict(trained_facts(found, results.rows)), notes_of_report(found, results.rows)))
+        print_json(paper_record(found, results))
         return
     path = out or Path("reports") / f"{row.name.replace('/', '-')}-paper.html"
     if path.suffix == ".md":
@@ -118,21 +118,24 @@ def _speed_table(speeds: Sequence[Speed], dataset: str) -> TextTable:
 # --- JSON ---------------------------------------------------------------------------------------------------------------
 
 
-def paper_record(found: Reproduction, trained: dict[str, str], notes: list[str]) -> dict[str, Any]:
+def paper_record(found: Reproduction, results: Results) -> dict[str, Any]:
     """The report as plain values that JSON can hold."""
+    from fastrcaps_dse.cli.figures import info_of
+
     return {
         "study": found.study.name,
         "dataset": found.study.identity["dataset"],
         "protocol": found.study.identity["protocol"],
         "train_images": found.study.train_images,
         "epochs": found.study.identity["epochs"],
-        "trained": trained,
-        "notes": notes,
+        "trained": dict(trained_facts(found, results.rows)),
+        "notes": notes_of_report(found, results.rows),
         "missing": list(found.missing),
         "left_out": list(found.left_out),
         "selection_adds": None if found.gain is None else _mean(found.gain),
         "designs": [_design(row) for row in found.rows],
         "claims": [_claim(found, index) for index in range(len(CLAIMS))],
+        "speeds": [speed._asdict() for speed in info_of(results).speeds],
     }
 
 
