@@ -45,7 +45,7 @@ def write_paper_study(
     epochs = max((len(run.curve) for runs in designs.values() for run in runs), default=1)
     seeds = max(map(len, designs.values()), default=1)
     text = f'epochs = {epochs}\nseeds = {seeds}\nprotocol = "{protocol}"\n'
-    spec = override(parse_study(text, default_name=name), name=name, dataset=dataset)
+    spec = override(parse_study(text, default_name=name), name=name, dataset=dataset, first=())
     url = store.parse_url(str(path))
     study = open_optuna_study(spec, open_storage(url))
     ours = Store(url, create=True)

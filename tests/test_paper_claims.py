@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,5 +259,11 @@ def test_a_study_without_the_designs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has none of the paper's eight designs") as error:
         reproduced(tmp_path / "s.db", {"lr_policy=fixed batch_schedule=128": other, "lenet5": other})
     assert "train --design wab" in error.value.hint
+    ours = write_paper_study(tmp_path / "u.db", {})
+    row = ours.study()
+    ours.close()
+    with pytest.raises(InputError, match="has none") as error:
+        reproduce(replace(row, identity={**row.identity, "first": [NAMED_DESIGNS["wab"].key]}), [], {})
+    assert "explore` goes on" in error.value.hint
     with pytest.raises(InputError, match="no run of the paper's designs to compare: wab: 1 run failed"):
         reproduced(tmp_path / "t.db", {"wab": [Trained(seed=0, curve=[90.0], ends="failed")]})

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from fastrcaps_dse.analysis.claims import CLAIMS
 from fastrcaps_dse.figures import paper
 from fastrcaps_dse.figures.printed import DASHES, SYMBOLS, Line, Mark, printed_curves, printed_scatter
 from fastrcaps_dse.figures.sheet import Sheet
@@ -60,7 +61,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_writes_a_page_a_markdown_file_and_the_figures(command: Command, both: Path, tmp_path: Path) -> None:
     said = command("report", "--paper", "--storage", both)
     assert said.code == 0
-    written = ["reports/tenth-paper.html", "reports/tenth-paper.md", *(f"reports/tenth-paper/{name}.svg" for name in FIGURES)]
+    written = [
+        "reports/tenth-paper.html",
+        "reports/tenth-paper.md",
+        *(f"reports/tenth-paper-figures/{name}.svg" for name in FIGURES),
+    ]
     assert said.out.splitlines() == written
     assert re.search(
         r"^Epochs selected on held-out images: \d supported, 0 contradicted, \d open, of 9 claims$", said.err, flags=re.M
@@ -89,13 +94,14 @@ def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path)
     assert accuracy["claim"] == "wab-accuracy" and accuracy["paper"] == {
         "text": "99.45 against 99.37 %",
         "effect": 0.08,
-        "remark": None,
+        "remark": "its text says 0.088",
     }
     for selection in ("held-out", "test"):
         here = accuracy["here"][selection]
         assert here["verdict"] == "supported" and here["low"] < 0.4 < here["high"] and here["seeds"] == [0, 1, 2, 3]
         assert here["p_for_raw"] < here["p_for"] < 0.05 and here["method"] == "t"
     assert [row["design"] for row in record["designs"]] == [name for name in NAMED_DESIGNS if name in TOPS]
+    assert [speed["design"] for speed in record["speeds"]] == [*(name for name in NAMED_DESIGNS if name in TOPS), "lenet5"]
     wab = record["designs"][3]
     assert wab["selection_adds"]["mean"] == pytest.approx(
         wab["reached"]["test"]["acc"]["mean"] - wab["reached"]["held-out"]["acc"]["mean"]
@@ -108,6 +114,8 @@ def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path)
         (("--compare", "tenth"), "--compare does not go with --paper"),
         (("--figures", "out"), "--figures does not go with --paper"),
         (("--anytime",), "--anytime does not go with --paper"),
+        (("--format", "pdf"), "--format does not go with --paper"),
+        (("--no-error",), "--error does not go with --paper"),
         (("--json", "--out", "a.html"), "--out does not go with --paper --json"),
         (("--out", "a.md"), "--out names the page"),
     ],
@@ -143,14 +151,23 @@ def test_an_earlier_database_and_a_study_that_is_not_finished(command: Command, 
             connection.execute(sa.text(f"ALTER TABLE fastrcaps_{table} DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE fastrcaps_schema SET version = 9"))
     ours.close()
-    said = command("report", "--paper", "--storage", "s.db", "--out", "out/p.html")
+    said = command("report", "--paper", "--storage", "s.db", "--out", "out here/p.html")
     assert said.code == 0 and "left out: wab: 1 run not finished" in said.err
-    text = (tmp_path / "out" / "p.md").read_text(encoding="utf-8")
+    text = (tmp_path / "out here" / "p.md").read_text(encoding="utf-8")
     assert "# The paper, checked: a/\\<b\\>\\|" in text and "| claim | paper | here | verdict |" in text
     assert "one seed in common, and a test needs two | open |" in text and "no numbers for this data set" in text
     assert "its accuracies are too high by an unknown amount" in text
-    page = (tmp_path / "out" / "p.html").read_text(encoding="utf-8")
+    assert "Without fixed, wab: not all of their seeds are finished." in text
+    page = (tmp_path / "out here" / "p.html").read_text(encoding="utf-8")
     assert "a/&lt;b&gt;|" in page and "<b>" not in page and "<script" not in page
+
+
+def test_the_document_has_every_claim() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "paper.md").read_text(encoding="utf-8")
+    listed = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", text.partition("## The claims")[2].partition("\n## ")[0], flags=re.M
+    )
+    assert listed[1:] == [claim.text for claim in CLAIMS]
 
 
 # --- figures ------------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="points",
         statistic=more_accurate,
         paper={
-            "mnist": Stated(text="99.45 against 99.37 %", effect=0.08),
+            "mnist": Stated(text="99.45 against 99.37 %", effect=0.08, remark="its text says 0.088"),
             "fashion-mnist": Stated(text="91.47 against 90.99 %", effect=0.48),
         },
     ),
@@ -135,7 +135,10 @@ CLAIMS: tuple[Claim, ...] = (
         designs=("warm-restarts", "fixed"),
         unit="epochs",
         statistic=reached_earlier,
-        paper={"mnist": Stated(text="epoch 6 against 29", effect=23.0), "fashion-mnist": NOT_GIVEN},
+        paper={
+            "mnist": Stated(text="epoch 6 against 29", effect=23.0, remark="its 79.31 % less time is 1 - 6/29 epochs"),
+            "fashion-mnist": NOT_GIVEN,
+        },
     ),
     Claim(
         name="adabatch-time",
@@ -176,7 +179,7 @@ CLAIMS: tuple[Claim, ...] = (
         unit="points",
         statistic=more_accurate,
         paper={
-            "mnist": Stated(text="99.38 against 99.26 %", effect=0.12),
+            "mnist": Stated(text="99.38 against 99.26 %", effect=0.12, remark="the gain that its text calls 0.12 %"),
             "fashion-mnist": Stated(text="90.67 against 90.47 %", effect=0.20, remark="that is still below Fixed's 90.99 %"),
         },
     ),

@@ -45,7 +45,7 @@ class Difference:
 
     seed: int
     value: float
-    at_most: bool = False  # censored: the difference is lower than `value`, and nobody knows by how much
+    at_most: bool = False  # censored: the difference is `value` or lower, and nobody knows by how much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class PairedTest:
     method: Literal["t", "sign"] | None = None  # None for one pair, which no test can judge
     above: float | None = None  # one-sided p value of "at most the margin"; a low one says that the difference is larger
     below: float | None = None  # one-sided p value of "at least the margin"; a low one says that the difference is smaller
-    censored: int = 0  # pairs whose difference is lower than what is known; then `mean` is the most that it can be
+    censored: int = 0  # pairs whose difference may be lower than its value; then `mean` is the most that it can be
 
     @property
     def two_sided(self) -> float | None:
@@ -153,7 +153,7 @@ def sign_test(differences: Sequence[Difference], margin: float = 0.0, *, toleran
     """
     n = len(differences)
     above = sum(d.value > margin + tolerance and not d.at_most for d in differences)
-    below = sum(d.value < margin - tolerance or (d.at_most and d.value <= margin + tolerance) for d in differences)
+    below = sum(d.value < margin - tolerance for d in differences)
     return _heads(above, n), _heads(below, n)
 
 

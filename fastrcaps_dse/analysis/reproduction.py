@@ -106,10 +106,11 @@ def _nothing_to_compare(study: StudyRow, excluded: Sequence[str]) -> InputError:
             f"the study {study.name!r} has no run of the paper's designs to compare: {'; '.join(excluded)}",
             "`fastrcaps-dse explore` goes on with a study; runs that are pruned or failed are not compared",
         )
-    return InputError(
-        f"the study {study.name!r} has none of the paper's eight designs: {', '.join(NAMED_DESIGNS)}",
-        "`fastrcaps-dse explore paper-mnist` trains all of them, `fastrcaps-dse train --design wab` one; --study names another study",
-    )
+    if {point.key for point in NAMED_DESIGNS.values()} & set(study.identity["first"]):
+        hint = "they are among its first designs: `fastrcaps-dse explore` goes on with it"
+    else:
+        hint = "`fastrcaps-dse explore paper-mnist` trains all of them, `fastrcaps-dse train --design wab` one; --study names another study"
+    return InputError(f"the study {study.name!r} has none of the paper's eight designs: {', '.join(NAMED_DESIGNS)}", hint)
 
 
 # --- designs ------------------------------------------------------------------------------------------------------------

@@ -110,8 +110,13 @@ def _gathered(results: Results, designs: str | None) -> _Study:
     return _Study(row=row, trials=trials, front=front, objectives=plotted, chosen=chosen, info=info)
 
 
+def info_of(results: Results) -> paper.PaperInfo:
+    """What the paper's figures show of a study."""
+    return _gathered(results, None).info
+
+
 def printed_figures(results: Results) -> tuple[dict[str, Printed], paper.PaperInfo]:
-    """(the paper's figures of a study at the width of a column, by name; what they show). None for a study without a measured design."""
+    """(the paper's figures of a study at the width of a column, by name; what they show). No figure without a measured design."""
     found = _gathered(results, None)
     return (_printed(found, Sheet(), None) if any(trial.measurement for trial in results.rows) else {}), found.info
 

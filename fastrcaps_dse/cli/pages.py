@@ -98,12 +98,11 @@ def report(
 ) -> None:
     """The same page as one HTML file, an offline report; or the figures of the study for a paper; or the paper's claims, checked."""
     if paper:
-        from fastrcaps_dse.cli.paper import write_paper
+        from fastrcaps_dse.cli.paper import refuse_beside_paper, write_paper
 
-        others = {"--compare": compare, "--figures": figures, "--anytime": anytime or None, "--out": out if as_json else None}
-        for name, given in others.items():
-            if given is not None:
-                raise InputError(f"{name} does not go with --paper{' --json' if name == '--out' else ''}", "give one of them")
+        others: dict[str, object] = {"--compare": compare, "--figures": figures, "--anytime": anytime or None, "--format": kind}
+        others |= {"--columns": columns, "--designs": designs, "--error": error, "--width": width, "--height": height}
+        refuse_beside_paper(others | ({"--out": out} if as_json else {}), as_json=as_json)
         write_paper(out, storage=storage, study=study, objectives=objectives, as_json=as_json)
         return
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,15 @@ TITLES = {
 """What the figures show, by the first part of their names."""
 
 
+def refuse_beside_paper(options: Mapping[str, object], *, as_json: bool) -> None:
+    """Raise InputError for an option that is given beside --paper and does nothing there. `options` has None for those not given."""
+    for name, given in options.items():
+        if given is not None:
+            raise InputError(
+                f"{name} does not go with --paper{' --json' if name == '--out' and as_json else ''}", "give one of them"
+            )
+
+
 def write_paper(out: Path | None, *, storage: str | None, study: str | None, objectives: str | None, as_json: bool) -> None:
     """Write the page, the Markdown file and the figures, and print their paths; or print JSON. Raises InputError, MachineError."""
     ours = open_store(storage)
@@ -38,7 +47,7 @@ def write_paper(out: Path | None, *, storage: str | None, study: str | None, obj
     results = results_of(ours, row, False, chosen_objectives(row, objectives))
     found = reproduce(row, results.rows, results.epoch_rows)
     if as_json:
-        print_json(paper_record(found, dict(trained_facts(found, results.rows)), notes_of_report(found, results.rows)))
+        print_json(paper_record(found, results))
         return
     path = out or Path("reports") / f"{row.name.replace('/', '-')}-paper.html"
     if path.suffix == ".md":
@@ -46,7 +55,7 @@ def write_paper(out: Path | None, *, storage: str | None, study: str | None, obj
             f"--out names the page, and {path} is the name of its Markdown file", f"e.g. --out {path.with_suffix('.html')}"
         )
     report = _report(results, found)
-    folder = path.with_suffix("")
+    folder = path.with_name(f"{path.stem}-figures")
     files = {path: paper_page(report), path.with_suffix(".md"): paper_markdown(report, folder.name)}
     files |= {folder / name: svg for name, svg in svg_files(report).items()}
     for file, text in files.items():
@@ -70,6 +79,7 @@ def _report(results: Results, found: Reproduction) -> PaperReport:
         found=found,
         trials=results.rows,
         speed=_speed_table(info.speeds, found.study.identity["dataset"]),
+        unfinished=tuple(row.name for row in found.rows if row.name in info.missing),
         pictures=pictures,
     )
 
@@ -108,21 +118,24 @@ def _speed_table(speeds: Sequence[Speed], dataset: str) -> TextTable:
 # --- JSON ---------------------------------------------------------------------------------------------------------------
 
 
-def paper_record(found: Reproduction, trained: dict[str, str], notes: list[str]) -> dict[str, Any]:
+def paper_record(found: Reproduction, results: Results) -> dict[str, Any]:
     """The report as plain values that JSON can hold."""
+    from fastrcaps_dse.cli.figures import info_of
+
     return {
         "study": found.study.name,
         "dataset": found.study.identity["dataset"],
         "protocol": found.study.identity["protocol"],
         "train_images": found.study.train_images,
         "epochs": found.study.identity["epochs"],
-        "trained": trained,
-        "notes": notes,
+        "trained": dict(trained_facts(found, results.rows)),
+        "notes": notes_of_report(found, results.rows),
         "missing": list(found.missing),
         "left_out": list(found.left_out),
         "selection_adds": None if found.gain is None else _mean(found.gain),
         "designs": [_design(row) for row in found.rows],
         "claims": [_claim(found, index) for index in range(len(CLAIMS))],
+        "speeds": [speed._asdict() for speed in info_of(results).speeds],
     }
 
 

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from fastrcaps_dse.analysis.reproduction import Reproduction
 from fastrcaps_dse.page.document import asset
@@ -44,6 +45,12 @@ class PaperReport:
     trials: Sequence[TrialRow]
     speed: TextTable  # Fig. 4b
     pictures: Sequence[Picture]
+    unfinished: Sequence[str]  # designs that Fig. 4b and the figures lack, as not all of their seeds are finished
+
+    @property
+    def lacking(self) -> str:
+        """What Fig. 4b and the figures lack, in words; empty if nothing."""
+        return f"Without {', '.join(self.unfinished)}: not all of their seeds are finished." if self.unfinished else ""
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------------------
@@ -63,8 +70,11 @@ def paper_page(report: PaperReport) -> str:
         _section("The claims", _table(claim_table(found)) + _hint(READING)),
         _section("The designs", _table(design_table(found)) + _hint(MEANS)),
     ]
-    if report.speed.rows:
-        sections.append(_section("How fast, as in Fig. 4b", _table(report.speed) + _hint(SPEEDS)))
+    fast = (_table(report.speed) + _hint(SPEEDS) if report.speed.rows else "") + (
+        _hint(report.lacking) if report.lacking else ""
+    )
+    if fast:
+        sections.append(_section("How fast, as in Fig. 4b", fast))
     if report.pictures:
         drawn = "".join(
             f"<figure>{one.svg}<figcaption>{html.escape(one.title)}</figcaption></figure>" for one in report.pictures
@@ -135,10 +145,12 @@ def paper_markdown(report: PaperReport, figures: str) -> str:
         _markdown_table(design_table(found)),
         MEANS,
     ]
-    if report.speed.rows:
-        parts += ["## How fast, as in Fig. 4b", _markdown_table(report.speed), SPEEDS]
+    fast = [_markdown_table(report.speed), SPEEDS] if report.speed.rows else []
+    fast += [report.lacking] if report.lacking else []
+    parts += ["## How fast, as in Fig. 4b", *fast] if fast else []
     if report.pictures:
-        parts += ["## Figures", *(f"![{one.title}]({figures}/{one.name}.svg)\n\n{one.title}" for one in report.pictures)]
+        links = (f"![{one.title}]({quote(figures)}/{one.name}.svg)\n\n{one.title}" for one in report.pictures)
+        parts += ["## Figures", *links]
     return "\n\n".join([*parts, f"Source of the paper's numbers: {SOURCE}."]) + "\n"
 
 
