@@ -129,14 +129,14 @@ def design_rows(trials: Sequence[TrialRow], epochs_of: Mapping[int, Sequence[Epo
 
 def _design_rows(trial: TrialRow, epochs_of: Mapping[int, Sequence[EpochRow]]) -> Iterator[dict[str, Any]]:
     done = [run for run in trial.runs if run.measurement is not None]
-    each = [_values(run.measurement, epochs_of.get(run.run_id, ())) for run in done if run.measurement is not None]
+    each = [values_of(run.measurement, epochs_of.get(run.run_id, ())) for run in done if run.measurement is not None]
     head = {"trial": trial.trial, "design": trial.design.label, "name": paper_name(trial.design) or "", "seeds": len(done)}
     for name in each[0] if each else ():
         if all(name in values for values in each):
             yield head | {"quantity": name} | interval([values[name] for values in each])
 
 
-def _values(measured: Measurement, epochs: Sequence[EpochRow]) -> dict[str, float]:
+def values_of(measured: Measurement, epochs: Sequence[EpochRow]) -> dict[str, float]:
     """The values of a run by name."""
     values = {name: value for name, value in measured.values.items() if name != "epochs"}  # which is the next
     values |= {"epoch_of_max_acc": float(measured.selected_epoch)}

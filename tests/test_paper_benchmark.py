@@ -19,9 +19,11 @@ from benchmarks.paper_record import interval
 from benchmarks.paper_runs import Plan, lacks, make_plan, missing, trials_of
 from fastrcaps_dse import session
 from fastrcaps_dse.errors import InputError, RunFailed
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.study_file import find_study_file
 from fastrcaps_dse.trainer import Epoch, Training, stopwatch
 from tests.sessions import small_sizes
+from tests.synthetic import epoch_row
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_capsnet", "undrawn")]
 
@@ -231,6 +233,18 @@ def test_intervals() -> None:
     assert interval([1.0, 2.0, 3.0]) == pytest.approx(
         {"mean": 2.0, "error": 1 / math.sqrt(3), "low": 2 - T_2 / math.sqrt(3), "high": 2 + T_2 / math.sqrt(3)}
     )
+
+
+def test_the_epoch_that_the_test_set_selects() -> None:
+    """The first one of the highest test accuracy, whatever the held-out images select."""
+    rows = [
+        replace(epoch_row(k, acc, 1.0), test_acc=test) for k, acc, test in ((1, 90, 96), (2, 92, 97), (3, 94, 97), (4, 93, 95))
+    ]
+    measured = Measurement(values={"acc": 94.0, "epochs": 3.0}, test_acc=97.0, selected_epoch=3)
+    values = {"acc": 94.0, "test_acc": 97.0, "epoch_of_max_acc": 3.0}
+    assert paper_record.values_of(measured, rows) == values | {"max_test_acc": 97.0, "epoch_of_max_test_acc": 2.0}
+    untested = [replace(rows[0], test_acc=None), *rows[1:]]  # in part, as in a study of an earlier version
+    assert paper_record.values_of(measured, untested) == values
 
 
 def test_verdicts_are_those_of_the_record(whole: Path, study: Path) -> None:
