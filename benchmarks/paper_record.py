@@ -10,6 +10,7 @@ import json
 import math
 import os
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,10 @@ def _facts(plan: Plan, found: Results, trials: Sequence[TrialRow]) -> dict[str, 
         "seeds": plan.seeds,
         "runs": len(runs),
         "counted_in_step_times_of": study.reference,
+        "trained_on": [
+            {"device": device, "precision": precision, "software": software, "runs": count}
+            for (device, precision, software), count in Counter((r.device, r.precision, r.software) for r in runs).items()
+        ],
         "trained": sessions_of(plan),
         "identity": dict(study.identity) | {"dataset": dataset, "seeds": plan.seeds},
         "images": {"fingerprint": study.dataset_fingerprint, **study.image_shape, "train": study.train_images},

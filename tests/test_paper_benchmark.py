@@ -188,6 +188,8 @@ def test_an_exploration_is_gone_on_with(study: Path, whole: Path, monkeypatch: p
     assert recorded(study, "--record-only") == 0
     assert facts(study)["missing"] == ["not begun: ws", "1 of 2 seeds, the next is under way: fixed"]
     assert recorded(study) == 0 and facts(study)["complete"] and begun[0] == 9
+    assert sum(one["runs"] for one in facts(study)["trained_on"]) == 4  # the journal has those of this program alone
+    assert sum(one["runs"] for one in facts(study)["trained"]) == 3
     assert losses(study) == losses(whole)
 
 
