@@ -245,6 +245,13 @@ def test_a_study_file_with_it(tmp_path: Path, tiny: Path, command: Command) -> N
     assert all(0 <= design["test_robust"] <= 100 for design in shown["designs"])
     assert command("report", "--out", "r.html", *storage).code == 0
     assert command("front", "--objectives", "acc,robust", *storage).code == 0
+    assert command("report", "--anytime", *storage).code == command("view", "--anytime", "--no-open", *storage).code == 2
+    design = f"batch_schedule=8 decoder=small shift=0 routing_iterations={made['designs'][0]['design']['routing_iterations']}"
+    how = ("--dataset", tiny, "--epochs", "2", "--device", "cpu", *storage)
+    trained = json.loads(command("train", "--design", design, "--objectives", NAMES, "--json", *how).out)
+    assert trained["values"]["robust"] == made["designs"][0]["values"]["robust"]  # an equal run is taken over
+    retrained = json.loads(command("retrain", "0", "--study", "r", "--epochs", "1", "--device", "cpu", "--json", *storage).out)
+    assert 0 <= retrained["values"]["robust"] <= 100
     again = command("explore", "r.toml", "--anytime", *storage)
     assert again.code == 2 and "robust is measured at the selected epoch" in again.err
 

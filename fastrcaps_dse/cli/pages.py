@@ -33,14 +33,17 @@ def view(
 ) -> None:
     """The study as a page in the browser that follows it while it runs. Without --study, the page offers all studies."""
     from fastrcaps_dse import store
+    from fastrcaps_dse.analysis.views import check_view, sees_anytime
     from fastrcaps_dse.page.serve import serve
 
     ours = store.Store(store.open_url(storage), read_only=True)
     row = ours.study(study)
+    chosen = chosen_objectives(row, objectives)
+    check_view(sees_anytime(row, anytime), chosen)
     serve(
         ours,
         row,
-        chosen_objectives(row, objectives),
+        chosen,
         port=port,
         expose=expose,
         storage=storage,

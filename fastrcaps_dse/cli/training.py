@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastrcaps_dse.cli.app import FAILED, app, hint, open_store, print_json, say, write_text
-from fastrcaps_dse.cli.completing import complete_design
+from fastrcaps_dse.cli.completing import complete_design, complete_objectives
 from fastrcaps_dse.cli.options import (
     DataDirOption,
     DataOptions,
@@ -59,12 +59,22 @@ def train(
         ),
     ],
     seed: Annotated[int, typer.Option("--seed", help="Seed of the (first) run.")] = 0,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives",
+            help="What is measured, e.g. acc,time,params,robust; default acc,time,params.",
+            metavar="NAMES",
+            autocompletion=complete_objectives,
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Name of the study that keeps the run.", metavar="NAME")] = None,
     storage: StorageOption = None,
     runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one design, or continue its training; a line for each epoch."""
+    from fastrcaps_dse.problem.objectives import parse_objectives
     from fastrcaps_dse.problem.space import parse_design
     from fastrcaps_dse.problem.study_spec import single_design_study
 
@@ -80,6 +90,7 @@ def train(
         epochs=run.epochs,
         seeds=run.seeds,
         protocol=run.protocol,
+        objectives=None if objectives is None else parse_objectives(objectives),
         seed=seed,
     )
     how = HowToRun(storage=storage, runs=runs, data_dir=data.data_dir, device=device.device, precision=device.precision)

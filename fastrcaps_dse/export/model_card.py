@@ -163,7 +163,7 @@ def _results(card: Mapping[str, Any]) -> str:
         ["test accuracy of these weights", _percent(acc["test"])],
         ["the same, when they were trained", _percent(acc["test_when_trained"])],
         [f"test accuracy, mean over seeds ({acc['seeds']}) and standard error", _percent(acc["test_mean"], acc["test_error"])],
-        *([["the same on affine copies of the test images", _percent(copies)]] if copies is not None else []),
+        *([["accuracy of these weights on affine copies of the test images", _percent(copies)]] if copies is not None else []),
         ["accuracy on the selecting images, mean and standard error", _percent(acc["selecting_mean"], acc["selecting_error"])],
         [f"training time to the highest accuracy ({clock})", format_value("time", values["time"], estimated=estimated)],
         ["trainable parameters", f"{int(values['params']):,}"],
