@@ -5,6 +5,11 @@
 In this order: captured and eager steps against float64; runs continued from checkpoints; workers side by side; too little memory;
 the training benchmark; the paper's designs. DIR/findings.jsonl gets a line for each finding as it comes; summary.json and
 summary.txt are written at the end, however it comes. Exit code 1 if a check failed. Without a GPU it does the same on a CPU.
+
+    python -m benchmarks.gpu --stages paper --minutes 10 --out DIR --keep FOLDER --data-dir data
+
+This trains the paper's two studies at full scale instead, as far as the minutes go. A later call with the same FOLDER goes on. The
+records are in DIR/paper, and `python -m benchmarks.paper` writes them again from FOLDER/paper.db.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import torch
 from benchmarks import record
 from benchmarks.gpu_checks import batch_sizes, restart_items, steps_items
 from benchmarks.gpu_facts import card
+from benchmarks.gpu_paper import paper_items
 from benchmarks.gpu_product import designs_items, memory_items, workers_items
 from benchmarks.gpu_stages import Emit, Item, Setting, Stage, run_apart, run_here, skip
 from benchmarks.training import default_forms
@@ -64,6 +70,7 @@ STAGES = (
     Stage(name="speed", share=30, items=speed_items),
     Stage(name="designs", share=32, items=designs_items),
 )
+PAPER = Stage(name="paper", share=100, items=paper_items)  # only if it is asked for
 
 
 class Journal:
@@ -139,7 +146,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", type=Path, required=True, help="the folder of the findings")
     options.add_argument("--device", help="cuda, cuda:1 or cpu; default: a GPU if there is one")
     options.add_argument("--data-dir", type=Path, help="where MNIST is; without it, the included sample is used")
-    options.add_argument("--stages", default=",".join(stage.name for stage in STAGES), help="some of these")
+    options.add_argument("--stages", default=",".join(stage.name for stage in STAGES), help=f"some of these, and {PAPER.name}")
+    options.add_argument(
+        "--keep", type=Path, help="of the stage paper: the folder with which a later call goes on; default --out"
+    )
     options.add_argument("--quick", action="store_true", help="tiny sizes, to test this program")
     options.add_argument("--in-process", action="store_true", help="all stages in this process, for a debugger")
     return options
@@ -156,11 +166,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     end += 60 * asked.minutes
     device = trainer.choose_device(asked.device)
     wanted = asked.stages.split(",")
-    stages = [stage for stage in STAGES if stage.name in wanted]
+    stages = [stage for stage in (*STAGES, PAPER) if stage.name in wanted]
     head = {"minutes": asked.minutes, **record.machine(device), **card(device)}
     journal = Journal(asked.out, head)
     folder = Path(tempfile.mkdtemp(prefix="work-", dir=asked.out))
-    setting = Setting(device=str(device), folder=folder, data_dir=asked.data_dir, quick=asked.quick)
+    where = {"data_dir": asked.data_dir, "keep": asked.keep or asked.out, "records": asked.out / PAPER.name}
+    setting = Setting(device=str(device), folder=folder, quick=asked.quick, **where)
     how = "by an error"
     before = signal.signal(signal.SIGTERM, _ended)
     try:

@@ -32,6 +32,8 @@ class Setting:
     folder: Path  # for databases and images
     data_dir: Path | None = None
     quick: bool = False  # sizes for a test of the stages themselves
+    keep: Path | None = None  # the folder of the paper's studies, which a later call goes on with
+    records: Path | None = None  # the folder of their records
 
     @property
     def on_gpu(self) -> bool:

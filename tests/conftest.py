@@ -101,6 +101,7 @@ LONGEST = (
     "progress",
     "predict",
     "kernels",
+    "paper_benchmark",
     "shared_study",
     "browser_pick",
     "cli",

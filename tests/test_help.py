@@ -21,7 +21,7 @@ from fastrcaps_dse.cli.examples import EXAMPLES
 from fastrcaps_dse.data.names import ALL_NAMES
 from fastrcaps_dse.problem.objectives import OBJECTIVES
 from fastrcaps_dse.problem.settings import KEYS
-from fastrcaps_dse.problem.space import NAMED_DESIGNS
+from fastrcaps_dse.problem.space import LENET5_DESIGNS, NAMED_DESIGNS
 from fastrcaps_dse.problem.study_spec import Protocol, Sampler
 from tests.conftest import Command
 from tests.synthetic import write_study
@@ -136,7 +136,7 @@ def test_the_environment_names_the_database(completed: Completed) -> None:
 
 def test_completion_agrees_with_the_program(place: Path) -> None:
     assert f"sqlite:///{completing.DEFAULT_DATABASE}" == store.url.DEFAULT_URL
-    assert completing.complete_design("") == [*NAMED_DESIGNS, "lenet5"]
+    assert completing.complete_design("") == [*NAMED_DESIGNS, *LENET5_DESIGNS]
     assert completing.complete_objectives("") == [*OBJECTIVES] and completing.complete_setting("") == [
         f"{key}=" for key in KEYS
     ]

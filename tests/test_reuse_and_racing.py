@@ -15,6 +15,7 @@ from fastrcaps_dse import data, session, trainer
 from fastrcaps_dse.analysis import results
 from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.capsnet import sizes
+from fastrcaps_dse.errors import RunFailed
 from fastrcaps_dse.problem.objectives import Measurement, parse_objectives
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import override
@@ -115,6 +116,31 @@ def test_racing_spends_seeds_where_membership_is_uncertain(tmp_path: Path, tiny:
     assert session.race(study, max_seeds=6) == 0  # all uncertain ones have their seeds
     frame = session.results(study).trials
     assert sorted(frame["seeds"]) == [1, 6, 6] and frame["tied"].sum() == sum(s.doubtful for s in sure.values())
+
+
+def test_every_design_gets_its_seeds_in_rounds(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one far behind, too; and a run that failed is not tried again."""
+    spec = parse_study(SHARED.format(name="a", dataset=tiny, epochs=1, schedules="[8, 16, 32]"), default_name="s")
+    study = opened(tmp_path, override(spec, objectives=parse_objectives("acc")))
+    trained: list[tuple[int, int]] = []
+
+    def train(self: Runner, run: RunRow, request: Request, lost: threading.Event) -> Iterator[Message]:
+        size = request.point.batch_schedule.size  # type: ignore[union-attr]
+        trained.append((request.seed, size))
+        if trained[-1] == (1, 16):
+            raise RunFailed("the loss is not finite after epoch 1")
+        measured = Measurement(values={"acc": {8: 95.0, 16: 95.05, 32: 60.0}[size], "time": 1.0, "params": 1.0})
+        study.store.finish_run(run.run_id, run.attempt, measured, 1.0, None)
+        yield Measured(request=request, measurement=measured)
+
+    monkeypatch.setattr(Runner, "_train", train)
+    explored(study, trials=3)
+    assert session.race(study, max_seeds=1, every=True) == 0
+    assert session.race(study, max_seeds=3, every=True) == 6
+    order = [size for _, size in trained[:3]]
+    assert sorted(order) == [8, 16, 32] and trained == [(seed, size) for seed in range(3) for size in order]
+    assert session.race(study, max_seeds=3, every=True) == 0
+    assert sorted(session.results(study).trials["seeds"]) == [2, 3, 3]
 
 
 def test_a_run_that_cannot_enter_the_front_is_pruned(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,9 +79,9 @@ def complete_objectives(incomplete: str) -> list[str]:
 
 def complete_design(incomplete: str) -> list[str]:
     """Named designs."""
-    from fastrcaps_dse.problem.space import NAMED_DESIGNS
+    from fastrcaps_dse.problem.space import LENET5_DESIGNS, NAMED_DESIGNS
 
-    return _starting(incomplete, [*NAMED_DESIGNS, "lenet5"])
+    return _starting(incomplete, [*NAMED_DESIGNS, *LENET5_DESIGNS])
 
 
 def complete_data_set(incomplete: str) -> list[str]:

@@ -19,7 +19,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "export": ("fastrcaps-dse export 3 --out exported --half",),
     "predict": ("fastrcaps-dse predict 3 picture.png", "fastrcaps-dse predict --max-params 7M pictures --csv"),
     "view": ("fastrcaps-dse view --study quick",),
-    "report": ("fastrcaps-dse report --out quick.html", "fastrcaps-dse report --figures figures --format png"),
+    "report": ("fastrcaps-dse report --figures figures --format png", "fastrcaps-dse report --paper --study paper-mnist"),
     "train": ("fastrcaps-dse train --design wab+ws --epochs 5",),
     "retrain": ("fastrcaps-dse retrain 3 --epochs 60 --all-images",),
     "find-lr": ("fastrcaps-dse find-lr --design one-cycle --steps 200",),

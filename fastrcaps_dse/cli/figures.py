@@ -75,19 +75,10 @@ def write_figures(
     ours = open_store(storage)
     row = ours.study(study)
     results = results_of(ours, row, anytime, chosen_objectives(row, objectives))
-    trials, plotted = results.rows, titled(results.objectives, results.anytime)
-    measured = [trial for trial in trials if trial.measurement]
-    if not measured:
+    if not any(trial.measurement for trial in results.rows):
         raise InputError(f"the study {row.name!r} has no measured design yet", "run `fastrcaps-dse explore` first")
-    front = front_of(trials, plotted)
-    chosen = chosen_designs(wanted.designs, measured, front, row.name)
-    epochs, images = row.identity["epochs"], row.train_images
-    asked = chosen if wanted.designs is not None else None
-    scaled = row.identity.get("scale_decay", False)
-    info = paper.paper_info(
-        _trained(results), front, results.epoch_rows, epochs=epochs, images=images, scale_decay=scaled, chosen=asked
-    )
-    found = _Study(row=row, trials=trials, front=front, objectives=plotted, chosen=chosen, info=info)
+    found = _gathered(results, wanted.designs)
+    info = found.info
     files = _as_html(found) if kind == "html" else _as_images(found, sheet, scale, kind, wanted.error)
     files |= _key(found)
     if info.speeds:
@@ -97,9 +88,37 @@ def write_figures(
         say(folder / name)
     if lacking := paper.lacking(info):
         hint(f"{row.name} {lacking}")
-    curves = len({trial.trial for trial in chosen})
+    curves = len({trial.trial for trial in found.chosen})
     if curves > paper.MOST_CURVES:
         hint(f"curves of the {paper.MOST_CURVES} most accurate of {curves} designs; --designs chooses others")
+
+
+def _gathered(results: Results, designs: str | None) -> _Study:
+    """What is plotted of a study that has measured designs, and which of them have labels and curves. Raises InputError."""
+    row, trials, plotted = results.study, results.rows, titled(results.objectives, results.anytime)
+    front = front_of(trials, plotted)
+    chosen = chosen_designs(designs, [trial for trial in trials if trial.measurement], front, row.name)
+    info = paper.paper_info(
+        _trained(results),
+        front,
+        results.epoch_rows,
+        epochs=row.identity["epochs"],
+        images=row.train_images,
+        scale_decay=row.identity.get("scale_decay", False),
+        chosen=chosen if designs is not None else None,
+    )
+    return _Study(row=row, trials=trials, front=front, objectives=plotted, chosen=chosen, info=info)
+
+
+def info_of(results: Results) -> paper.PaperInfo:
+    """What the paper's figures show of a study."""
+    return _gathered(results, None).info
+
+
+def printed_figures(results: Results) -> tuple[dict[str, Printed], paper.PaperInfo]:
+    """(the paper's figures of a study at the width of a column, by name; what they show). No figure without a measured design."""
+    found = _gathered(results, None)
+    return (_printed(found, Sheet(), None) if any(trial.measurement for trial in results.rows) else {}), found.info
 
 
 def _trained(results: Results) -> list[TrialRow]:

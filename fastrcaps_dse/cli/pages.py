@@ -66,6 +66,13 @@ def report(
     ] = None,
     anytime: AnytimeOption = None,
     storage: StorageOption = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper", help="Check the paper's claims instead: a page, a Markdown file and figures, with a verdict for each."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what --paper finds as JSON, and write no file.")] = False,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write the paper's figures into this folder instead, each as a file.")
     ] = None,
@@ -92,7 +99,17 @@ def report(
     ] = None,
     height: Annotated[int | None, typer.Option("--height", help="Of a figure, in pixels, with --width.", metavar="PX")] = None,
 ) -> None:
-    """The same page as one HTML file, an offline report; or the figures of the study for a paper."""
+    """The same page as one HTML file, an offline report; or the figures of the study for a paper; or the paper's claims, checked."""
+    if paper:
+        from fastrcaps_dse.cli.paper import refuse_beside_paper, write_paper
+
+        others: dict[str, object] = {"--compare": compare, "--figures": figures, "--anytime": anytime or None, "--format": kind}
+        others |= {"--columns": columns, "--designs": designs, "--error": error, "--width": width, "--height": height}
+        refuse_beside_paper(others | ({"--out": out} if as_json else {}), as_json=as_json)
+        write_paper(out, storage=storage, study=study, objectives=objectives, as_json=as_json)
+        return
+    if as_json:
+        raise InputError("--json is of --paper", "add --paper; `fastrcaps-dse front --json` prints the front")
     if figures is not None:
         from fastrcaps_dse.cli.figures import Wanted, write_figures
 

@@ -23,11 +23,11 @@ from fastrcaps_dse.problem.schedules import (
     WarmRestarts,
     WarmRestartsPolynomial,
 )
-from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, paper_name
+from fastrcaps_dse.problem.space import LENET5_DESIGNS, NAMED_DESIGNS, DesignPoint, lenet5_name, paper_name
 from fastrcaps_dse.problem.study_spec import dataset_text, holds_out
 from fastrcaps_dse.store import EpochRow, TrialRow
 
-BASELINE = "fixed"
+BASELINE, LENET5_BASELINE = "fixed", "lenet5"
 COMPARED = ("fixed", "exp-decay", "one-cycle", "warm-restarts", "adabatch", "wab")  # the curves of Fig. 4a
 FILLED = 8  # curves in Fig. 8c/d that further designs fill up, if the front has fewer: as many as there are colors
 MOST_CURVES = 24  # in a figure
@@ -43,7 +43,7 @@ class Speed(NamedTuple):
     acc: float  # %, the highest of a run
     epochs: float  # up to the first epoch with that accuracy
     time: float  # s of training up to the end of that epoch
-    relative_time: float | None  # as a multiple of the baseline's time; None if the baseline is missing
+    relative_time: float | None  # as a multiple of the time of the network's baseline; None if it is missing
     epochs_to_baseline: int | None  # until the mean accuracy first reaches the highest of the baseline; None if it never does
     pruned_after: int | None  # epochs; None if no run was pruned
 
@@ -83,8 +83,9 @@ def paper_info(
     by run; `epochs` is the length of a run, `images` the number of training images, and `scale_decay` that of the study.
     """
     done = [_finished(trial) for trial in trials if trial.measurement is not None]
-    by_name = named_trials([trial for trial in done if trial.stop_after is None])
-    order = [name for name in NAMED_DESIGNS if name in by_name]
+    whole = [trial for trial in done if trial.stop_after is None]
+    by_name = named_trials(whole) | {name: trial for trial in whole if (name := lenet5_name(trial.design)) is not None}
+    order = [name for name in (*NAMED_DESIGNS, *LENET5_DESIGNS) if name in by_name]
     curves = {name: _mean_curve(name, by_name[name], epochs_of, epochs, images) for name in order}
     wanted = {trial.trial for trial in (chosen if chosen is not None else _filled(done, front))}
     chosen = [trial for trial in done if trial.trial in wanted]
@@ -178,11 +179,12 @@ def _relevant_schedule(point: DesignPoint) -> str:
 
 
 def _speed(name: str, by_name: Mapping[str, TrialRow], curves: Mapping[str, Curve | None]) -> Speed:
-    trial, baseline = by_name[name], by_name.get(BASELINE)
+    base = BASELINE if name in NAMED_DESIGNS else LENET5_BASELINE
+    trial, baseline = by_name[name], by_name.get(base)
     measured = trial.measurement
     assert measured is not None
     base_time = baseline.measurement["time"] if baseline is not None and baseline.measurement is not None else None
-    curve, base_curve = curves[name], curves.get(BASELINE)
+    curve, base_curve = curves[name], curves.get(base)
     reached = None
     if curve is not None and base_curve is not None:
         reached = next((int(x) for x, acc in zip(curve.x, curve.y, strict=True) if acc >= max(base_curve.y)), None)
@@ -268,4 +270,6 @@ def speed_markdown(speeds: Sequence[Speed], caption: str) -> str:
         design = speed.design + (f" (pruned after {counted(speed.pruned_after, 'epoch')})" if speed.pruned_after else "")
         cells = [design, f"{speed.acc:.2f}", f"{speed.epochs:.3g}", f"{speed.time:,.1f}", relative, reached, str(speed.seeds)]
         lines.append(f"| {' | '.join(cells)} |")
+    if any(speed.design in LENET5_DESIGNS for speed in speeds):
+        caption += f" LeNet5 is compared with its own fixed learning rate, `{LENET5_BASELINE}`."
     return "\n".join([*lines, "", caption, ""])

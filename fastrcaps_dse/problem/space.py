@@ -84,10 +84,24 @@ NAMED_DESIGNS: dict[str, DesignPoint] = {
 }
 """The eight CapsNet designs of the paper's table, by name. The paper's designs with weight sharing have the small decoder, too."""
 
+LENET5_DESIGNS: dict[str, DesignPoint] = {
+    "lenet5": DesignPoint(network="lenet5"),
+    **{
+        f"lenet5-{name}": replace(NAMED_DESIGNS[name], network="lenet5")
+        for name in ("exp-decay", "one-cycle", "warm-restarts", "adabatch")
+    },
+}
+"""The LeNet5 designs with which the paper compares in Fig. 4b, by name; `lenet5` is the one with a fixed learning rate."""
+
 
 def paper_name(point: DesignPoint) -> str | None:
     """The name that the paper has for a design, such as `wab+ws`; None for the others."""
     return next((name for name, named in NAMED_DESIGNS.items() if named == point), None)
+
+
+def lenet5_name(point: DesignPoint) -> str | None:
+    """The name of a LeNet5 design of the paper, such as `lenet5-one-cycle`; None for the others."""
+    return next((name for name, named in LENET5_DESIGNS.items() if named == point), None)
 
 
 def design_to_dict(point: DesignPoint) -> dict[str, Any]:
@@ -127,10 +141,10 @@ def parse_design(text: str) -> DesignPoint:
         return DesignPoint(**parse_label(text))
     if text in NAMED_DESIGNS:
         return NAMED_DESIGNS[text]
-    if text == "lenet5":
-        return DesignPoint(network="lenet5")
+    if text in LENET5_DESIGNS:
+        return LENET5_DESIGNS[text]
     if "=" not in text.split("(")[0]:
-        raise InputError(f"unknown design {text!r}", nearest(text, [*NAMED_DESIGNS, "lenet5"]))
+        raise InputError(f"unknown design {text!r}", nearest(text, [*NAMED_DESIGNS, *LENET5_DESIGNS]))
     values: dict[str, Any] = {}
     for item in text.split():
         name, _, value = item.partition("=")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from fastrcaps_dse.analysis.uncertainty import next_to_seed, standings
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 class Race:
     """Trains further seeds, up to `max_seeds` of a design, until it is certain at 95 % which designs are on the front.
 
-    All looks at the growing seeds count together toward the 95 %. Several processes may race on one board.
+    All looks at the growing seeds count together toward the 95 %. Several processes may race on one board. With `every`, all designs
+    get `max_seeds`, seed after seed.
     """
 
     board: Board
@@ -37,6 +38,7 @@ class Race:
     seeds: int  # of each design, before the race
     max_seeds: int
     first_seed: int
+    every: bool = False  # all designs get as many, certain or not
     stops: bool = False  # further seeds of a design stop after as many epochs as its first one
     may_start: Callable[[], bool] = lambda: True  # False once the budget is over
     tell: Tell = ignore
@@ -104,5 +106,11 @@ class Race:
         measured = [[run.measurement for run in trial.runs if run.measurement is not None] for trial in designs]
         costs = [[costs_of(self.objectives, run.values) for run in of_design] for of_design in measured]
         taken = [k for k, d in enumerate(designs) if any(r.state in UNFINISHED and r.run_id not in left for r in d.runs)]
-        index = next_to_seed(standings(costs), self.max_seeds, taken)
+        index = self._fewest(designs, taken) if self.every else next_to_seed(standings(costs), self.max_seeds, taken)
         return None if index is None else designs[index]
+
+    def _fewest(self, designs: Sequence[TrialRow], taken: Collection[int]) -> int | None:
+        """The index of the design with the fewest seeds, if it lacks some; a seed that failed is not tried again."""
+        tried = [sum(run.state not in UNFINISHED for run in design.runs) for design in designs]
+        lacking = [k for k, count in enumerate(tried) if count < self.max_seeds and k not in taken]
+        return min(lacking, key=lambda k: (tried[k], k), default=None)

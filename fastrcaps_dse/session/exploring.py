@@ -148,13 +148,14 @@ def race(
     executor: Executor | None = None,
     *,
     max_seeds: int,
+    every: bool = False,
     budget: Budget | None = None,
     tell: Tell = ignore,
 ) -> int:
     """Train further seeds of the designs whose membership of the front is uncertain, up to `max_seeds` each; how many runs.
 
-    It ends once every membership is certain at 95 % confidence, all looks together, or when the budget is over. Arguments and errors
-    as for `explore`.
+    It ends once every membership is certain at 95 % confidence, all looks together, or when the budget is over. With `every`, all
+    measured designs get `max_seeds`, the second seed of all before the third. Arguments and errors as for `explore`.
     """
     budget = budget or Budget()
     with store.clear_errors(study.store.url):
@@ -171,6 +172,7 @@ def race(
             objectives=study.row.objectives,
             seeds=study.spec.seeds,
             max_seeds=max_seeds,
+            every=every,
             first_seed=study.spec.seed,
             stops=study.spec.sampler == "freeze-thaw",
             may_start=lambda: not budget.over,
