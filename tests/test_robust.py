@@ -106,6 +106,18 @@ def test_it_repeats_itself_and_equal_runs_are_taken_over(tmp_path: Path, tiny: P
     assert "robust" not in first.values and first.test_robust is None
     assert fourth["robust"] == third["robust"] and fourth.test_robust == third.test_robust is not None
     assert (first["acc"], first.test_acc) == (third["acc"], third.test_acc)
+    with opened(tmp_path / "other", spec) as study:
+        explored(study)
+    heard = Heard()
+    with opened(tmp_path / "other", plain) as study:  # takes a run over that has it, without it
+        explored(study, heard)
+        (taken,) = study.store.runs(study.row.study_id)
+    assert (
+        not heard.begun
+        and taken.measurement is not None
+        and taken.measurement == replace(first, values=taken.measurement.values)
+    )
+    assert taken.measurement.values.keys() == first.values.keys() and taken.measurement["acc"] == first["acc"]
     assert run.weights is not None  # those of the selected epoch
     network = load_network(run.weights, run.design, dataset.shape)
     assert fourth["robust"] == pytest.approx(share_right(network, split_for(dataset, "validation")[1], "selecting"))

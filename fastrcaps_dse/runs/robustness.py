@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.data.affine import Images, affine_copies, copy_count
+from fastrcaps_dse.problem.objectives import Measurement
 from fastrcaps_dse.problem.quantities import ROBUST
 from fastrcaps_dse.problem.study_spec import Protocol, StudySpec, holds_out
 from fastrcaps_dse.trainer import Training, beside_others
@@ -26,6 +27,11 @@ class Robustness:
 def measures_robust(spec: StudySpec) -> bool:
     """Whether the runs of a study measure it."""
     return any(wanted.name == ROBUST for wanted in spec.objectives)
+
+
+def without_robust(measured: Measurement) -> Measurement:
+    """A measurement as a study has it that does not ask for it."""
+    return replace(measured, values={name: v for name, v in measured.values.items() if name != ROBUST}, test_robust=None)
 
 
 def measure_robust(training: Training, protocol: Protocol, epoch: int) -> Robustness:

@@ -23,7 +23,7 @@ from fastrcaps_dse.runs.files import RunFiles, drop_superseded
 from fastrcaps_dse.runs.prefix_cache import PrefixCache
 from fastrcaps_dse.runs.pruner import make_pruner
 from fastrcaps_dse.runs.recounting import as_counted_here, counted_again
-from fastrcaps_dse.runs.robustness import Robustness, measure_robust, measures_robust
+from fastrcaps_dse.runs.robustness import Robustness, measure_robust, measures_robust, without_robust
 from fastrcaps_dse.search.protocols import (
     EpochFinished,
     Failed,
@@ -247,6 +247,8 @@ class Runner:
         measurement, rows = as_counted_here(self.cost_model, equal, ours.epochs(equal.run_id))
         if measurement is None:
             return None
+        if not measures_robust(self.context.spec):
+            measurement = without_robust(measurement)
         kept = None
         if equal.weights and ours.runs_places.bring(equal.weights):
             folder = store.attempt_folder(ours.runs_folder, run.run_id, run.attempt)
