@@ -131,6 +131,8 @@ def _run(
     measured |= {"others": {"epochs": best + 1.0, "macs": 2e8 + 1e3 * params % 7e6, "memory": params * 4 / 1e6}}
     wanted = [(o.name, o.wanted_acc) for o in study.objectives if o.wanted_acc is not None]
     measured["others"] |= {name: time_to(acc, curve, [_seconds(point)] * len(curve)) for name, acc in wanted}
+    if any(o.name == "robust" for o in study.objectives):
+        measured["others"]["robust"], measured["test_robust"] = round(curve[0] - 9 * point.weight_sharing, 3), curve[0] - 5
     if state != "done":
         measured = dict.fromkeys(measured)
     return row | measured | {"precision": "float32", "software": "x", "weights": None} | _ended(state, now)

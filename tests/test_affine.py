@@ -115,7 +115,7 @@ def test_a_small_set_has_more_copies(images: int, copies: int) -> None:
 def test_copies_repeat_themselves_and_do_not_depend_on_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
     split = Split(images=some_images(12, 1, 20, 20), labels=torch.arange(12))
     copies = [*affine.affine_copies(split, "selecting")]
-    monkeypatch.setattr(affine, "AT_ONCE", 5)
+    monkeypatch.setattr(affine, "VALUES", 5 * 20 * 20)
     again = [*affine.affine_copies(split, "selecting")]
     assert len(copies) == 8 and all(torch.equal(a.images, b.images) for a, b in zip(copies, again, strict=True))
     assert all(torch.equal(copy.labels, split.labels) for copy in copies)

@@ -13,6 +13,7 @@ import pytest
 
 from fastrcaps_dse.analysis import picks, results
 from fastrcaps_dse.problem.objectives import OBJECTIVES
+from fastrcaps_dse.problem.quantities import PERCENT
 from tests.browsing import FLAT, Open, eventually, marked, texts
 
 pytestmark = pytest.mark.browser
@@ -20,7 +21,16 @@ pytestmark = pytest.mark.browser
 # --- the pick ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{}, {"seeds": 3}, {"objectives": "params,time,acc,macs,epochs"}, {"objectives": "acc"}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"seeds": 3},
+        {"objectives": "params,time,acc,macs,epochs"},
+        {"objectives": "robust,acc,time,params"},
+        {"objectives": "acc"},
+    ],
+)
 def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how: dict[str, Any]) -> None:
     ours, address = studies(**how)
     page = open_page(address + FLAT)
@@ -36,7 +46,7 @@ def test_the_pick_is_that_of_the_command_line(open_page: Open, studies: Any, how
         given: dict[str, str] = {}
         for name in generator.sample(names, generator.randint(0, 3)):
             value = generator.choice(candidates).values[name] * generator.choice([1, 1.001, 0.999])
-            given[name] = str(round(min(value, 100) if name == "acc" else value, 3))
+            given[name] = str(round(min(value, 100) if name in PERCENT else value, 3))
         prefer = generator.choice([None, None, "knee", generator.choice(row.objectives).name])
         limits = [
             picks.parse_limit(n, "min" if OBJECTIVES[n].direction == "maximize" else "max", given[n])

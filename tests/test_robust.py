@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from fastrcaps_dse.runs.plans import make_plan
 from fastrcaps_dse.search.encoding import encoder_of
 from fastrcaps_dse.search.guided import Acquisition, Candidate, Kernels, Observation, surrogate_of
 from fastrcaps_dse.search.outlook import outlook
-from fastrcaps_dse.search.pruning import PartialRun, cost_of, decide
-from fastrcaps_dse.store import Store, parse_url
+from fastrcaps_dse.search.pruning import PartialRun, Prune, cost_of, decide
+from fastrcaps_dse.store import EpochRow, Store, parse_url
 from fastrcaps_dse.trainer import Training, load_network, split_for
 from tests.conftest import Command
 from tests.sessions import Heard, explored, opened
@@ -40,6 +41,7 @@ name = "r"
 dataset = "{dataset}"
 epochs = 2
 trials = 3
+time = "measured"
 objectives = ["acc", "time", "params", "robust"]
 first = []
 [space]
@@ -108,6 +110,22 @@ def test_it_repeats_itself_and_equal_runs_are_taken_over(tmp_path: Path, tiny: P
     network = load_network(run.weights, run.design, dataset.shape)
     assert fourth["robust"] == pytest.approx(share_right(network, split_for(dataset, "validation")[1], "selecting"))
     assert fourth.test_robust == pytest.approx(share_right(network, dataset.test, "test"))
+
+
+@pytest.mark.usefixtures("small_capsnet")
+def test_a_pruned_run_has_it_too(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AfterOne:
+        def decide(self, epochs: Sequence[EpochRow]) -> Prune | None:
+            return Prune(reason="enough", censored=True) if len(epochs) == 1 else None
+
+    monkeypatch.setattr("fastrcaps_dse.runs.runner.make_pruner", lambda *_: AfterOne())
+    with opened(tmp_path, spec_of(tiny, protocol="paper", pruning="safe", trials=1)) as study:
+        explored(study)
+        (run,) = study.store.runs(study.row.study_id)
+        test = study.context.dataset.test
+    assert run.measurement is not None and run.measurement.pruned_after == 1 and run.weights is not None
+    network = load_network(run.weights, run.design, data.load(tiny).shape)
+    assert run.measurement["robust"] == run.measurement.test_robust == pytest.approx(share_right(network, test, "test"))
 
 
 @pytest.mark.usefixtures("small_capsnet")
@@ -249,7 +267,7 @@ def test_a_study_file_with_it(tmp_path: Path, tiny: Path, command: Command) -> N
     design = f"batch_schedule=8 decoder=small shift=0 routing_iterations={made['designs'][0]['design']['routing_iterations']}"
     how = ("--dataset", tiny, "--epochs", "2", "--device", "cpu", *storage)
     trained = json.loads(command("train", "--design", design, "--objectives", NAMES, "--json", *how).out)
-    assert trained["values"]["robust"] == made["designs"][0]["values"]["robust"]  # an equal run is taken over
+    assert trained["values"]["robust"] == made["designs"][0]["values"]["robust"]  # trained again
     retrained = json.loads(command("retrain", "0", "--study", "r", "--epochs", "1", "--device", "cpu", "--json", *storage).out)
     assert 0 <= retrained["values"]["robust"] <= 100
     again = command("explore", "r.toml", "--anytime", *storage)

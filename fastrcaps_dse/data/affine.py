@@ -26,7 +26,7 @@ SHEAR = 0.2  # each way; 1 is 45 degrees
 SHIFT = 2.0  # pixels, each way along each axis
 EVALUATIONS = 5000  # of one image each, that the copies are to give about
 MOST_COPIES = 8
-AT_ONCE = 500  # images that are warped together, which bounds the memory
+VALUES = 400_000  # of pixels that are warped together at most, if they are not one image: some 20 MB
 
 
 def copy_count(images: int) -> int:
@@ -106,8 +106,9 @@ def affine_copies(split: Split, of: Images) -> Iterator[Split]:
     They are made on the CPU, so that they are the same for every device, and stay there. One copy at a time is in memory.
     """
     split = split.to(torch.device("cpu"))
+    at_once = max(1, VALUES // math.prod(split.images.shape[1:]))  # images
     for copy in range(copy_count(len(split))):
         maps, shifts = matrices(affine_parameters(len(split), copy, SEEDS[of]))
-        parts = [slice(start, start + AT_ONCE) for start in range(0, len(split), AT_ONCE)]
+        parts = [slice(start, start + at_once) for start in range(0, len(split), at_once)]
         images = torch.cat([warp(split.images[part], maps[part], shifts[part]) for part in parts])
         yield Split(images=images, labels=split.labels)
