@@ -17,7 +17,7 @@ class Study {
     this.measured = this.designs.filter((d) => d.values);
     this.objectives = this.names.map((objective) => this.column(objective));
     this.allDimensions = [...new Set(this.designs.flatMap((d) => Object.keys(d.design)))];
-    for (const { design } of this.designs) for (const name of this.allDimensions) design[name] ??= false; // a switch that is left out is off
+    for (const { design } of this.designs) for (const key of this.allDimensions) design[key] ??= false; // a switch that is left out is off
     this.dimensions = this.allDimensions.filter((key) => new Set(this.designs.map((d) => d.design[key])).size > 1);
   }
 
