@@ -20,6 +20,7 @@ from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.problem.stored_spec import spec_from_identity
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import dataset_text, override
+from fastrcaps_dse.store import Store, parse_url
 from fastrcaps_dse.trainer import Training, split_for
 from tests.conftest import Command
 from tests.sessions import opened, spec_of
@@ -183,5 +184,11 @@ def test_a_study_keeps_the_test_of_each_epoch(tmp_path: Path, tiny: Path, comman
     assert "test acc" in command("trials", "--epochs", *storage).out
     (told,) = json.loads(command("studies", "--json", *storage).out)
     assert told["train_images"] == 24
+    for options, count in (((), 24), (("--all-images",), 48)):
+        again = command("retrain", 0, *storage, "--study", "s", "--epochs", 1, "--device", "cpu", "--json", *options)
+        assert again.code == 0, again.err
+        name = json.loads(again.out)["study"]
+        assert (" 24 images 1 epochs scaled decay both" in name) == (count == 24)
+        assert Store(parse_url(str(tmp_path / "s.db"))).study(name).train_images == count
     with pytest.raises(InputError, match=r"train_images: 24 there, 12 here"), opened(tmp_path, override(spec, train_images=12)):
         pass

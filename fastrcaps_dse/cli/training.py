@@ -143,7 +143,7 @@ def retrain(
         dataset=dataset or identity["dataset"],
         relabel=identity.get("relabel"),
         test_share=identity.get("test_share"),
-        train_images=identity.get("train_images"),
+        train_images=None if all_images else identity.get("train_images"),
         scale_decay=identity.get("scale_decay"),
         epochs=epochs or identity["epochs"],
         protocol="all-images" if all_images else identity["protocol"],

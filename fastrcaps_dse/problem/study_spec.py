@@ -200,6 +200,8 @@ def single_design_study(point: DesignPoint, *, name: str | None, dataset: str, *
         flip=(point.flip,),
     )
     spec = override(StudySpec(name="train", space=space, dataset=dataset, trials=1, first=(point,)), **settings)
-    stated = f"train {paper_name(point) or point.label} {dataset_label(dataset)} {spec.epochs} epochs {spec.protocol} seed {spec.seed}"
+    few = "" if spec.train_images is None else f" {spec.train_images} images"
+    how = f"{spec.epochs} epochs{' scaled decay' if spec.scale_decay else ''} {spec.protocol} seed {spec.seed}"
+    stated = f"train {paper_name(point) or point.label} {dataset_label(dataset)}{few} {how}"
     judged = " robust" if any(objective.name == ROBUST for objective in spec.objectives) else ""  # it needs a study of its own
     return replace(spec, name=name or f"{stated}{judged}{f' x{spec.seeds}' if spec.seeds > 1 else ''}")

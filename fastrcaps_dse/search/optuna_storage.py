@@ -186,5 +186,7 @@ def open_optuna_study(spec: StudySpec, storage: BaseStorage) -> OptunaStudy:
             study.set_metric_names([metric_name(objective) for objective in spec.objectives])
         for name in ("dataset", "protocol", "epochs", "seeds"):
             study.set_user_attr(name, getattr(spec, name))
+        if spec.train_images is not None:
+            study.set_user_attr("train_images", spec.train_images)
     study_id = storage.get_study_id_from_name(spec.name)
     return OptunaStudy(spec=spec, storage=storage, study=study, study_id=study_id, is_new=is_new)
