@@ -69,7 +69,7 @@ def write_record(plan: Plan, out: Path) -> None:
     write_tables(plan, folder)
     left_out = {"verdicts": write_verdicts(plan, folder), "figures": write_figures(plan, folder)}
     lacking = missing(plan, trials)
-    print(f"{folder}: {'lacks ' + '; '.join(lacking) if lacking else 'complete'}", flush=True)
+    print(f"{folder}: {'not complete: ' + '; '.join(lacking) if lacking else 'complete'}", flush=True)
     for what, why in left_out.items():
         if why:
             print(f"{plan.name}: no {what}: {why}", flush=True)

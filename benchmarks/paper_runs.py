@@ -123,7 +123,7 @@ def missing(plan: Plan, trials: Sequence[TrialRow]) -> list[str]:
         done = sum(run.state in ("done", "failed") for run in trial.runs)
         if trial.state != "failed" and done < plan.seeds:
             under_way = ", the next is under way" if any(run.state in ("running", "interrupted") for run in trial.runs) else ""
-            lacking.setdefault(f"{done} of {counted(plan.seeds, 'seed')}{under_way}", []).append(name)
+            lacking.setdefault(f"only {done} of {counted(plan.seeds, 'seed')}{under_way}", []).append(name)
     return said + [f"{what}: {', '.join(names)}" for what, names in lacking.items()]
 
 

@@ -119,7 +119,7 @@ def test_a_recording_that_was_stopped_goes_on(study: Path, whole: Path, monkeypa
     assert recorded(study) == 130
     found = facts(study)
     assert (found["runs"], found["complete"]) == (3, False)
-    assert found["missing"] == ["1 of 2 seeds, the next is under way: ws"]
+    assert found["missing"] == ["only 1 of 2 seeds, the next is under way: ws"]
     assert recorded(study) == 0 and begun[0] == 2 * 2 * 2 + 1  # no epoch is trained twice
     assert facts(study)["missing"] == [] and facts(study)["complete"] and facts(study)["runs"] == 4
     assert losses(study) == losses(whole) and len(losses(study)) == 8
@@ -168,7 +168,7 @@ def test_the_record_has_the_numbers_of_the_database(whole: Path) -> None:
 def test_a_partial_record_says_so(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert recorded(study, "--seeds", "1") == 0
     out = capsys.readouterr().out
-    assert "lacks 1 of 2 seeds: fixed, ws" in out and "no figures: " in out
+    assert "not complete: only 1 of 2 seeds: fixed, ws" in out and "no figures: " in out
     assert {(row["seeds"], row["error"], row["low"]) for row in table(study, "designs")} == {("1", "", "")}
     assert recorded(study, "--record-only") == 0 and facts(study)["runs"] == 2
     assert recorded(study, "--record-only", name="none") == 0
@@ -186,7 +186,7 @@ def test_an_exploration_is_gone_on_with(study: Path, whole: Path, monkeypatch: p
     ):
         session.explore(opened, trials=2)
     assert recorded(study, "--record-only") == 0
-    assert facts(study)["missing"] == ["not begun: ws", "1 of 2 seeds, the next is under way: fixed"]
+    assert facts(study)["missing"] == ["not begun: ws", "only 1 of 2 seeds, the next is under way: fixed"]
     assert recorded(study) == 0 and facts(study)["complete"] and begun[0] == 9
     assert sum(one["runs"] for one in facts(study)["trained_on"]) == 4  # the journal has those of this program alone
     assert sum(one["runs"] for one in facts(study)["trained"]) == 3
@@ -292,7 +292,7 @@ def test_the_two_studies_go_on_between_calls(tmp_path: Path, monkeypatch: pytest
     mnist, fashion = "paper-mnist-images-1-epoch", "paper-fashion-mnist-images-1-epoch"
     assert [found["name"] for found in call("first", 1)] == [f"{mnist}: fixed, seed 0", f"{fashion}: fixed, seed 0"]
     first = json.loads((tmp_path / "first" / "paper" / mnist / "record.json").read_text())
-    assert first["missing"] == ["1 of 2 seeds: fixed"]
+    assert first["missing"] == ["only 1 of 2 seeds: fixed"]
     findings = call("second", 0)
     assert [found["name"] for found in findings] == [f"{fashion}: fixed, seed 1", mnist, fashion]
     assert [found["lacks"] for found in findings[1:]] == ["nothing", "nothing"]
