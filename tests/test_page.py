@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -287,23 +288,25 @@ def test_the_page_says_when_its_database_goes_away(tmp_path: Path) -> None:
 
 def test_changes_are_sent_as_they_come(served: tuple[Server, Store]) -> None:
     server, ours = served
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    connection.request("GET", "/events", headers={"host": server.host})
-    events = connection.getresponse()
-    assert events.getheader("content-type", "").startswith("text/event-stream")
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("GET", "/events", headers={"host": server.host})
+        events = connection.getresponse()
+        assert events.getheader("content-type", "").startswith("text/event-stream")
 
-    def next_event() -> dict[str, Any]:
-        while not (line := events.readline()).startswith(b"data: "):
-            assert line, "the stream has ended"
-        return dict(json.loads(line[6:]))
+        def after(revision: int) -> dict[str, Any]:
+            """The next event of another revision: those of the same one are signs of life."""
+            while True:
+                while not (line := events.readline()).startswith(b"data: "):
+                    assert line, "the stream has ended"
+                event = dict(json.loads(line[6:]))
+                if event["revision"] != revision:
+                    return event
 
-    first = next_event()
-    while first["revision"] == 0:
-        first = next_event()
-    add_designs(ours, ours.study(), make_spec("synthetic"), 1)
-    second = next_event()
-    assert second["revision"] == 2 and second["error"] is None and second["server"] == first["server"]
-    connection.close()
+        first = after(0)
+        add_designs(ours, ours.study(), make_spec("synthetic"), 1)
+        second = after(first["revision"])
+        assert (first["revision"], second["revision"]) == (1, 2)
+        assert second["error"] is None and second["server"] == first["server"]
 
 
 def test_view_serves_until_it_is_interrupted(tmp_path: Path) -> None:
