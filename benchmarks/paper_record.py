@@ -7,19 +7,16 @@ import csv
 import datetime
 import io
 import json
-import math
 import os
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import t as student
-
 from benchmarks import record
 from benchmarks.paper_runs import Plan, command, missing, sessions_of, trials_of
 from fastrcaps_dse import session
+from fastrcaps_dse.analysis.paired import mean_interval
 from fastrcaps_dse.errors import UserError
 from fastrcaps_dse.problem.objectives import selected_epoch
 from fastrcaps_dse.problem.space import paper_name
@@ -154,12 +151,11 @@ def values_of(measured: Measurement, epochs: Sequence[EpochRow]) -> dict[str, fl
 
 def interval(values: Sequence[float]) -> dict[str, float]:
     """`mean`, and with several values the standard `error` and the 95 % interval from `low` to `high`, by Student's t."""
-    mean, count = statistics.fmean(values), len(values)
-    if count < 2:
-        return {"mean": mean}
-    error = statistics.stdev(values) / math.sqrt(count)
-    reach = float(student.ppf(0.975, count - 1)) * error
-    return {"mean": mean, "error": error, "low": mean - reach, "high": mean + reach}
+    found = mean_interval(values)
+    if found.error is None:
+        return {"mean": found.mean}
+    ends = {"low": found.low, "high": found.high}  # None where all values are equal
+    return {"mean": found.mean, "error": found.error} | {k: found.mean if end is None else end for k, end in ends.items()}
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
