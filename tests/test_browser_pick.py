@@ -24,9 +24,9 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize(
     "how",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.thorough),
         {"seeds": 3},
-        {"objectives": "params,time,acc,macs,epochs"},
+        pytest.param({"objectives": "params,time,acc,macs,epochs"}, marks=pytest.mark.thorough),
         {"objectives": "robust,acc,time,params"},
         {"objectives": "acc"},
     ],

@@ -40,7 +40,7 @@ def test_the_file_works_without_a_network(open_page: Open, studies: Any) -> None
         (30, {"objectives": "acc,time,params,macs,epochs"}),
         (30, {"objectives": "params"}),
         (20, {"seeds": 3}),
-        (2000, {}),
+        pytest.param(2000, {}, marks=pytest.mark.thorough),
     ],
 )
 def test_studies_of_any_size(open_page: Open, studies: Any, designs: int, how: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def test_all_images(command: Command, explored_study: Store, tiny: Path) -> None
         assert kept.equal(expected)
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize("stop", [1, pytest.param(2, marks=pytest.mark.thorough), 3])
 def test_a_stopped_run_on_all_images_goes_on(tmp_path: Path, tiny: Path, stop: int) -> None:
     spec = override(spec_of(tiny), protocol="all-images")
     for place, after in (("whole", None), ("begun", stop)):

@@ -54,7 +54,7 @@ def claim_again(ours: Store) -> store.RunRow:
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["guided", "tpe", pytest.param("random", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("sampler", ["guided", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("tpe", "random"))])
 def test_processes_at_once_train_every_design_once(tmp_path: Path, sampler: str) -> None:
     spec = fake_spec(FINITE, sampler=sampler, seeds=2)
     fakes = [Fake() for _ in range(4)]

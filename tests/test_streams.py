@@ -94,7 +94,10 @@ def test_a_warning_has_none_either() -> None:
 # --- encodings --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+FURTHER = [pytest.param(encoding, marks=pytest.mark.thorough) for encoding in ("latin-1", "utf-8")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", *FURTHER])
 def test_a_terminal_of_any_encoding_gets_readable_characters(
     command: Command, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,8 +134,7 @@ def test_streams_of_other_programs_stay(monkeypatch: pytest.MonkeyPatch) -> None
 # --- quiet and verbose ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("option", ["-q", "--quiet"])
+@pytest.mark.parametrize(("option", "place"), [("-q", "before"), ("--quiet", "after")])
 def test_quiet_says_nothing_but_errors(command: Command, database: Path, option: str, place: str) -> None:
     def said(*words: object) -> tuple[str, str]:
         answer = command(option, *words) if place == "before" else command(*words, option)

@@ -23,7 +23,7 @@ from fastrcaps_dse.store import Store
 from tests.conftest import Command
 from tests.synthetic import write_study
 
-WIDTHS = (60, 80, 100, 120, 200)
+WIDTHS = (60, 80, pytest.param(100, marks=pytest.mark.thorough), 120, 200)
 ALL_OBJECTIVES = "acc,time,params,epochs,macs,memory"
 
 

@@ -65,7 +65,7 @@ def test_the_port_is_the_plain_network(variant: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["full", "ws+small"])
+@pytest.mark.parametrize("variant", [pytest.param("full", marks=pytest.mark.thorough), "ws+small"])
 @pytest.mark.parametrize("form", YARDSTICKS)
 def test_each_yardstick_trains_as_the_trainer_does(form: str, variant: str) -> None:
     """The loss of the first steps, with the trainer's own network and Adam beside it."""
