@@ -17,6 +17,7 @@ from fastrcaps_dse.analysis.paired import (
     holm,
     mean_interval,
     paired_test,
+    pairs_to_decide,
     sign_test,
     t_quantile,
     two_tails,
@@ -170,6 +171,13 @@ def test_corrected_p_values_keep_their_order_and_are_never_lower(raw: list[float
     order = sorted(range(len(raw)), key=raw.__getitem__)
     assert all(corrected[a] <= corrected[b] for a, b in itertools.pairwise(order))
     assert all(c <= min(1, len(raw) * p) + 1e-12 for p, c in zip(raw, corrected, strict=True))  # never worse than Bonferroni
+
+
+@pytest.mark.parametrize("tests", range(1, 12))
+def test_so_many_pairs_are_the_least_with_which_a_sign_test_decides(tests: int) -> None:
+    for n, decides in ((pairs_to_decide(tests, 0.05), True), (pairs_to_decide(tests, 0.05) - 1, False)):
+        above, _ = sign_test([Difference(seed=k, value=1.0) for k in range(n)])
+        assert (holm([above] * tests)[0] < 0.05) == decides
 
 
 def test_holm_keeps_the_level_of_a_family() -> None:

@@ -85,6 +85,22 @@ def test_it_writes_a_page_a_markdown_file_and_the_figures(command: Command, both
     assert len(re.findall(r"^\| lenet5 \|.*98\.86", text, flags=re.M)) == 1  # in Fig. 4b, beside the paper's
 
 
+@pytest.mark.parametrize(("seeds", "needed"), [(5, 7), (7, None)])
+def test_seeds_that_are_too_few_for_a_sign_test_are_told(
+    command: Command, tmp_path: Path, seeds: int, needed: int | None
+) -> None:
+    """Fixed and WAB alone: four claims can be tested, and WAB never reaches Fixed, so two of them by the sign test."""
+    tops = {"fixed": 99.0, "wab": 98.0}
+    generator = random.Random(1)
+    found = {name: [Trained(seed=k, curve=curve(top, generator)) for k in range(seeds)] for name, top in tops.items()}
+    write_paper_study(tmp_path / "few.db", found).close()
+    assert command("report", "--paper", "--storage", tmp_path / "few.db").code == 0
+    text = (tmp_path / "reports" / "small-paper.md").read_text(encoding="utf-8")
+    assert f"sign test, {seeds} seeds" in text
+    assert ("With 5 seeds a sign test gives p = 0.0312 at best" in text) == (needed is not None)
+    assert (f"From {needed} seeds on it can decide a claim" in text) == (needed is not None)
+
+
 def test_json_has_the_same_as_data(command: Command, both: Path, tmp_path: Path) -> None:
     said = command("report", "--paper", "--json", "--storage", both)
     record = json.loads(said.out)

@@ -162,6 +162,11 @@ def _heads(least: int, n: int) -> float:
     return float(sum(math.comb(n, k) for k in range(least, n + 1)) / 2**n)
 
 
+def pairs_to_decide(tests: int, level: float) -> int:
+    """With how many pairs a sign test can fall below a level, whatever the other of so many tests give, once corrected after Holm."""
+    return math.floor(math.log2(tests / level)) + 1
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p values corrected for their number, in the order given, after Holm.
 

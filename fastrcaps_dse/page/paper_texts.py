@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from fastrcaps_dse.analysis.claims import Claim
 from fastrcaps_dse.analysis.outcomes import Selection
-from fastrcaps_dse.analysis.paired import MeanInterval
+from fastrcaps_dse.analysis.paired import LEVEL, MeanInterval, pairs_to_decide
 from fastrcaps_dse.analysis.published import EPOCHS, IMAGES, SEEDS, TITLES
 from fastrcaps_dse.analysis.reproduction import DesignRow, Finding, Reproduction, stated
+from fastrcaps_dse.problem.quantities import counted
 from fastrcaps_dse.store import TrialRow
 
 SELECTED: dict[Selection, str] = {
@@ -183,6 +184,7 @@ def notes(found: Reproduction, trials: Sequence[TrialRow]) -> list[str]:
         lines.append(f"Selecting the epoch on the test set adds {adds} to the accuracy, the mean over the designs.")
     elif len(found.selections) == 1:
         lines.append(ONLY_ONE[found.selections[0]])
+    lines += few_seeds(found)
     if found.missing:
         lines.append(
             f"The study lacks {', '.join(found.missing)}. Claims about them stay open, and are not counted in the correction."
@@ -202,6 +204,23 @@ def notes(found: Reproduction, trials: Sequence[TrialRow]) -> list[str]:
     if any(trial.time_estimated for trial in trials):
         lines.append("Some seconds are estimated, as the device whose steps count has not measured all of them.")
     return lines
+
+
+def few_seeds(found: Reproduction) -> list[str]:
+    """A line where claims are open that no seed could have decided, as the sign test has too few of them."""
+    least = needed = 0
+    for findings in found.findings.values():
+        tests = [one.test for one in findings if one.test is not None and one.test.method is not None]
+        enough = pairs_to_decide(len(tests), LEVEL) if tests else 0
+        few = [test.n for test in tests if test.method == "sign" and test.n < enough]
+        if few and enough > needed:
+            least, needed = min(few), enough
+    if not needed:
+        return []
+    return [
+        f"With {counted(least, 'seed')} a sign test gives p = {0.5**least:.3g} at best, before the correction. From {needed} seeds on it "
+        "can decide a claim, whatever is found for the others."
+    ]
 
 
 READING = (
