@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from fastrcaps_dse.analysis.pareto import hypervolume, nondominated
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.problem.ranges import Range, values_of
-from fastrcaps_dse.problem.schedules import AdaBatchDoubling, BatchSchedule, FixedBatch, LrPolicy, Timeline, build_timeline
+from fastrcaps_dse.problem.schedules import AdaBatchDoubling, BatchSchedule, FixedBatch, LrPolicy
 from fastrcaps_dse.problem.space import PLAIN_DIMENSIONS, DesignPoint, DesignSpace, make_point
 from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 
 SHAPE = ImageShape(channels=1, height=28, width=28, classes=10)
 IMAGES = 2000  # of an epoch

@@ -21,8 +21,9 @@ from benchmarks.tables import TablePlan
 from fastrcaps_dse import data
 from fastrcaps_dse.capsnet.sizes import ImageShape, parameter_count
 from fastrcaps_dse.problem.objectives import costs_of, parse_objectives, selected_epoch
-from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, DesignSpace, parse_design
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.trainer import choose_precision, step_key
 
 OBJECTIVES = parse_objectives("acc,time,params")

@@ -13,7 +13,7 @@ import torch
 from benchmarks import record
 from benchmarks.tables import TABLES
 from fastrcaps_dse import data, trainer
-from fastrcaps_dse.problem.schedules import build_timeline
+from fastrcaps_dse.problem.timelines import build_timeline
 
 
 def main() -> None:

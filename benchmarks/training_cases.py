@@ -19,8 +19,10 @@ from fastrcaps_dse import data
 from fastrcaps_dse.capsnet.algorithms import BY_DEFAULT, Algorithm, Algorithms
 from fastrcaps_dse.capsnet.network import CapsNet, Precision, build_network
 from fastrcaps_dse.capsnet.sizes import ImageShape
-from fastrcaps_dse.problem.schedules import FixedBatch, build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
+from fastrcaps_dse.problem.schedules import FixedBatch
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.trainer import Training, alone, epoch_images, fastest_algorithm, measures_algorithms
 from fastrcaps_dse.trainer.images import as_floats
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from fastrcaps_dse.capsnet.sizes import parameter_count
     from fastrcaps_dse.data import DataSet, load
     from fastrcaps_dse.problem.objectives import Measurement
-    from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+    from fastrcaps_dse.problem.rates import learning_rate
     from fastrcaps_dse.problem.space import NAMED_DESIGNS, DesignPoint, DesignSpace, parse_design
     from fastrcaps_dse.problem.study_file import find_study_file, load_study
     from fastrcaps_dse.problem.study_spec import StudySpec, override
+    from fastrcaps_dse.problem.timelines import build_timeline
     from fastrcaps_dse.runs.budget import Budget, start_budget
     from fastrcaps_dse.runs.executors import open_executor
     from fastrcaps_dse.session import (
@@ -66,12 +67,12 @@ _HOMES = {
     "Store": "store",
     "StudySpec": "problem.study_spec",
     "Training": "trainer",
-    "build_timeline": "problem.schedules",
+    "build_timeline": "problem.timelines",
     "explore": "session",
     "export_design": "session",
     "find_study_file": "problem.study_file",
     "join_study": "session",
-    "learning_rate": "problem.schedules",
+    "learning_rate": "problem.rates",
     "load": "data",
     "load_exported": "session",
     "load_network": "session",

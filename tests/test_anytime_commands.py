@@ -25,9 +25,10 @@ from fastrcaps_dse.capsnet.sizes import ImageShape, static_objectives
 from fastrcaps_dse.figures.plots import pareto_figure, pareto_info
 from fastrcaps_dse.figures.stops import runs_of
 from fastrcaps_dse.problem.objectives import costs_of, parse_objectives
-from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
 from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.store import Store, TrialRow
 from fastrcaps_dse.trainer import Training
 from tests.conftest import Command

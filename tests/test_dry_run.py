@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fastrcaps_dse import data, trainer
-from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_file import find_study_file, parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.runs import plans, probes
 from fastrcaps_dse.runs.plans import Plan, make_plan, makespan
 from fastrcaps_dse.runs.probes import Costs, between, on_lines, sizes_to_probe, variant_of, variants_to_probe

@@ -11,10 +11,10 @@ import pytest
 
 from fastrcaps_dse.capsnet.sizes import ImageShape
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import StudySpec, override
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.runs.cost_model import on_the_line
 from fastrcaps_dse.runs.estimates import Remaining, trials_within
 from fastrcaps_dse.trainer import step_key

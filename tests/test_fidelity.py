@@ -15,11 +15,13 @@ from fastrcaps_dse import data, session
 from fastrcaps_dse.analysis.annealing import decay_text, is_cut_short
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.schedules import ExponentialDecay, build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
+from fastrcaps_dse.problem.schedules import ExponentialDecay
 from fastrcaps_dse.problem.space import parse_design
 from fastrcaps_dse.problem.stored_spec import spec_from_identity
 from fastrcaps_dse.problem.study_file import parse_study
 from fastrcaps_dse.problem.study_spec import dataset_text, override
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.store import Store, parse_url
 from fastrcaps_dse.trainer import Training, split_for
 from tests.conftest import Command

@@ -10,9 +10,10 @@ import pytest
 from fastrcaps_dse.analysis.results import front_of
 from fastrcaps_dse.figures import export, paper, plots
 from fastrcaps_dse.problem.objectives import Measurement, mean_measurement, parse_objectives
-from fastrcaps_dse.problem.schedules import build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
 from fastrcaps_dse.problem.space import DesignPoint, parse_design
 from fastrcaps_dse.problem.study_file import parse_study
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.store import EpochRow, RunRow, StudyRow, TrialRow
 from tests.synthetic import epoch_row
 

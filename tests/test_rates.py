@@ -8,6 +8,7 @@ import math
 import pytest
 
 from fastrcaps_dse.figures import plots, rates
+from fastrcaps_dse.problem.rates import learning_rate
 from fastrcaps_dse.problem.schedules import (
     AdaBatch,
     AdaBatchDoubling,
@@ -18,13 +19,11 @@ from fastrcaps_dse.problem.schedules import (
     FixedRate,
     LrPolicy,
     OneCycle,
-    Timeline,
     WarmRestarts,
     WarmRestartsPolynomial,
-    build_timeline,
-    learning_rate,
 )
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 
 POLICIES: tuple[LrPolicy, ...] = (
     FixedRate(lr=2e-3),

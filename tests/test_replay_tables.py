@@ -17,8 +17,8 @@ from benchmarks.search_methods import methods
 from benchmarks.search_table import Row, append, names_of
 from benchmarks.shares import truth_of
 from benchmarks.tables import TABLES, TablePlan, wide_designs, wide_space
-from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.timelines import build_timeline
 
 IMAGES, EPOCHS = 2000, 30
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrcaps_dse.problem.rates import learning_rate, range_test_rate, tail_start
 from fastrcaps_dse.problem.schedules import (
     BATCH_SCHEDULES,
     LR_POLICIES,
@@ -21,16 +22,12 @@ from fastrcaps_dse.problem.schedules import (
     FixedRate,
     LrPolicy,
     OneCycle,
-    Timeline,
     WarmRestarts,
     WarmRestartsPolynomial,
-    build_timeline,
     field_kind,
     is_whole_number,
-    learning_rate,
-    range_test_rate,
-    tail_start,
 )
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 
 MNIST = 60_000
 

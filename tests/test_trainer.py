@@ -17,8 +17,10 @@ from torch import Tensor
 from fastrcaps_dse import data, trainer
 from fastrcaps_dse.data import DataSet
 from fastrcaps_dse.errors import InputError, RunFailed
-from fastrcaps_dse.problem.schedules import AdaBatch, build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
+from fastrcaps_dse.problem.schedules import AdaBatch
 from fastrcaps_dse.problem.space import parse_design
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.trainer import CheckpointError, Epoch, Training
 from fastrcaps_dse.trainer.adam import Adam
 from fastrcaps_dse.trainer.steps import CAPTURE_FROM, GraphSteps

@@ -6,19 +6,11 @@ from collections.abc import Sequence
 
 from fastrcaps_dse.problem.notation import to_text
 from fastrcaps_dse.problem.quantities import counted
-from fastrcaps_dse.problem.schedules import (
-    ExponentialDecay,
-    FineTune,
-    OneCycle,
-    WarmRestarts,
-    WarmRestartsPolynomial,
-    build_timeline,
-    cycle_position,
-    learning_rate,
-    tail_start,
-)
+from fastrcaps_dse.problem.rates import cycle_position, learning_rate, tail_start
+from fastrcaps_dse.problem.schedules import ExponentialDecay, FineTune, OneCycle, WarmRestarts, WarmRestartsPolynomial
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.store import StudyRow, TrialRow
 
 HARDLY_FALLEN = 0.9  # of its rate at the start, at the end of a run: a decay that does nothing

@@ -15,8 +15,8 @@ from fastrcaps_dse.figures.rates import rate_samples
 from fastrcaps_dse.figures.stops import runs_of, tag_of
 from fastrcaps_dse.problem.objectives import Objective, find_objective, titled, with_basic
 from fastrcaps_dse.problem.quantities import TIME_TO, format_value
-from fastrcaps_dse.problem.schedules import build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.timelines import build_timeline
 from fastrcaps_dse.store import EpochRow, TrialRow
 
 if TYPE_CHECKING:

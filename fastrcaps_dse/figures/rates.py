@@ -10,17 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from fastrcaps_dse.problem.schedules import (
-    FineTune,
-    LrPolicy,
-    OneCycle,
-    Timeline,
-    WarmRestarts,
-    WarmRestartsPolynomial,
-    cycle_position,
-    learning_rate,
-    tail_start,
-)
+from fastrcaps_dse.problem.rates import cycle_position, learning_rate, tail_start
+from fastrcaps_dse.problem.schedules import FineTune, LrPolicy, OneCycle, WarmRestarts, WarmRestartsPolynomial
+from fastrcaps_dse.problem.timelines import Timeline
 
 TOLERANCE = 0.01  # of a rate, relative: what a straight line between two samples may be off
 MOST_CYCLES = 400  # that are drawn in full: a plot has few more columns of pixels

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from fastrcaps_dse.capsnet.algorithms import Algorithms
 from fastrcaps_dse.capsnet.network import Precision
 from fastrcaps_dse.data import DataSet
-from fastrcaps_dse.problem.schedules import Timeline, build_timeline
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 from fastrcaps_dse.store import Store, StudyRow
 from fastrcaps_dse.trainer import Training
 

@@ -18,8 +18,8 @@ from fastrcaps_dse.capsnet.sizes import static_objectives
 from fastrcaps_dse.errors import TooLittleMemory
 from fastrcaps_dse.problem.objectives import time_to
 from fastrcaps_dse.problem.quantities import PERCENT
-from fastrcaps_dse.problem.schedules import Timeline
 from fastrcaps_dse.problem.space import DesignPoint
+from fastrcaps_dse.problem.timelines import Timeline
 from fastrcaps_dse.runs.context import Context
 from fastrcaps_dse.runs.kept_algorithms import KeptAlgorithms
 from fastrcaps_dse.runs.memory_guard import MemoryGuard

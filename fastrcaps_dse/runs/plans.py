@@ -14,9 +14,11 @@ from fastrcaps_dse import data, trainer
 from fastrcaps_dse.analysis.annealing import decay_text
 from fastrcaps_dse.capsnet.memory import Load, training_bytes
 from fastrcaps_dse.capsnet.sizes import parameter_count
-from fastrcaps_dse.problem.schedules import FineTune, Timeline, build_timeline, learning_rate, tail_start
+from fastrcaps_dse.problem.rates import learning_rate, tail_start
+from fastrcaps_dse.problem.schedules import FineTune
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import StudySpec
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 from fastrcaps_dse.runs.devices import workers_of_processor
 from fastrcaps_dse.runs.estimates import check_designs, trials_within
 from fastrcaps_dse.runs.probes import Costs, Machine, probe, variant_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastrcaps_dse.data import Split
 from fastrcaps_dse.errors import InputError
-from fastrcaps_dse.problem.schedules import range_test_rate
+from fastrcaps_dse.problem.rates import range_test_rate
 from fastrcaps_dse.trainer.images import epoch_images
 from fastrcaps_dse.trainer.memory import clear_device_errors
 from fastrcaps_dse.trainer.training import Training

@@ -23,9 +23,11 @@ from fastrcaps_dse.capsnet.memory import evaluation_batch
 from fastrcaps_dse.capsnet.network import CapsNet, LeNet5, Precision, build_network
 from fastrcaps_dse.data import DataSet, Split
 from fastrcaps_dse.errors import RunFailed
-from fastrcaps_dse.problem.schedules import ExponentialDecay, Timeline, build_timeline, learning_rate
+from fastrcaps_dse.problem.rates import learning_rate
+from fastrcaps_dse.problem.schedules import ExponentialDecay
 from fastrcaps_dse.problem.space import DesignPoint
 from fastrcaps_dse.problem.study_spec import Protocol
+from fastrcaps_dse.problem.timelines import Timeline, build_timeline
 from fastrcaps_dse.trainer.algorithm_choice import work_type
 from fastrcaps_dse.trainer.checkpoint import CheckpointError, read_tensors, write_tensors
 from fastrcaps_dse.trainer.device import choose_device, device_name, keep_memory, software
