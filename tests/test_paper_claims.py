@@ -254,6 +254,13 @@ def test_runs_that_cannot_be_compared_are_left_out_and_named(tmp_path: Path) -> 
     assert found.left_out == ("fixed: 1 run failed, 1 run not finished, 1 run pruned", "wab: 1 run failed")
 
 
+def test_runs_that_learn_nothing_are_compared_and_named(tmp_path: Path) -> None:
+    curves = ([10.0, 15.0, 9.0], [10.0, 15.1], [10.0, 96.0])
+    runs = [Trained(seed=seed, curve=curve) for seed, curve in enumerate(curves)]
+    found = reproduced(tmp_path / "s.db", {"fixed": [Trained(seed=0, curve=[90.0])], "adabatch": runs})
+    assert found.at_chance == ("adabatch: 1 of 3 runs",) and found.rows[1].seeds == (0, 1, 2)
+
+
 def test_a_study_without_the_designs_is_refused(tmp_path: Path) -> None:
     other = [Trained(seed=0, curve=[90.0])]
     with pytest.raises(InputError, match="has none of the paper's eight designs") as error:

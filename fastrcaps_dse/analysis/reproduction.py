@@ -7,7 +7,7 @@ and open otherwise. The p values of each direction are corrected for the number 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from fastrcaps_dse.store import StudyRow, TrialRow
 
 Verdict = Literal["supported", "contradicted", "open"]
 ACCURACY_SCALE = 100.0  # of the values that are subtracted, in percent
+CHANCE = 1.5  # times the share of a class: a run that never is more accurate has learned nothing
 PERCENT_ROUNDING = 0.5  # "18 %" is what rounds to it
 
 
@@ -73,6 +74,7 @@ class Reproduction:
     gain: MeanInterval | None  # points that selection on the test set adds, the mean over the designs, by seed
     missing: tuple[str, ...]  # named designs without a run that can be compared
     left_out: tuple[str, ...]  # runs of named designs that cannot be compared
+    at_chance: tuple[str, ...]  # runs of named designs that have learned nothing; they are compared
 
     @property
     def data(self) -> str | None:
@@ -97,6 +99,7 @@ def reproduce(study: StudyRow, trials: Sequence[TrialRow], epochs_of: Epochs) ->
         gain=_gain_of_all(found) if len(selections) > 1 else None,
         missing=tuple(name for name in NAMED_DESIGNS if name not in names),
         left_out=tuple(excluded),
+        at_chance=tuple(_at_chance({name: found[selections[0]][name] for name in names}, study.image_shape["classes"])),
     )
 
 
@@ -111,6 +114,14 @@ def _nothing_to_compare(study: StudyRow, excluded: Sequence[str]) -> InputError:
     else:
         hint = "`fastrcaps-dse explore paper-mnist` trains all of them, `fastrcaps-dse train --design wab` one; --study names another study"
     return InputError(f"the study {study.name!r} has none of the paper's eight designs: {', '.join(NAMED_DESIGNS)}", hint)
+
+
+def _at_chance(found: ByDesign, classes: int) -> Iterator[str]:
+    """The designs with runs whose accuracy stays near the one that guessing a class has."""
+    for name, by_seed in found.items():
+        stuck = sum(max(run.curve) <= CHANCE * 100 / classes for run in by_seed.values())
+        if stuck:
+            yield f"{name}: {stuck} of {counted(len(by_seed), 'run')}"
 
 
 # --- designs ------------------------------------------------------------------------------------------------------------

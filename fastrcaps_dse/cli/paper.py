@@ -67,6 +67,8 @@ def write_paper(out: Path | None, *, storage: str | None, study: str | None, obj
         hint(f"{row.name} lacks {', '.join(found.missing)}")
     for line in found.left_out:
         hint(f"left out: {line}")
+    for line in found.at_chance:
+        hint(f"learned nothing: {line}")
 
 
 def _report(results: Results, found: Reproduction) -> PaperReport:
@@ -132,6 +134,7 @@ def paper_record(found: Reproduction, results: Results) -> dict[str, Any]:
         "notes": notes_of_report(found, results.rows),
         "missing": list(found.missing),
         "left_out": list(found.left_out),
+        "at_chance": list(found.at_chance),
         "selection_adds": None if found.gain is None else _mean(found.gain),
         "designs": [_design(row) for row in found.rows],
         "claims": [_claim(found, index) for index in range(len(CLAIMS))],

@@ -191,6 +191,11 @@ def notes(found: Reproduction, trials: Sequence[TrialRow]) -> list[str]:
         )
     if found.left_out:
         lines.append(f"Left out: {'; '.join(found.left_out)}.")
+    if found.at_chance:
+        lines.append(
+            f"Some runs have learned nothing: their accuracy stays at chance ({'; '.join(found.at_chance)}). Their epoch and seconds "
+            "of the maximum do not say how fast they are."
+        )
     if found.data is None:
         lines.append("The paper has no numbers for this data set.")
     elif found.study.train_images < IMAGES or found.study.identity["epochs"] < EPOCHS:
