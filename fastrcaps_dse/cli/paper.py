@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TITLES = {
     "fig4a-accuracy": "Fig. 4a: accuracy of the paper's policies over the epochs",
     "fig8ab-pareto": "Fig. 8a and 8b: the Pareto front",
-    "fig8c-accuracy": "Fig. 8c: accuracy of the front's designs over the epochs",
+    "fig8c-accuracy": "Fig. 8c: accuracy over the epochs, of the front's designs and of others up to eight",
     "fig8d-learning-rate": "Fig. 8d: their learning rates",
 }
 """What the figures show, by the first part of their names."""
