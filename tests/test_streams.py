@@ -134,7 +134,10 @@ def test_streams_of_other_programs_stay(monkeypatch: pytest.MonkeyPatch) -> None
 # --- quiet and verbose ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("option", "place"), [("-q", "before"), ("--quiet", "after")])
+OTHER_PLACES = [pytest.param(*one, marks=pytest.mark.thorough) for one in (("-q", "after"), ("--quiet", "before"))]
+
+
+@pytest.mark.parametrize(("option", "place"), [("-q", "before"), ("--quiet", "after"), *OTHER_PLACES])
 def test_quiet_says_nothing_but_errors(command: Command, database: Path, option: str, place: str) -> None:
     def said(*words: object) -> tuple[str, str]:
         answer = command(option, *words) if place == "before" else command(*words, option)
